@@ -1,0 +1,93 @@
+"""The seam between Burnish and whatever turns messages into tokens.
+
+An engine holds one base model and any number of adapter versions, each named by its content hash. A request is
+pinned to the version it names from its first token to its last. Engines know neither the web nor the database.
+"""
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+BASE = "base"
+"""The version with no adapter: the base model as it came."""
+
+FinishReason = Literal["stop", "length"]
+ChatMessage = dict[str, str]
+"""`{"role": "system" | "user" | "assistant", "content": text}`, as OpenAI and chat templates spell it."""
+
+
+@dataclass(frozen=True)
+class SamplingParams:
+    """How to pick tokens. `temperature` 0 is greedy; `seed` gives the request a random stream of its own."""
+
+    max_tokens: int
+    temperature: float = 1.0
+    top_p: float = 1.0
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class GenerationRequest:
+    messages: Sequence[ChatMessage]
+    sampling: SamplingParams
+    version: str = BASE
+
+
+@dataclass(frozen=True)
+class Delta:
+    """A piece of a reply. The last one carries `finish_reason` (its text may be empty); counts are so far."""
+
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+    finish_reason: FinishReason | None = None
+
+
+@dataclass(frozen=True)
+class ScoreRequest:
+    """Asks for log p(completion | messages), token by token, the end-of-turn token included."""
+
+    messages: Sequence[ChatMessage]
+    completion: str
+    version: str = BASE
+
+
+@dataclass(frozen=True)
+class EngineHealth:
+    ready: bool
+    detail: str
+    loaded: tuple[str, ...] = field(default=())
+
+
+class Engine(Protocol):
+    async def start(self) -> None:
+        """Begin serving; returns once the base model answers. Raises ModelMissing, EngineUnavailable."""
+
+    def generate(self, request: GenerationRequest) -> AsyncGenerator[Delta, None]:
+        """Stream a reply. Closing the generator (`aclose`) frees its slot at once.
+
+        Raises InvalidInput (prompt longer than the context, code `context_length_exceeded`), NotFound
+        (version not loaded) and EngineUnavailable (engine crashed or is restarting).
+        """
+
+    async def score(self, requests: Sequence[ScoreRequest]) -> list[list[float]]:
+        """Token log-probabilities (nats) of each completion, in the serving dtype and path."""
+
+    async def score_text(self, texts: Sequence[str], version: str = BASE) -> list[list[float]]:
+        """Token log-probabilities (nats) of plain text without a chat template: perplexity's input."""
+
+    async def load(self, version: str, folder: Path) -> None:
+        """Verify, load and probe an adapter; it can be generated with once this returns.
+
+        Loading a version that is loaded is a no-op. Raises AdapterRefused; what was loaded stays as it was.
+        """
+
+    async def unload(self, version: str) -> None:
+        """Forget a version once its running requests have finished. Unknown versions are ignored."""
+
+    async def close(self) -> None:
+        """Stop and free everything; running requests get EngineUnavailable."""
+
+    def health(self) -> EngineHealth: ...
