@@ -1,0 +1,74 @@
+"""What an assistant's operators decide: when to train, how, what counts as better, and who promotes.
+
+Stored as JSON on the assistant; every field has a default that suits the bundled model. Leaves out the
+deployment's settings (config.py).
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Policy(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TrainingPolicy(Policy):
+    """When a run is due, and how its data is split."""
+
+    min_new_feedback: int = Field(100, ge=1, description="New corrections and preferences that make a run due.")
+    min_seconds_between_runs: float = Field(
+        3600, ge=0, description="Seconds that must pass between one run's request and the next by policy."
+    )
+    dev_fraction: float = Field(0.1, ge=0, le=0.5, description="Share of contributors whose rows tune early stopping.")
+    gate_fraction: float = Field(0.2, gt=0, le=0.8, description="Share of contributors whose rows judge the candidate.")
+    near_duplicate_similarity: float = Field(
+        0.8, gt=0, le=1, description="Jaccard similarity of character 5-grams from which two prompts are one."
+    )
+    max_preference_pairs: int = Field(48, ge=0, description="Most DPO pairs a run trains on; choices come first.")
+    min_preference_pairs: int = Field(8, ge=1, description="Fewer training pairs than this skip DPO.")
+    min_ratings: int = Field(16, ge=2, description="KTO runs when pairs are too few and there are this many ratings.")
+
+
+class Hyperparameters(Policy):
+    """Spelled as PEFT and TRL spell them."""
+
+    r: int = Field(16, ge=1, le=256, description="LoRA rank.")
+    lora_alpha: int = Field(32, ge=1, description="LoRA scaling numerator: updates are scaled by lora_alpha / r.")
+    lora_dropout: float = Field(0.0, ge=0, lt=1, description="Dropout on LoRA inputs.")
+    learning_rate: float = Field(5e-4, gt=0, description="Peak AdamW learning rate of SFT.")
+    num_train_epochs: int = Field(6, ge=1, description="Most passes of SFT over the training rows.")
+    per_device_train_batch_size: int = Field(8, ge=1, description="Rows per optimizer step and device.")
+    max_length: int = Field(1024, ge=16, description="Longest row in tokens; longer ones are cut by TRL.")
+    warmup_ratio: float = Field(0.05, ge=0, lt=1, description="Share of steps that raise the learning rate from 0.")
+    early_stopping_patience: int = Field(2, ge=1, description="Epochs without a better dev loss before SFT stops.")
+    preference_learning_rate: float = Field(1e-5, gt=0, description="Peak learning rate of DPO and KTO.")
+    preference_epochs: int = Field(1, ge=1, description="Passes of DPO or KTO over their rows.")
+    beta: float = Field(0.1, gt=0, description="Strength of DPO's and KTO's pull to the reference.")
+
+
+class VerdictPolicy(Policy):
+    """What counts as better, and what must not get worse."""
+
+    alpha: float = Field(0.05, gt=0, lt=0.5, description="Chance of calling an equal candidate better.")
+    min_gate_rows: int = Field(60, ge=1, description="Fewer gate rows than this are INCONCLUSIVE.")
+    min_gate_contributors: int = Field(12, ge=1, description="Fewer gate contributors than this are INCONCLUSIVE.")
+    min_gate_pairs: int = Field(50, ge=1, description="Fewer held-out choices than this are reported, not decided on.")
+    bootstrap_resamples: int = Field(2000, ge=200, description="Resamples of the clustered bootstrap.")
+    max_perplexity_increase: float = Field(
+        0.10, gt=0, description="Largest relative rise of general-text perplexity over the baseline's."
+    )
+    max_new_tokens: int = Field(48, ge=1, description="Tokens generated for each gate prompt.")
+
+
+class ReleasePolicy(Policy):
+    promotion: Literal["auto", "manual"] = Field(
+        "manual", description="auto: a PROMOTE verdict goes live by itself; manual: an operator confirms."
+    )
+
+
+class Policies(Policy):
+    training: TrainingPolicy = TrainingPolicy()
+    hyperparameters: Hyperparameters = Hyperparameters()
+    verdict: VerdictPolicy = VerdictPolicy()
+    release: ReleasePolicy = ReleasePolicy()

@@ -1,0 +1,71 @@
+"""The training run's folder: what goes in, what comes out, under which names.
+
+    runs/<run_id>/
+      run.json                 RunSpec: what to train, from what, judged against what
+      train.jsonl dev.jsonl gate.jsonl   one Row a line
+      datasheet.json datasheet.md        where the rows came from and what was dropped
+      baseline/                the serving adapter (missing: the bare base serves)
+      suites/general.txt       general text for the perplexity guard; paragraphs apart by a blank line
+      attempt-<n>/             what comes out: checkpoints/ adapter/ metrics.json evaluation.json train.log
+
+Anyone can rerun a folder by hand; nothing in it needs the database. Leaves out how training is done.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from feedback.policies import Hyperparameters, VerdictPolicy
+
+Split = Literal["train", "dev", "gate"]
+Method = Literal["sft", "dpo", "kto"]
+SPLITS: tuple[Split, ...] = ("train", "dev", "gate")
+
+
+class RunFolderModel(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Turn(RunFolderModel):
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class Row(RunFolderModel):
+    """One example, in TRL's conversational formats (which fields are set depends on `method`), with its origin.
+
+    sft: prompt, completion · dpo: prompt, chosen, rejected · kto: prompt, completion, label
+    """
+
+    id: str
+    method: Method
+    source: Literal["correction", "preference", "rating"]
+    prompt: list[Turn]
+    completion: list[Turn] | None = None
+    chosen: list[Turn] | None = None
+    rejected: list[Turn] | None = None
+    label: bool | None = None
+    contributor: str | None = Field(None, description="None: anonymous; then `cluster` stands for the contributor.")
+    cluster: str = Field(description="Near-duplicate prompt cluster: rows of one cluster share a side.")
+    topic: str = Field(description="What the row is about (key facts, else the cluster): the bootstrap's second axis.")
+    key_facts: list[str] = Field(default_factory=list, description="Strings a right reply must contain.")
+    chosen_version: str | None = Field(None, description="sha256 (or `base`) of the version that wrote `chosen`.")
+    rejected_version: str | None = Field(None, description="The same for `rejected`; None: a person wrote it.")
+
+
+class RunSpec(RunFolderModel):
+    run_id: str
+    assistant: str
+    base_model: str = Field(description="Name, folder or hub id, resolved where the run happens.")
+    baseline_version: str = Field(description="sha256 of the adapter in `baseline/`, or `base`.")
+    methods: list[Method] = Field(description="In the order in which they run.")
+    hyperparameters: Hyperparameters
+    verdict: VerdictPolicy
+    seed: int
+    dataset_sha256: str
+    files: dict[str, str] = Field(description="sha256 of every other input file, by its path in the folder.")
+
+
+def attempt_folder(folder: Path, attempt: int) -> Path:
+    return folder / f"attempt-{attempt}"
