@@ -1,0 +1,85 @@
+"""The kinds of columns that tables are made of. Leaves out the tables (models.py)."""
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, Column, DateTime, Enum, Integer, MetaData
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator
+from sqlmodel import Field, SQLModel
+
+Json = dict[str, Any]
+BIG: Any = BigInteger().with_variant(Integer, "sqlite")
+"""64 bits wide; SQLite numbers rows by itself only in columns that it knows as INTEGER."""
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware UTC time on both databases: SQLite drops the zone, so it is put back on reading."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return value.astimezone(UTC) if value else None
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Table(SQLModel):
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+def primary_key() -> Any:
+    return Field(
+        default=None,
+        sa_type=BIG,
+        primary_key=True,
+    )
+
+
+def reference(target: str, *, nullable: bool = False, index: bool = True, unique: bool = False) -> Any:
+    return Field(
+        default=None,
+        foreign_key=target,
+        nullable=nullable,
+        index=index,
+        unique=unique,
+        sa_type=BIG,
+    )
+
+
+def moment(*, nullable: bool = False, index: bool = False) -> Any:
+    if nullable:
+        return Field(default=None, sa_type=UtcDateTime, nullable=True, index=index)  # type: ignore[call-overload]
+    return Field(default_factory=now, sa_type=UtcDateTime, nullable=False, index=index)  # type: ignore[call-overload]
+
+
+def word(enum: type[StrEnum], *, default: StrEnum | None = None, index: bool = False) -> Any:
+    """A state, stored as its word: a new one needs no migration."""
+    stored = Enum(
+        enum, native_enum=False, length=24, values_callable=lambda states: [state.value for state in states]
+    )
+    return Field(default=default, sa_column=Column(stored, nullable=False, index=index))
+
+
+def json_column() -> Any:
+    return Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
+
+
+def json_list() -> Any:
+    return Field(default_factory=list, sa_column=Column(JSON, nullable=False))

@@ -1,0 +1,318 @@
+"""Every table. What leaves the house is never one of these: the API has its own read models.
+
+Times are UTC. JSON columns hold what later work may widen without a migration; whatever is looked up or
+constrained is a column.
+"""
+
+from datetime import datetime
+
+from sqlalchemy import Index, UniqueConstraint, text
+from sqlmodel import Field
+
+from feedback.columns import BIG, Json, Table, json_column, json_list, moment, primary_key, reference, word
+from feedback.states import (
+    CaseStatus,
+    FeedbackKind,
+    FeedbackStatus,
+    MessageStatus,
+    ReleaseState,
+    ReviewDecision,
+    Role,
+    RunStatus,
+    Side,
+    VerdictWord,
+)
+
+# ── who ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Assistant(Table, table=True):
+    """A named chat model: base model + guidelines + the release that serves. The boundary of tenancy."""
+
+    __tablename__ = "assistant"
+    id: int = primary_key()
+    name: str = Field(unique=True, max_length=64)
+    base_model: str
+    consent: str = Field(
+        default="opt_out", max_length=16
+    )  # opt_out: usable unless refused; opt_in: only if granted
+    policies: Json = json_column()  # feedback.policies.Policies
+    created_at: datetime = moment()
+
+
+class Guidelines(Table, table=True):
+    """What an assistant is for and how it should speak; a new version for every change."""
+
+    __tablename__ = "guidelines"
+    __table_args__ = (UniqueConstraint("assistant_id", "version"),)
+    id: int = primary_key()
+    assistant_id: int = reference("assistant.id")
+    version: int
+    system_prompt: str = ""
+    boundaries: list[str] = json_list()
+    sensitive_topics: list[str] = json_list()
+    created_at: datetime = moment()
+
+
+class ApiKey(Table, table=True):
+    __tablename__ = "api_key"
+    id: int = primary_key()
+    name: str = Field(max_length=100)
+    role: Role = word(Role)
+    hash: str = Field(unique=True, max_length=64)  # sha256 of the key; the key itself is shown once
+    prefix: str = Field(max_length=16)  # its first characters, to tell keys apart
+    created_at: datetime = moment()
+    revoked_at: datetime | None = moment(nullable=True)
+
+
+class ApiKeyAssistant(Table, table=True):
+    """The assistants a key may see. A key without a row here sees all of them."""
+
+    __tablename__ = "api_key_assistant"
+    api_key_id: int = Field(foreign_key="api_key.id", primary_key=True, sa_type=BIG)
+    assistant_id: int = Field(foreign_key="assistant.id", primary_key=True, sa_type=BIG)
+
+
+class Contributor(Table, table=True):
+    """Whoever gave feedback, known only as an HMAC; its side of the split is fixed at first sight."""
+
+    __tablename__ = "contributor"
+    id: str = Field(primary_key=True, max_length=32)
+    assistant_id: int = reference("assistant.id")
+    side: Side = word(Side)
+    created_at: datetime = moment()
+
+
+# ── what was said ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Conversation(Table, table=True):
+    __tablename__ = "conversation"
+    __table_args__ = (UniqueConstraint("assistant_id", "api_key_id", "external_id"),)
+    id: int = primary_key()
+    assistant_id: int = reference("assistant.id")
+    api_key_id: int = reference("api_key.id")
+    external_id: str | None = Field(default=None, max_length=200)  # the client's metadata.conversation_id
+    contributor_id: str | None = Field(default=None, max_length=32)  # whose it is, where the client said so
+    created_at: datetime = moment()
+
+
+class Message(Table, table=True):
+    """One turn. A reply is (completion_id, choice_index); siblings share a parent."""
+
+    __tablename__ = "message"
+    __table_args__ = (
+        UniqueConstraint("completion_id", "choice_index"),
+        Index("ix_message_conversation_history", "conversation_id", "history_sha256"),
+    )
+    id: int = primary_key()
+    conversation_id: int = reference("conversation.id")
+    parent_id: int | None = reference("message.id", nullable=True)
+    role: str = Field(max_length=16)
+    content: str
+    history_sha256: str = Field(max_length=64, index=True)  # of every (role, content) up to and including this one
+    status: MessageStatus = word(MessageStatus, default=MessageStatus.COMPLETE)
+    store: bool | None = None  # the client's `store`: its grant for training; None leaves it to the assistant
+    created_at: datetime = moment()
+    # replies only
+    completion_id: str | None = Field(default=None, max_length=64)
+    choice_index: int = 0
+    adapter_version_id: int | None = reference("adapter_version.id", nullable=True)
+    guidelines_id: int | None = reference("guidelines.id", nullable=True, index=False)
+    finish_reason: str | None = Field(default=None, max_length=16)
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    sampling: Json = json_column()
+    completed_at: datetime | None = moment(nullable=True)
+
+
+# ── what was thought of it ───────────────────────────────────────────────────────────────────────────────────
+
+
+class Feedback(Table, table=True):
+    __tablename__ = "feedback"
+    __table_args__ = (UniqueConstraint("api_key_id", "idempotency_key"),)
+    id: int = primary_key()
+    assistant_id: int = reference("assistant.id")
+    message_id: int = reference("message.id")
+    api_key_id: int = reference("api_key.id")
+    contributor_id: str | None = Field(default=None, foreign_key="contributor.id", index=True, max_length=32)
+    kind: FeedbackKind = word(FeedbackKind)
+    score: float | None = None  # a rating as -1 … +1
+    value: Json = json_column()  # the kind's own payload, see feedback.collect
+    comment: str | None = None
+    tags: list[str] = json_list()
+    training: bool | None = None  # the giver's grant for training; None leaves it to the assistant
+    status: FeedbackStatus = word(FeedbackStatus, default=FeedbackStatus.RECEIVED)
+    status_reason: str | None = None
+    slot: str | None = Field(
+        default=None, unique=True, max_length=120
+    )  # one current word per giver, reply and kind
+    receipt_sha256: str = Field(unique=True, max_length=64)
+    idempotency_key: str | None = Field(default=None, max_length=200)
+    request_sha256: str = Field(max_length=64)  # tells a repeated request from another one under the same key
+    created_at: datetime = moment(index=True)
+
+
+class ReportCase(Table, table=True):
+    """What a report opens: somebody has to decide."""
+
+    __tablename__ = "report_case"
+    id: int = primary_key()
+    feedback_id: int = reference("feedback.id", unique=True, index=False)
+    category: str = Field(max_length=16)
+    status: CaseStatus = word(CaseStatus, default=CaseStatus.OPEN)
+    note: str | None = None
+    created_at: datetime = moment()
+    closed_at: datetime | None = moment(nullable=True)
+
+
+class Review(Table, table=True):
+    """A person's decision on a piece of feedback; the latest one counts."""
+
+    __tablename__ = "review"
+    id: int = primary_key()
+    feedback_id: int = reference("feedback.id")
+    decision: ReviewDecision = word(ReviewDecision)
+    note: str | None = None  # shown to the giver on the receipt
+    actor: str = Field(max_length=120)
+    created_at: datetime = moment()
+
+
+# ── what was learned ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+class DatasetVersion(Table, table=True):
+    """A frozen, content-addressed set of examples; its rows lie in the folder of the run that froze it."""
+
+    __tablename__ = "dataset_version"
+    __table_args__ = (UniqueConstraint("assistant_id", "number"),)
+    id: int = primary_key()
+    assistant_id: int = reference("assistant.id")
+    number: int
+    sha256: str = Field(max_length=64, index=True)
+    datasheet: Json = json_column()
+    created_at: datetime = moment()
+
+
+class Example(Table, table=True):
+    """One row of a dataset version; `row_id` finds it in the run folder's files."""
+
+    __tablename__ = "example"
+    __table_args__ = (UniqueConstraint("dataset_version_id", "row_id"),)
+    id: int = primary_key()
+    dataset_version_id: int = reference("dataset_version.id")
+    row_id: str = Field(max_length=64)
+    side: Side = word(Side)
+    method: str = Field(max_length=8)
+
+
+class ExampleSource(Table, table=True):
+    """Lineage: the feedback an example was made of."""
+
+    __tablename__ = "example_source"
+    example_id: int = Field(foreign_key="example.id", primary_key=True, sa_type=BIG)
+    feedback_id: int = Field(
+        foreign_key="feedback.id",
+        primary_key=True,
+        index=True,
+        sa_type=BIG,
+    )
+
+
+class Run(Table, table=True):
+    """One training. At most one is open per assistant (the unique index below)."""
+
+    __tablename__ = "run"
+    __table_args__ = (
+        Index(
+            "uq_run_one_open",
+            "assistant_id",
+            unique=True,
+            sqlite_where=text("status IN ('queued', 'running')"),
+            postgresql_where=text("status IN ('queued', 'running')"),
+        ),
+    )
+    id: str = Field(primary_key=True, max_length=40)
+    assistant_id: int = reference("assistant.id")
+    status: RunStatus = word(RunStatus, default=RunStatus.QUEUED, index=True)
+    reason: str  # why it was requested, in words
+    requested_by: str = Field(max_length=120)
+    seed: int = 0
+    attempt: int = 1  # grows when an attempt fails; a takeover goes on with the same one
+    lease_token: str | None = Field(default=None, max_length=32)
+    lease_expires_at: datetime | None = moment(nullable=True)
+    not_before: datetime = moment()  # when a failed attempt may be tried again
+    worker: str | None = Field(default=None, max_length=120)
+    error: str | None = None
+    dataset_version_id: int | None = reference("dataset_version.id", nullable=True, index=False)
+    created_at: datetime = moment(index=True)
+    started_at: datetime | None = moment(nullable=True)
+    finished_at: datetime | None = moment(nullable=True)
+
+
+class AdapterVersion(Table, table=True):
+    """The immutable result of a run. `<assistant>@0` is the bare base: it has no run and no files."""
+
+    __tablename__ = "adapter_version"
+    __table_args__ = (UniqueConstraint("assistant_id", "number"),)
+    id: int = primary_key()
+    assistant_id: int = reference("assistant.id")
+    number: int
+    sha256: str = Field(max_length=64)  # of its files, or `base`
+    run_id: str | None = Field(default=None, foreign_key="run.id", unique=True, max_length=40)
+    guidelines_id: int | None = reference("guidelines.id", nullable=True, index=False)
+    created_at: datetime = moment()
+
+
+class Evaluation(Table, table=True):
+    """A candidate held against the baseline, and the verdict."""
+
+    __tablename__ = "evaluation"
+    id: int = primary_key()
+    run_id: str = Field(foreign_key="run.id", index=True, max_length=40)
+    candidate_id: int = reference("adapter_version.id")
+    baseline_id: int = reference("adapter_version.id", index=False)
+    verdict: VerdictWord = word(VerdictWord)
+    reasons: list[str] = json_list()
+    statistics: Json = json_column()
+    created_at: datetime = moment()
+
+
+class Release(Table, table=True):
+    """Which adapter version serves an assistant, since when and by whose word. One is live per assistant."""
+
+    __tablename__ = "release"
+    __table_args__ = (
+        Index(
+            "uq_release_one_live",
+            "assistant_id",
+            unique=True,
+            sqlite_where=text("state = 'live'"),
+            postgresql_where=text("state = 'live'"),
+        ),
+    )
+    id: int = primary_key()
+    assistant_id: int = reference("assistant.id")
+    adapter_version_id: int = reference("adapter_version.id")
+    state: ReleaseState = word(ReleaseState)
+    traffic_percent: int = 100
+    replaces_id: int | None = reference("release.id", nullable=True, index=False)  # what roll back returns to
+    evaluation_id: int | None = reference("evaluation.id", nullable=True, index=False)
+    actor: str = Field(max_length=120)
+    reason: str
+    created_at: datetime = moment()
+    live_at: datetime | None = moment(nullable=True)
+    ended_at: datetime | None = moment(nullable=True)
+
+
+class AuditEntry(Table, table=True):
+    """Who did what, when. Never message text."""
+
+    __tablename__ = "audit_entry"
+    id: int = primary_key()
+    created_at: datetime = moment(index=True)
+    actor: str = Field(max_length=120)
+    action: str = Field(max_length=60)
+    subject: str = Field(max_length=200)
+    details: Json = json_column()

@@ -1,0 +1,74 @@
+"""Every state a thing can be in, with its meaning beside it. Transitions live in one module each."""
+
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    CHAT = "chat"  # chats, and gives feedback on what it chatted
+    FEEDBACK = "feedback"  # only gives feedback: safe to put into a page
+    REVIEWER = "reviewer"  # reads feedback and decides on it
+    OPERATOR = "operator"  # everything above, and runs, promotes, rolls back
+    ADMIN = "admin"  # everything above, and assistants and keys
+
+
+class MessageStatus(StrEnum):
+    WRITING = "writing"  # committed before its first chunk; tokens are still coming
+    COMPLETE = "complete"  # all there
+    STOPPED = "stopped"  # the client went away; the text is what had been written until then
+    FAILED = "failed"  # the engine failed or the service died in mid-reply
+
+
+class FeedbackKind(StrEnum):
+    RATING = "rating"  # thumb -1/+1, or 1 to 5 stars
+    COMMENT = "comment"  # free words about the reply
+    CORRECTION = "correction"  # what the reply should have been
+    PREFERENCE = "preference"  # this reply rather than a sibling
+    REPORT = "report"  # abuse, bias, privacy, wrong, other; opens a case, never trains by itself
+
+
+class FeedbackStatus(StrEnum):
+    RECEIVED = "received"  # stored; will be looked at when the next dataset is made
+    IN_REVIEW = "in_review"  # a person looks at it first
+    DECLINED = "declined"  # a reviewer or the curation decided not to learn from it; `status_reason` says why
+    REPLACED = "replaced"  # its giver said something newer about the same reply
+
+
+class CaseStatus(StrEnum):
+    OPEN = "open"  # a report nobody has decided on
+    CLOSED = "closed"  # decided; the note says what
+
+
+class ReviewDecision(StrEnum):
+    APPROVED = "approved"  # may be learned from
+    REJECTED = "rejected"  # must not be learned from
+
+
+class Side(StrEnum):
+    TRAIN = "train"  # what the model learns from
+    DEV = "dev"  # what early stopping looks at
+    GATE = "gate"  # what judges the candidate; never trained on
+
+
+class RunStatus(StrEnum):
+    QUEUED = "queued"  # waits for a worker
+    RUNNING = "running"  # a worker holds its lease
+    SUCCEEDED = "succeeded"  # trained, judged, registered; the verdict says whether it was any good
+    FAILED = "failed"  # three attempts failed, or there was nothing to learn from
+    CANCELLED = "cancelled"  # an operator stopped it
+
+
+OPEN_RUNS = (RunStatus.QUEUED, RunStatus.RUNNING)
+
+
+class VerdictWord(StrEnum):
+    PROMOTE = "PROMOTE"  # better where it counts, and no guard got worse
+    REJECT = "REJECT"  # worse, or not better by anything worthwhile
+    INCONCLUSIVE = "INCONCLUSIVE"  # too little held-out data to tell
+    BLOCKED = "BLOCKED"  # a guard failed, whatever was gained
+
+
+class ReleaseState(StrEnum):
+    PROPOSED = "proposed"  # judged PROMOTE; waits for an operator's word
+    LIVE = "live"  # serves the assistant; one at a time
+    RETIRED = "retired"  # served once
+    DECLINED = "declined"  # proposed, and overtaken or turned down

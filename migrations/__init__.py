@@ -1,0 +1,53 @@
+"""The schema's history, the same for SQLite and PostgreSQL."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+if TYPE_CHECKING:
+    from feedback.database import Database
+
+FOLDER = Path(__file__).parent
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(FOLDER))
+    return config
+
+
+def upgrade(database: "Database", revision: str = "head") -> None:
+    with database.connection() as connection:
+        config = _config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+        connection.commit()
+
+
+def downgrade(database: "Database", revision: str = "base") -> None:
+    with database.connection() as connection:
+        config = _config()
+        config.attributes["connection"] = connection
+        command.downgrade(config, revision)
+        connection.commit()
+
+
+def schema_state(database: "Database") -> tuple[str | None, str | None]:
+    """(the database's revision, the newest revision)."""
+    with database.connection() as connection:
+        current = MigrationContext.configure(connection).get_current_revision()
+    return current, ScriptDirectory.from_config(_config()).get_current_head()
+
+
+def drift(database: "Database") -> list[object]:
+    """What the models say and the migrated schema doesn't, or the other way round."""
+    from feedback.models import Table
+
+    with database.connection() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        return list(compare_metadata(context, Table.metadata))

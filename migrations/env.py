@@ -1,0 +1,14 @@
+"""Alembic's entry: runs the versions on the connection that `migrations.upgrade` hands over."""
+
+from alembic import context
+
+from feedback.models import Table
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=Table.metadata,
+    render_as_batch=True,
+    compare_type=True,
+)
+with context.begin_transaction():
+    context.run_migrations()
