@@ -16,7 +16,7 @@ import re
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeGuard
 
 from feedback.errors import AdapterRefused
 from feedback.files import MANIFEST, folder_sha256
@@ -117,7 +117,7 @@ def _check_files(folder: Path) -> None:
     for name in sorted(names):
         if name not in ALLOWED_FILES:
             raise AdapterRefused(
-                f"{folder / name}: not part of an adapter. Remove it; allowed are {', '.join(sorted(ALLOWED_FILES))}."
+                f"{folder / name}: not part of an adapter. Remove it; allowed: {', '.join(sorted(ALLOWED_FILES))}."
             )
         if not stat.S_ISREG((folder / name).lstat().st_mode):
             raise AdapterRefused(f"{folder / name}: not a regular file. Replace links and folders by plain files.")
@@ -271,7 +271,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _are_integers(value: Any) -> bool:
+def _are_integers(value: Any) -> TypeGuard[list[int]]:
     return isinstance(value, list) and all(isinstance(item, int) and not isinstance(item, bool) for item in value)
 
 

@@ -23,6 +23,7 @@ class EchoEngine:
         """How many replies are being written, by version."""
         self._loaded: dict[str, Path] = {}
         self._ready = False
+        self._finished = asyncio.Condition()
 
     async def start(self) -> None:
         self._ready = True
@@ -50,6 +51,7 @@ class EchoEngine:
             yield Delta("", prompt_tokens, len(words), "length" if reason == "length" else "stop")
         finally:
             self.running[request.version] -= 1
+            await asyncio.shield(self._announce_finished())
 
     async def score(self, requests: Sequence[ScoreRequest]) -> list[list[float]]:
         for request in requests:
@@ -66,13 +68,13 @@ class EchoEngine:
     async def load(self, version: str, folder: Path) -> None:
         if not self._ready:
             raise EngineUnavailable("The engine is not started; call start() first.")
-        if not folder.is_dir():
+        if not await asyncio.to_thread(folder.is_dir):
             raise AdapterRefused(f"{folder}: no such folder. Give the folder of an adapter version.")
         self._loaded.setdefault(version, folder)
 
     async def unload(self, version: str) -> None:
-        while self.running[version]:
-            await asyncio.sleep(0.001)
+        async with self._finished:
+            await self._finished.wait_for(lambda: not self.running[version])
         self._loaded.pop(version, None)
 
     async def close(self) -> None:
@@ -81,6 +83,10 @@ class EchoEngine:
 
     def health(self) -> EngineHealth:
         return EngineHealth(self._ready, "echo engine", tuple(self._loaded))
+
+    async def _announce_finished(self) -> None:
+        async with self._finished:
+            self._finished.notify_all()
 
     def _check(self, version: str) -> None:
         if not self._ready:
