@@ -65,8 +65,8 @@ def reference(target: str, *, nullable: bool = False, index: bool = True, unique
 
 def moment(*, nullable: bool = False, index: bool = False) -> Any:
     if nullable:
-        return Field(default=None, sa_type=UtcDateTime, nullable=True, index=index)  # type: ignore[call-overload]
-    return Field(default_factory=now, sa_type=UtcDateTime, nullable=False, index=index)  # type: ignore[call-overload]
+        return Field(default=None, sa_type=UtcDateTime, nullable=True, index=index)
+    return Field(default_factory=now, sa_type=UtcDateTime, nullable=False, index=index)
 
 
 def word(enum: type[StrEnum], *, default: StrEnum | None = None, index: bool = False) -> Any:

@@ -133,6 +133,7 @@ class Feedback(Table, table=True):
     __tablename__ = "feedback"
     __table_args__ = (UniqueConstraint("api_key_id", "idempotency_key"),)
     id: int = primary_key()
+    public_id: str = Field(unique=True, max_length=40)
     assistant_id: int = reference("assistant.id")
     message_id: int = reference("message.id")
     api_key_id: int = reference("api_key.id")

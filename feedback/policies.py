@@ -62,6 +62,18 @@ class VerdictPolicy(Policy):
     min_gate_pairs: int = Field(
         50, ge=1, description="Fewer held-out choices than this are reported, not decided on."
     )
+    min_key_fact_rows: int = Field(
+        20,
+        ge=1,
+        description="With fewer gate rows that carry key facts, recall of them is reported, not decided on.",
+    )
+    min_recall_gain: float = Field(
+        0.05, ge=0, description="Smallest gain in key-fact recall worth a release: REJECT when it is ruled out."
+    )
+    min_contrast_gain: float = Field(
+        0.05, ge=0, description="Smallest gain in contrast, in nats a token, worth a release."
+    )
+    min_choice_gain: float = Field(0.05, ge=0, description="Smallest gain in choice accuracy worth a release.")
     bootstrap_resamples: int = Field(2000, ge=200, description="Resamples of the clustered bootstrap.")
     max_perplexity_increase: float = Field(
         0.10, gt=0, description="Largest relative rise of general-text perplexity over the baseline's."

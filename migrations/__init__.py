@@ -46,7 +46,8 @@ def schema_state(database: "Database") -> tuple[str | None, str | None]:
 
 def drift(database: "Database") -> list[object]:
     """What the models say and the migrated schema doesn't, or the other way round."""
-    from feedback.models import Table
+    import feedback.models  # noqa: F401  fills the metadata
+    from feedback.columns import Table
 
     with database.connection() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})

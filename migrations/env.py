@@ -2,7 +2,8 @@
 
 from alembic import context
 
-from feedback.models import Table
+import feedback.models  # noqa: F401  fills the metadata
+from feedback.columns import Table
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -254,6 +254,7 @@ def upgrade() -> None:
     op.create_table(
         "feedback",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("public_id", sa.String(length=40), nullable=False),
         sa.Column("assistant_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("message_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("api_key_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -277,6 +278,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["message_id"], ["message.id"], name=op.f("fk_feedback_message_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_feedback")),
         sa.UniqueConstraint("api_key_id", "idempotency_key", name=op.f("uq_feedback_api_key_id_idempotency_key")),
+        sa.UniqueConstraint("public_id", name=op.f("uq_feedback_public_id")),
         sa.UniqueConstraint("receipt_sha256", name=op.f("uq_feedback_receipt_sha256")),
         sa.UniqueConstraint("slot", name=op.f("uq_feedback_slot")),
     )

@@ -1,0 +1,123 @@
+"""Assistants: making, finding and changing them; their guidelines (versioned) and policies.
+
+Every assistant begins with `<name>@0`, the bare base, live.
+"""
+
+import re
+from typing import Any
+
+from pydantic import ValidationError
+from sqlalchemy import func
+from sqlmodel import Session, col, select
+
+from feedback import audit
+from feedback.columns import now
+from feedback.errors import InvalidInput, NotFound
+from feedback.models import AdapterVersion, Assistant, Guidelines, Release
+from feedback.policies import Policies
+from feedback.states import ReleaseState
+
+BASE_VERSION = "base"
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+
+
+def create(session: Session, name: str, base_model: str, *, system_prompt: str = "", actor: str) -> Assistant:
+    if not _NAME.fullmatch(name) or name == BASE_VERSION:
+        raise InvalidInput(
+            f"'{name}' can't name an assistant: use a-z, 0-9, '.', '_' and '-', at most 63, and not 'base'.",
+            param="name",
+        )
+    if session.exec(select(Assistant).where(Assistant.name == name)).first():
+        raise InvalidInput(f"There is an assistant '{name}' already.", param="name")
+    assistant = Assistant(name=name, base_model=base_model, policies=Policies().model_dump())
+    session.add(assistant)
+    session.flush()
+    guidelines = Guidelines(assistant_id=assistant.id, version=1, system_prompt=system_prompt)
+    bare = AdapterVersion(assistant_id=assistant.id, number=0, sha256=BASE_VERSION)
+    session.add(guidelines)
+    session.add(bare)
+    session.flush()
+    session.add(
+        Release(
+            assistant_id=assistant.id,
+            adapter_version_id=bare.id,
+            state=ReleaseState.LIVE,
+            actor=actor,
+            reason="The bare base serves until something better is learned.",
+            live_at=now(),
+        )
+    )
+    audit.record(session, actor, "assistant.create", name)
+    return assistant
+
+
+def get_assistant(session: Session, name: str) -> Assistant:
+    assistant = session.exec(select(Assistant).where(Assistant.name == name)).first()
+    if assistant is None:
+        raise NotFound(f"No assistant '{name}'.", param="model", code="model_not_found")
+    return assistant
+
+
+def list_assistants(session: Session) -> list[Assistant]:
+    return list(session.exec(select(Assistant).order_by(col(Assistant.name))))
+
+
+def policies(assistant: Assistant) -> Policies:
+    return Policies.model_validate(assistant.policies)
+
+
+def set_policies(
+    session: Session, assistant: Assistant, changes: dict[str, dict[str, Any]], *, actor: str
+) -> Policies:
+    """`changes` is a part of Policies, e.g. `{"release": {"promotion": "auto"}}`; the rest stays."""
+    merged = {
+        section: {**values, **changes.get(section, {})}
+        for section, values in policies(assistant).model_dump().items()
+    }
+    try:
+        unknown = set(changes) - set(merged)
+        if unknown:
+            raise InvalidInput(f"No policy section '{sorted(unknown)[0]}': there are {', '.join(merged)}.")
+        checked = Policies.model_validate(merged)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise InvalidInput(f"Policy {where}: {first['msg']}.", param=where) from None
+    training = checked.training
+    if training.dev_fraction + training.gate_fraction > 0.9:
+        raise InvalidInput("dev_fraction and gate_fraction leave under a tenth to train on: lower one of them.")
+    assistant.policies = checked.model_dump()
+    session.add(assistant)
+    audit.record(session, actor, "assistant.policies", assistant.name, changes=changes)
+    return checked
+
+
+def current_guidelines(session: Session, assistant: Assistant) -> Guidelines:
+    newest = (
+        select(Guidelines)
+        .where(Guidelines.assistant_id == assistant.id)
+        .order_by(col(Guidelines.version).desc())
+        .limit(1)
+    )
+    return session.exec(newest).one()
+
+
+def set_system_prompt(session: Session, assistant: Assistant, system_prompt: str, *, actor: str) -> Guidelines:
+    current = current_guidelines(session, assistant)
+    if current.system_prompt == system_prompt:
+        return current
+    changed = Guidelines(
+        assistant_id=assistant.id,
+        version=current.version + 1,
+        system_prompt=system_prompt,
+        boundaries=current.boundaries,
+        sensitive_topics=current.sensitive_topics,
+    )
+    session.add(changed)
+    session.flush()
+    audit.record(session, actor, "assistant.guidelines", assistant.name, version=changed.version)
+    return changed
+
+
+def count(session: Session) -> int:
+    return session.exec(select(func.count()).select_from(Assistant)).one()

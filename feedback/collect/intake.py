@@ -1,0 +1,163 @@
+"""Take in one piece of feedback: parse, replace the giver's earlier word, store, and request a run if one is due.
+
+All in one transaction: what was acknowledged is on disk, together with the run that it made due.
+"""
+
+import hashlib
+import hmac
+import json
+import secrets
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import update
+from sqlmodel import Session, col, select
+
+from feedback import assistants, contributors, runs
+from feedback.collect import comments, corrections, preferences, ratings, reports
+from feedback.collect.kinds import Parsed
+from feedback.conversations import get_reply
+from feedback.errors import InvalidInput
+from feedback.keys import Caller
+from feedback.models import Assistant, Conversation, Feedback, Message, ReportCase
+from feedback.states import FeedbackKind, FeedbackStatus
+
+MAX_TEXT = 20_000
+"""Characters a comment or correction may have."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a client sent."""
+
+    completion_id: str
+    kind: FeedbackKind
+    choice: int = 0
+    value: Any = None
+    comment: str | None = None
+    tags: tuple[str, ...] = ()
+    user: str | None = None
+    anonymous: bool = False
+    training: bool | None = None
+
+
+@dataclass(frozen=True)
+class Accepted:
+    id: str
+    receipt: str
+    status: FeedbackStatus
+
+
+def receive(
+    session: Session, secret: bytes, caller: Caller, given: Given, *, idempotency_key: str | None = None
+) -> Accepted:
+    """Store `given`. Raises NotFound (no such completion for this key) and InvalidInput (a value out of form)."""
+    repeated = _find_repeated(session, secret, caller, given, idempotency_key)
+    if repeated is not None:
+        return repeated
+    reply = get_reply(session, caller.assistant_ids, given.completion_id, given.choice)
+    conversation = session.get_one(Conversation, reply.conversation_id)
+    assistant = session.get_one(Assistant, conversation.assistant_id)
+    parsed = _parse(session, reply, given)
+    contributor_id = _contributor(session, secret, caller, assistant, conversation, given)
+    slot = f"{contributor_id}:{given.kind}:{parsed.about}" if contributor_id and parsed.about else None
+    if slot is not None:
+        _replace_earlier_word(session, slot)
+    public_id = f"fb-{secrets.token_hex(12)}"
+    receipt = make_receipt(secret, public_id)
+    feedback = Feedback(
+        public_id=public_id,
+        assistant_id=assistant.id,
+        message_id=reply.id,
+        api_key_id=caller.api_key_id,
+        contributor_id=contributor_id,
+        kind=given.kind,
+        score=parsed.score,
+        value=parsed.value,
+        comment=given.comment,
+        tags=list(given.tags),
+        training=given.training,
+        status=FeedbackStatus.IN_REVIEW if parsed.report_category else FeedbackStatus.RECEIVED,
+        slot=slot,
+        receipt_sha256=hash_receipt(receipt),
+        idempotency_key=idempotency_key,
+        request_sha256=_fingerprint(given),
+    )
+    session.add(feedback)
+    session.flush()
+    if parsed.report_category:
+        session.add(ReportCase(feedback_id=feedback.id, category=parsed.report_category))
+    session.flush()
+    runs.request_if_due(session, assistant)
+    return Accepted(public_id, receipt, feedback.status)
+
+
+def make_receipt(secret: bytes, public_id: str) -> str:
+    """Can be made again for a repeated request, but not guessed: the database keeps only its hash."""
+    return "rcpt-" + hmac.new(secret, f"receipt:{public_id}".encode(), hashlib.sha256).hexdigest()[:40]
+
+
+def hash_receipt(receipt: str) -> str:
+    return hashlib.sha256(receipt.encode()).hexdigest()
+
+
+def _parse(session: Session, reply: Message, given: Given) -> Parsed:
+    if len(json.dumps(given.value)) + len(given.comment or "") > MAX_TEXT:
+        raise InvalidInput(f"`value` and `comment` together may have {MAX_TEXT} characters.", param="value")
+    match given.kind:
+        case FeedbackKind.RATING:
+            return ratings.parse(reply, given.value)
+        case FeedbackKind.COMMENT:
+            return comments.parse(given.value, given.comment)
+        case FeedbackKind.CORRECTION:
+            return corrections.parse(reply, given.value)
+        case FeedbackKind.PREFERENCE:
+            return preferences.parse(session, reply, given.value)
+        case FeedbackKind.REPORT:
+            return reports.parse(given.value)
+
+
+def _contributor(
+    session: Session, secret: bytes, caller: Caller, assistant: Assistant, conversation: Conversation, given: Given
+) -> str | None:
+    if given.anonymous:
+        return None
+    if given.user is None and conversation.contributor_id is not None:
+        identity = conversation.contributor_id  # the person who chatted
+    else:
+        identity = contributors.contributor_id(secret, assistant.id, caller.api_key_id, given.user)
+    return contributors.remember(session, assistant, identity, assistants.policies(assistant).training).id
+
+
+def _replace_earlier_word(session: Session, slot: str) -> None:
+    session.connection().execute(
+        update(Feedback)
+        .where(col(Feedback.slot) == slot)
+        .values(
+            slot=None, status=FeedbackStatus.REPLACED, status_reason="You said something newer about this reply."
+        )
+    )
+
+
+def _find_repeated(
+    session: Session, secret: bytes, caller: Caller, given: Given, idempotency_key: str | None
+) -> Accepted | None:
+    if idempotency_key is None:
+        return None
+    earlier = session.exec(
+        select(Feedback).where(
+            Feedback.api_key_id == caller.api_key_id, Feedback.idempotency_key == idempotency_key
+        )
+    ).first()
+    if earlier is None:
+        return None
+    if earlier.request_sha256 != _fingerprint(given):
+        raise InvalidInput(
+            "This Idempotency-Key was used for other feedback: use a new one.", code="idempotency_key_reused"
+        )
+    return Accepted(earlier.public_id, make_receipt(secret, earlier.public_id), earlier.status)
+
+
+def _fingerprint(given: Given) -> str:
+    fields = {**given.__dict__, "tags": list(given.tags)}
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()

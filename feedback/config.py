@@ -1,0 +1,97 @@
+"""The deployment's settings: read from the environment once, in a `__main__`, then passed down as an argument.
+
+What operators decide per assistant is in policies.py. `burnish doctor --settings` and the README's table are
+generated from the descriptions below.
+"""
+
+import secrets
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from feedback.database import Database
+from feedback.files import write_bytes
+
+BUNDLED_MODEL = "smollm2-135m-instruct"
+
+
+class Settings(BaseSettings):
+    """One field a setting; the variable is its name in capitals behind `BURNISH_`."""
+
+    model_config = SettingsConfigDict(env_prefix="BURNISH_", frozen=True)
+
+    data_folder: Path = Field(Path(".burnish"), description="Where database, adapters, runs and the secret live.")
+    models_folder: Path | None = Field(
+        None, description="Where prepared base models live; `models/` in the data folder if unset."
+    )
+    database_url: str = Field(
+        "", description="`postgresql://user@host/name`; an SQLite file in the data folder if empty."
+    )
+    secret: str = Field(
+        "", description="Key of the contributors' HMAC; made once in the data folder if empty.", repr=False
+    )
+    host: str = Field("127.0.0.1", description="Address the service listens on.")
+    port: int = Field(8400, ge=1, le=65535, description="Port the service listens on.")
+    engine: Literal["local", "echo"] = Field("local", description="What writes replies; `echo` needs no model.")
+    base_model: str = Field(BUNDLED_MODEL, description="Bundled name, folder or hub id of the base model.")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="Where models run; auto: CUDA if there is one."
+    )
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="Number format for serving; auto: bfloat16 where the hardware has it."
+    )
+    max_batch: int = Field(16, ge=1, le=256, description="Most replies written at once, in sequences.")
+    max_adapters: int = Field(
+        6, ge=2, description="Adapter versions kept loaded; idle ones beyond it are unloaded."
+    )
+    default_max_tokens: int = Field(512, ge=1, description="Tokens a reply may have when the request doesn't say.")
+    release_poll_seconds: float = Field(
+        0.5, gt=0, le=2, description="Seconds between two looks at the database for a new release."
+    )
+    shutdown_seconds: int = Field(45, ge=1, description="Seconds running replies get to finish at shutdown.")
+    lease_seconds: float = Field(
+        30, gt=0, description="Seconds without a heartbeat after which another worker takes a run over."
+    )
+    queue_poll_seconds: float = Field(1, gt=0, description="Seconds between two looks at the run queue.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least level that is logged."
+    )
+
+    @property
+    def models(self) -> Path:
+        return self.models_folder or self.data_folder / "models"
+
+    @property
+    def runs(self) -> Path:
+        return self.data_folder / "runs"
+
+    @property
+    def adapters(self) -> Path:
+        return self.data_folder / "adapters"
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.host}:{self.port}"
+
+    def open_database(self) -> Database:
+        return Database(self.database_url or f"sqlite:///{self.data_folder.resolve() / 'burnish.sqlite3'}")
+
+    def read_secret(self) -> bytes:
+        """The HMAC key; without one in the environment, a file made on first use."""
+        if self.secret:
+            return self.secret.encode()
+        path = self.data_folder / "secret"
+        if not path.exists():
+            write_bytes(path, secrets.token_hex(32).encode(), mode=0o600)
+        return path.read_bytes()
+
+
+def settings_table() -> str:
+    """The README's table, in Markdown."""
+    lines = ["| variable | default | what it does |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default in (None, "") else f"`{field.default}`"
+        lines.append(f"| `BURNISH_{name.upper()}` | {default} | {field.description} |")
+    return "\n".join(lines)

@@ -1,0 +1,38 @@
+"""Who gave feedback, known only as an HMAC; and on which side of the split everything of theirs goes, for good."""
+
+import hashlib
+import hmac
+
+from sqlmodel import Session
+
+from feedback.models import Assistant, Contributor
+from feedback.policies import TrainingPolicy
+from feedback.states import Side
+
+
+def contributor_id(secret: bytes, assistant_id: int, api_key_id: int, user: str | None) -> str:
+    """HMAC(secret, assistant, key, user), or of the key alone where the client names no user."""
+    named = f"{assistant_id}\0{api_key_id}\0{'user:' + user if user else 'key'}"
+    return hmac.new(secret, named.encode(), hashlib.sha256).hexdigest()[:32]
+
+
+def side_of(identity: str, policy: TrainingPolicy) -> Side:
+    """A side by hash: the same for the same identity and fractions, whoever else there is.
+
+    >>> side_of("somebody", TrainingPolicy(gate_fraction=0.8, dev_fraction=0.1)) in set(Side)
+    True
+    """
+    position = int.from_bytes(hashlib.sha256(f"side:{identity}".encode()).digest()[:8]) / 2**64
+    if position < policy.gate_fraction:
+        return Side.GATE
+    return Side.DEV if position < policy.gate_fraction + policy.dev_fraction else Side.TRAIN
+
+
+def remember(session: Session, assistant: Assistant, identity: str, policy: TrainingPolicy) -> Contributor:
+    """The contributor's row; its side is fixed at first sight and outlives changes of the fractions."""
+    known = session.get(Contributor, identity)
+    if known is None:
+        known = Contributor(id=identity, assistant_id=assistant.id, side=side_of(identity, policy))
+        session.add(known)
+        session.flush()
+    return known

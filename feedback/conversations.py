@@ -1,0 +1,225 @@
+"""Conversations and their messages: found again by id or equal history, and every reply stored with its version.
+
+A reply is committed before its first chunk (`begin_reply`) and completed before the client's last (`finish_reply`).
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import update
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import Session, col, select
+
+from feedback.columns import now
+from feedback.errors import InvalidInput, NotFound
+from feedback.models import AdapterVersion, Assistant, Conversation, Guidelines, Message
+from feedback.states import MessageStatus
+
+ChatMessage = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What a client sent: the whole history, and what it says about itself."""
+
+    messages: Sequence[ChatMessage]
+    api_key_id: int
+    contributor_id: str | None = None
+    external_id: str | None = None
+    store: bool | None = None
+
+
+def with_guidelines(guidelines: Guidelines, messages: Sequence[ChatMessage]) -> list[ChatMessage]:
+    """What the model reads, in serving and training alike: the guidelines first, then the client's own words.
+
+    A client's system message is joined to the guidelines', since most chat templates know only one.
+    """
+    own = [message["content"] for message in messages if message["role"] == "system"]
+    system = "\n\n".join(part for part in (guidelines.system_prompt, *own) if part)
+    rest = [dict(message) for message in messages if message["role"] != "system"]
+    return [{"role": "system", "content": system}, *rest] if system else rest
+
+
+def begin_replies(
+    session: Session,
+    assistant: Assistant,
+    guidelines: Guidelines,
+    version: AdapterVersion,
+    turn: Turn,
+    *,
+    completion_id: str,
+    choices: int,
+    sampling: dict[str, Any],
+) -> list[int]:
+    """Store the turn and an empty reply per choice; returns the replies' row ids."""
+    parent = _store_history(session, assistant, turn)
+    replies = [
+        Message(
+            conversation_id=parent.conversation_id,
+            parent_id=parent.id,
+            role="assistant",
+            content="",
+            history_sha256=parent.history_sha256,  # its own is known once it is written
+            status=MessageStatus.WRITING,
+            store=turn.store,
+            completion_id=completion_id,
+            choice_index=index,
+            adapter_version_id=version.id,
+            guidelines_id=guidelines.id,
+            sampling=sampling,
+        )
+        for index in range(choices)
+    ]
+    session.add_all(replies)
+    session.flush()
+    return [reply.id for reply in replies]
+
+
+def finish_reply(
+    session: Session,
+    message_id: int,
+    content: str,
+    status: MessageStatus,
+    *,
+    finish_reason: str | None,
+    prompt_tokens: int,
+    completion_tokens: int,
+) -> None:
+    reply = session.get_one(Message, message_id)
+    reply.content = content
+    reply.status = status
+    reply.finish_reason = finish_reason
+    reply.prompt_tokens = prompt_tokens
+    reply.completion_tokens = completion_tokens
+    reply.completed_at = now()
+    reply.history_sha256 = _extend(reply.history_sha256, "assistant", content)
+
+
+def fail_abandoned(session: Session, older_than_seconds: float) -> int:
+    """Replies that a dead service left behind become FAILED; returns how many."""
+    stale = now() - timedelta(seconds=older_than_seconds)
+    result = session.connection().execute(
+        update(Message)
+        .where(col(Message.status) == MessageStatus.WRITING, col(Message.created_at) < stale)
+        .values(status=MessageStatus.FAILED)
+    )
+    return result.rowcount
+
+
+def get_reply(session: Session, assistant_ids: frozenset[int] | None, completion_id: str, choice: int) -> Message:
+    found = session.exec(
+        select(Message, Conversation)
+        .join(Conversation, col(Message.conversation_id) == col(Conversation.id))
+        .where(Message.completion_id == completion_id, Message.choice_index == choice)
+    ).first()
+    if found is None or (assistant_ids is not None and found[1].assistant_id not in assistant_ids):
+        raise NotFound(
+            f"No completion '{completion_id}' with choice {choice}.",
+            param="completion_id",
+            code="completion_not_found",
+        )
+    return found[0]
+
+
+def history(session: Session, message: Message) -> list[ChatMessage]:
+    """The messages that led to `message`, oldest first, itself left out."""
+    chain: list[ChatMessage] = []
+    parent_id = message.parent_id
+    while parent_id is not None:
+        parent = session.get_one(Message, parent_id)
+        chain.append({"role": parent.role, "content": parent.content})
+        parent_id = parent.parent_id
+    return chain[::-1]
+
+
+def _store_history(session: Session, assistant: Assistant, turn: Turn) -> Message:
+    """Find the conversation, add what it lacks; returns the message that the reply answers."""
+    if not turn.messages:
+        raise InvalidInput("`messages` is empty: send at least one message.", param="messages")
+    hashes: list[str] = []
+    for message in turn.messages:
+        hashes.append(_extend(hashes[-1] if hashes else "", message["role"], message["content"]))
+    conversation = _find_conversation(session, assistant, turn, hashes)
+    if conversation is None:
+        conversation = _begin_conversation(session, assistant, turn)
+    stored = session.exec(
+        select(Message)
+        .where(Message.conversation_id == conversation.id, col(Message.history_sha256).in_(hashes))
+        .where(col(Message.status) != MessageStatus.WRITING)
+        .order_by(col(Message.id))
+    ).all()
+    known = {message.history_sha256: message for message in stored}
+    parent: Message | None = None
+    for message, digest in zip(turn.messages, hashes, strict=True):
+        here = known.get(digest)
+        if here is None:
+            here = Message(
+                conversation_id=conversation.id,
+                parent_id=parent.id if parent else None,
+                role=message["role"],
+                content=message["content"],
+                history_sha256=digest,
+                store=turn.store,
+            )
+            session.add(here)
+            session.flush()
+        parent = here
+    assert parent is not None
+    return parent
+
+
+def _begin_conversation(session: Session, assistant: Assistant, turn: Turn) -> Conversation:
+    conversation = Conversation(
+        assistant_id=assistant.id,
+        api_key_id=turn.api_key_id,
+        external_id=turn.external_id,
+        contributor_id=turn.contributor_id,
+    )
+    try:
+        with session.begin_nested():
+            session.add(conversation)
+    except IntegrityError:  # another request began the same conversation id at this moment
+        return session.exec(
+            select(Conversation).where(
+                Conversation.assistant_id == assistant.id,
+                Conversation.api_key_id == turn.api_key_id,
+                Conversation.external_id == turn.external_id,
+            )
+        ).one()
+    return conversation
+
+
+def _find_conversation(
+    session: Session, assistant: Assistant, turn: Turn, hashes: list[str]
+) -> Conversation | None:
+    mine = select(Conversation).where(
+        Conversation.assistant_id == assistant.id, Conversation.api_key_id == turn.api_key_id
+    )
+    if turn.external_id is not None:
+        return session.exec(mine.where(Conversation.external_id == turn.external_id)).first()
+    same_person = (
+        col(Conversation.contributor_id).is_(None)
+        if turn.contributor_id is None
+        else col(Conversation.contributor_id) == turn.contributor_id
+    )
+    # equal histories: the whole one (a reply is wanted anew), else the part up to the last reply
+    replied = [
+        digest for message, digest in zip(turn.messages, hashes, strict=True) if message["role"] == "assistant"
+    ]
+    for digest in hashes[-1:] + replied[-1:]:
+        found = session.exec(
+            mine.join(Message, col(Message.conversation_id) == col(Conversation.id))
+            .where(same_person, Message.history_sha256 == digest)
+            .order_by(col(Conversation.id).desc())
+            .limit(1)
+        ).first()
+        if found is not None:
+            return found
+    return None
+
+
+def _extend(history_sha256: str, role: str, content: str) -> str:
+    return hashlib.sha256(f"{history_sha256}\0{role}\0{content}".encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""From what people said to rows worth training on; `pipeline.py` reads like the list of stages."""

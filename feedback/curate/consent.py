@@ -1,0 +1,19 @@
+"""Both must grant: whoever chatted (`store` on the request) and whoever gave the feedback (`training`).
+
+An assistant with consent `opt_out` takes silence for yes; with `opt_in`, for no.
+"""
+
+from feedback.curate.items import Dropped, Item, drop_where
+
+
+def consent(items: list[Item], policy: str) -> tuple[list[Item], list[Dropped]]:
+    silence = policy == "opt_out"
+
+    def why(item: Item) -> str | None:
+        if not (silence if item.store is None else item.store):
+            return "the conversation may not be used for training"
+        if not (silence if item.training is None else item.training):
+            return "the feedback may not be used for training"
+        return None
+
+    return drop_where(items, "consent", why)

@@ -1,0 +1,215 @@
+"""Dataset versions: gather what was said, curate it, freeze it into a run's folder, remember its sources."""
+
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import func
+from sqlalchemy.orm import aliased
+from sqlmodel import Session, col, select
+
+from feedback import assistants, files
+from feedback.conversations import history, with_guidelines
+from feedback.curate.datasheet import as_markdown, datasheet
+from feedback.curate.items import Item, Turns
+from feedback.curate.pipeline import Curated, curate
+from feedback.errors import NotFound
+from feedback.models import (
+    AdapterVersion,
+    Assistant,
+    Contributor,
+    DatasetVersion,
+    Example,
+    ExampleSource,
+    Feedback,
+    Message,
+    Review,
+    Run,
+)
+from feedback.run_folder import SPLITS, RunSpec, Turn
+from feedback.states import FeedbackKind, FeedbackStatus, ReviewDecision
+
+LEARNABLE = (FeedbackKind.CORRECTION, FeedbackKind.PREFERENCE, FeedbackKind.RATING)
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """A curated dataset as it lies in a run folder."""
+
+    curated: Curated
+    sha256: str
+    sheet: dict[str, Any]
+
+
+def gather(session: Session, assistant: Assistant) -> list[Item]:
+    """Everything that people currently say about the assistant's replies, oldest first."""
+    version, rejected, rejected_version = aliased(AdapterVersion), aliased(Message), aliased(AdapterVersion)
+    found = session.exec(
+        select(Feedback, Message, version.sha256, Contributor)
+        .join(Message, col(Message.id) == col(Feedback.message_id))
+        .outerjoin(version, col(version.id) == col(Message.adapter_version_id))
+        .outerjoin(Contributor, col(Contributor.id) == col(Feedback.contributor_id))
+        .where(
+            Feedback.assistant_id == assistant.id,
+            col(Feedback.kind).in_(LEARNABLE),
+            col(Feedback.status).in_((FeedbackStatus.RECEIVED, FeedbackStatus.DECLINED)),
+        )
+        .order_by(col(Feedback.id))
+    ).all()
+    others = {
+        message.id: (message, sha256)
+        for message, sha256 in session.exec(
+            select(rejected, rejected_version.sha256)
+            .outerjoin(rejected_version, col(rejected_version.id) == col(rejected.adapter_version_id))
+            .where(
+                col(rejected.id).in_(
+                    [row[0].value["rejected_message_id"] for row in found if row[0].kind == FeedbackKind.PREFERENCE]
+                )
+            )
+        )
+    }
+    reviews = _decisions(session, assistant)
+    items = []
+    for feedback, reply, sha256, contributor in found:
+        other, other_sha256 = others.get(feedback.value.get("rejected_message_id", -1)) or (None, None)
+        items.append(
+            Item(
+                feedback_ids=(feedback.id,),
+                kind=feedback.kind,
+                history=tuple((turn["role"], turn["content"]) for turn in history(session, reply)),
+                reply=reply.content,
+                reply_version=sha256 or assistants.BASE_VERSION,
+                reply_status=reply.status,
+                created_at=feedback.created_at,
+                contributor=feedback.contributor_id,
+                side=contributor.side if contributor else None,
+                score=feedback.score,
+                correction=feedback.value.get("content"),
+                key_facts=tuple(feedback.value.get("key_facts", ())),
+                rejected=other.content if other else None,
+                rejected_version=other_sha256,
+                store=reply.store,
+                training=feedback.training,
+                review=reviews.get(feedback.id),
+            )
+        )
+    return items
+
+
+def preview(session: Session, assistant: Assistant) -> Curated:
+    """What a run started now would learn from: curates, changes nothing."""
+    policy = assistants.policies(assistant).training
+    return curate(gather(session, assistant), policy, assistant.consent, _prompt(session, assistant))
+
+
+def freeze(
+    session: Session,
+    assistant: Assistant,
+    folder: Path,
+    suites: dict[str, bytes],
+    baseline: Path | None,
+    spec: Callable[[Frozen, dict[str, str]], RunSpec],
+) -> Frozen:
+    """Write a run's folder: rows, datasheet, suites, baseline and, last, run.json; aside, synced, renamed.
+
+    `spec` makes run.json's content from the dataset and the hashes of the other files. A folder that is already
+    there was written by a worker that died before it could say so; nothing has trained in it, so it is replaced.
+    """
+    curated = preview(session, assistant)
+    policy = assistants.policies(assistant).training
+    aside = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
+    try:
+        for split in SPLITS:
+            chosen = (made.row.model_dump(exclude_none=True) for made in curated.rows if made.side == split)
+            files.write_jsonl(aside / f"{split}.jsonl", chosen)
+        lines = "".join(f"{split} {files.file_sha256(aside / f'{split}.jsonl')}\n" for split in SPLITS)
+        sha256 = hashlib.sha256(lines.encode()).hexdigest()
+        sheet = datasheet(curated, assistant.name, policy, sha256)
+        files.write_json(aside / "datasheet.json", sheet)
+        files.write_bytes(aside / "datasheet.md", as_markdown(sheet).encode())
+        for name, content in suites.items():
+            files.write_bytes(aside / "suites" / name, content)
+        if baseline is not None:
+            names = [path.name for path in baseline.iterdir() if path.is_file() and path.name != files.MANIFEST]
+            files.publish_folder(baseline, aside / "baseline", names)
+        frozen = Frozen(curated, sha256, sheet)
+        inputs = sorted(path for path in aside.rglob("*") if path.is_file())
+        hashes = {path.relative_to(aside).as_posix(): files.file_sha256(path) for path in inputs}
+        files.write_json(aside / "run.json", spec(frozen, hashes).model_dump())
+        shutil.rmtree(folder, ignore_errors=True)
+        os.rename(aside, folder)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    files.sync_folder(folder.parent)
+    return frozen
+
+
+def record(session: Session, assistant: Assistant, run: Run, frozen: Frozen) -> DatasetVersion:
+    """Remember a frozen dataset: its number, its examples and their sources, and what became of the rest."""
+    newest = session.exec(
+        select(func.max(DatasetVersion.number)).where(DatasetVersion.assistant_id == assistant.id)
+    ).one()
+    dataset = DatasetVersion(
+        assistant_id=assistant.id, number=(newest or 0) + 1, sha256=frozen.sha256, datasheet=frozen.sheet
+    )
+    session.add(dataset)
+    session.flush()
+    used: set[int] = set()
+    for made in frozen.curated.rows:
+        example = Example(dataset_version_id=dataset.id, row_id=made.row.id, side=made.side, method=made.row.method)
+        session.add(example)
+        session.flush()
+        session.add_all(ExampleSource(example_id=example.id, feedback_id=source) for source in made.feedback_ids)
+        used.update(made.feedback_ids)
+    reasons = {source: out.reason for out in frozen.curated.dropped for source in out.feedback_ids}
+    for feedback in session.exec(select(Feedback).where(col(Feedback.id).in_(used | set(reasons)))):
+        declined = feedback.id not in used
+        feedback.status = FeedbackStatus.DECLINED if declined else FeedbackStatus.RECEIVED
+        feedback.status_reason = f"{reasons[feedback.id]}." if declined else None
+    run.dataset_version_id = dataset.id
+    session.add(run)
+    session.flush()
+    return dataset
+
+
+def list_datasets(session: Session, assistant: Assistant) -> list[DatasetVersion]:
+    return list(
+        session.exec(
+            select(DatasetVersion)
+            .where(DatasetVersion.assistant_id == assistant.id)
+            .order_by(col(DatasetVersion.number).desc())
+        )
+    )
+
+
+def get_dataset(session: Session, assistant: Assistant, number: int) -> DatasetVersion:
+    for dataset in list_datasets(session, assistant):
+        if dataset.number == number:
+            return dataset
+    raise NotFound(f"'{assistant.name}' has no dataset v{number}: `burnish dataset list` shows them.")
+
+
+def _prompt(session: Session, assistant: Assistant) -> Callable[[Turns], list[Turn]]:
+    guidelines = assistants.current_guidelines(session, assistant)
+
+    def prompt(turns: Turns) -> list[Turn]:
+        messages = [{"role": role, "content": content} for role, content in turns]
+        return [Turn.model_validate(message) for message in with_guidelines(guidelines, messages)]
+
+    return prompt
+
+
+def _decisions(session: Session, assistant: Assistant) -> dict[int, ReviewDecision]:
+    found = session.exec(
+        select(Review)
+        .join(Feedback, col(Feedback.id) == col(Review.feedback_id))
+        .where(Feedback.assistant_id == assistant.id)
+        .order_by(col(Review.id))
+    )
+    return {review.feedback_id: review.decision for review in found}

@@ -1,0 +1,93 @@
+"""API keys: made once, shown once, kept as a hash; roles and the assistants a key may see.
+
+A key has 256 random bits, so a plain SHA-256 is hash enough; nothing can be guessed from it.
+"""
+
+import hashlib
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlmodel import Session, col, select
+
+from feedback import audit
+from feedback.assistants import get_assistant
+from feedback.columns import now
+from feedback.errors import Forbidden, InvalidInput, NotFound, Unauthenticated
+from feedback.models import ApiKey, ApiKeyAssistant, Assistant
+from feedback.states import Role
+
+_MAY: dict[Role, frozenset[str]] = {
+    Role.CHAT: frozenset({"chat", "feedback"}),
+    Role.FEEDBACK: frozenset({"feedback"}),
+    Role.REVIEWER: frozenset({"feedback", "review"}),
+    Role.OPERATOR: frozenset({"chat", "feedback", "review", "operate"}),
+    Role.ADMIN: frozenset({"chat", "feedback", "review", "operate", "administer"}),
+}
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who is asking, as far as a request is concerned."""
+
+    api_key_id: int
+    name: str
+    role: Role
+    assistant_ids: frozenset[int] | None  # None: all
+
+    @property
+    def actor(self) -> str:
+        return f"key:{self.name}"
+
+    def may(self, deed: str) -> bool:
+        return deed in _MAY[self.role]
+
+    def require(self, deed: str) -> None:
+        if not self.may(deed):
+            able = ", ".join(role for role, deeds in _MAY.items() if deed in deeds)
+            raise Forbidden(f"This key's role is '{self.role}', which may not {deed}: use a key with role {able}.")
+
+    def sees(self, assistant: Assistant) -> bool:
+        return self.assistant_ids is None or assistant.id in self.assistant_ids
+
+
+def create(
+    session: Session, name: str, role: Role, assistants: Sequence[str] = (), *, actor: str
+) -> tuple[ApiKey, str]:
+    """Returns the stored key and its text, which can't be read again."""
+    if not name.strip():
+        raise InvalidInput("A key needs a name: say who or what it is for.", param="name")
+    token = f"sk-burnish-{secrets.token_urlsafe(32)}"
+    key = ApiKey(name=name.strip()[:100], role=role, hash=_hash(token), prefix=token[:15])
+    session.add(key)
+    session.flush()
+    for assistant in assistants:
+        session.add(ApiKeyAssistant(api_key_id=key.id, assistant_id=get_assistant(session, assistant).id))
+    audit.record(session, actor, "key.create", f"key {key.id}", role=role, assistants=list(assistants))
+    return key, token
+
+
+def authenticate(session: Session, token: str) -> Caller:
+    key = session.exec(select(ApiKey).where(ApiKey.hash == _hash(token))).first()
+    if key is None or key.revoked_at is not None:
+        raise Unauthenticated("Unknown or revoked API key: make one with `burnish key create`.")
+    limits = session.exec(select(ApiKeyAssistant.assistant_id).where(ApiKeyAssistant.api_key_id == key.id)).all()
+    return Caller(key.id, key.name, key.role, frozenset(limits) or None)
+
+
+def revoke(session: Session, key_id: int, *, actor: str) -> ApiKey:
+    key = session.get(ApiKey, key_id)
+    if key is None:
+        raise NotFound(f"No key {key_id}: `burnish key list` shows them.")
+    if key.revoked_at is None:
+        key.revoked_at = now()
+        audit.record(session, actor, "key.revoke", f"key {key.id}")
+    return key
+
+
+def list_keys(session: Session) -> list[ApiKey]:
+    return list(session.exec(select(ApiKey).order_by(col(ApiKey.id))))
+
+
+def _hash(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()

@@ -1,0 +1,193 @@
+"""Which adapter version serves an assistant: propose, promote, roll back. Going live only moves a pointer.
+
+Every move is a compare-and-set on the release that was live when it was decided: of two movers at once, one gets
+Conflict. All transitions of a release's state are here.
+"""
+
+from dataclasses import dataclass
+
+from sqlalchemy import update
+from sqlmodel import Session, col, select
+
+from feedback import audit
+from feedback.columns import now
+from feedback.errors import Conflict, InvalidInput
+from feedback.models import AdapterVersion, Assistant, Evaluation, Release
+from feedback.states import ReleaseState, VerdictWord
+
+
+@dataclass(frozen=True)
+class Live:
+    release: Release
+    version: AdapterVersion
+
+
+def live(session: Session, assistant: Assistant) -> Live:
+    release, version = session.exec(
+        select(Release, AdapterVersion)
+        .join(AdapterVersion, col(AdapterVersion.id) == col(Release.adapter_version_id))
+        .where(Release.assistant_id == assistant.id, Release.state == ReleaseState.LIVE)
+    ).one()
+    return Live(release, version)
+
+
+def propose(session: Session, assistant: Assistant, evaluation: Evaluation, *, actor: str) -> Release:
+    """Put a candidate that was judged PROMOTE forward for an operator's word; older proposals lapse."""
+    _decline_proposals(session, assistant)
+    release = Release(
+        assistant_id=assistant.id,
+        adapter_version_id=evaluation.candidate_id,
+        state=ReleaseState.PROPOSED,
+        evaluation_id=evaluation.id,
+        actor=actor,
+        reason="Judged better than what serves.",
+    )
+    session.add(release)
+    session.flush()
+    audit.record(session, actor, "release.propose", f"{assistant.name}", version_id=evaluation.candidate_id)
+    return release
+
+
+def promote(
+    session: Session,
+    assistant: Assistant,
+    version: AdapterVersion,
+    *,
+    actor: str,
+    reason: str,
+    expected_release_id: int | None = None,
+    force: bool = False,
+) -> Release:
+    """Make `version` the one that serves.
+
+    Raises InvalidInput when it serves already, or when no evaluation found it better and it never served before
+    (`force` overrides and is audited); Conflict when another release went live meanwhile.
+    """
+    current = live(session, assistant)
+    if current.version.id == version.id:
+        raise InvalidInput(f"{assistant.name}@{version.number} serves already.")
+    evaluation = _newest_evaluation(session, version)
+    if not force and not _may_serve(session, version, evaluation):
+        found = evaluation.verdict if evaluation else "never evaluated"
+        raise InvalidInput(
+            f"{assistant.name}@{version.number} was not found better than what serves ({found}): "
+            "read its evaluation, then promote with force if you mean it.",
+            code="verdict_not_promote",
+        )
+    return _go_live(
+        session,
+        assistant,
+        version,
+        current,
+        replaces_id=current.release.id,
+        evaluation=evaluation,
+        actor=actor,
+        reason=reason,
+        expected_release_id=expected_release_id,
+        action="release.promote",
+        forced=force,
+    )
+
+
+def roll_back(session: Session, assistant: Assistant, *, actor: str, reason: str) -> Release:
+    """Let the version serve again that the live release replaced. Repeated, it walks further back."""
+    current = live(session, assistant)
+    if current.release.replaces_id is None:
+        raise InvalidInput(f"Nothing served '{assistant.name}' before {assistant.name}@{current.version.number}.")
+    earlier = session.get_one(Release, current.release.replaces_id)
+    version = session.get_one(AdapterVersion, earlier.adapter_version_id)
+    return _go_live(
+        session,
+        assistant,
+        version,
+        current,
+        replaces_id=earlier.replaces_id,
+        evaluation=None,
+        actor=actor,
+        reason=reason,
+        expected_release_id=None,
+        action="release.roll_back",
+        forced=False,
+    )
+
+
+def list_releases(session: Session, assistant: Assistant, limit: int = 20) -> list[Release]:
+    return list(
+        session.exec(
+            select(Release)
+            .where(Release.assistant_id == assistant.id)
+            .order_by(col(Release.id).desc())
+            .limit(limit)
+        )
+    )
+
+
+def _go_live(
+    session: Session,
+    assistant: Assistant,
+    version: AdapterVersion,
+    current: Live,
+    *,
+    replaces_id: int | None,
+    evaluation: Evaluation | None,
+    actor: str,
+    reason: str,
+    expected_release_id: int | None,
+    action: str,
+    forced: bool,
+) -> Release:
+    if expected_release_id is not None and expected_release_id != current.release.id:
+        raise Conflict(f"Another release of '{assistant.name}' went live meanwhile: look again before you decide.")
+    retired = session.connection().execute(
+        update(Release)
+        .where(col(Release.id) == current.release.id, col(Release.state) == ReleaseState.LIVE)
+        .values(state=ReleaseState.RETIRED, ended_at=now())
+    )
+    if retired.rowcount != 1:
+        raise Conflict(f"Another release of '{assistant.name}' went live meanwhile: look again before you decide.")
+    _decline_proposals(session, assistant)
+    release = Release(
+        assistant_id=assistant.id,
+        adapter_version_id=version.id,
+        state=ReleaseState.LIVE,
+        replaces_id=replaces_id,
+        evaluation_id=evaluation.id if evaluation else None,
+        actor=actor,
+        reason=reason,
+        live_at=now(),
+    )
+    session.add(release)
+    session.flush()
+    audit.record(
+        session,
+        actor,
+        action,
+        f"{assistant.name}@{version.number}",
+        replaced=f"{assistant.name}@{current.version.number}",
+        reason=reason,
+        forced=forced,
+    )
+    return release
+
+
+def _may_serve(session: Session, version: AdapterVersion, evaluation: Evaluation | None) -> bool:
+    if version.number == 0 or (evaluation is not None and evaluation.verdict == VerdictWord.PROMOTE):
+        return True
+    served = select(Release.id).where(
+        Release.adapter_version_id == version.id, col(Release.state).in_((ReleaseState.LIVE, ReleaseState.RETIRED))
+    )
+    return session.exec(served.limit(1)).first() is not None
+
+
+def _newest_evaluation(session: Session, version: AdapterVersion) -> Evaluation | None:
+    return session.exec(
+        select(Evaluation).where(Evaluation.candidate_id == version.id).order_by(col(Evaluation.id).desc()).limit(1)
+    ).first()
+
+
+def _decline_proposals(session: Session, assistant: Assistant) -> None:
+    session.connection().execute(
+        update(Release)
+        .where(col(Release.assistant_id) == assistant.id, col(Release.state) == ReleaseState.PROPOSED)
+        .values(state=ReleaseState.DECLINED, ended_at=now())
+    )

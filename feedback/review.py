@@ -1,0 +1,46 @@
+"""A person's decision on a piece of feedback: learn from it, or don't. The note shows on the giver's receipt."""
+
+from sqlmodel import Session, col, select
+
+from feedback import audit
+from feedback.columns import now
+from feedback.errors import NotFound
+from feedback.models import Assistant, Feedback, ReportCase, Review
+from feedback.states import CaseStatus, FeedbackStatus, ReviewDecision
+
+
+def get_feedback(session: Session, public_id: str, assistant_ids: frozenset[int] | None = None) -> Feedback:
+    feedback = session.exec(select(Feedback).where(Feedback.public_id == public_id)).first()
+    if feedback is None or (assistant_ids is not None and feedback.assistant_id not in assistant_ids):
+        raise NotFound(f"No feedback '{public_id}': `burnish feedback list` shows it.", param="id")
+    return feedback
+
+
+def list_feedback(
+    session: Session, assistant: Assistant, *, status: FeedbackStatus | None = None, limit: int = 50
+) -> list[Feedback]:
+    chosen = select(Feedback).where(Feedback.assistant_id == assistant.id)
+    if status is not None:
+        chosen = chosen.where(Feedback.status == status)
+    return list(session.exec(chosen.order_by(col(Feedback.id).desc()).limit(limit)))
+
+
+def decide(
+    session: Session, feedback: Feedback, decision: ReviewDecision, *, note: str | None, actor: str
+) -> Review:
+    review = Review(feedback_id=feedback.id, decision=decision, note=note, actor=actor)
+    session.add(review)
+    if feedback.status != FeedbackStatus.REPLACED:
+        rejected = decision == ReviewDecision.REJECTED
+        feedback.status = FeedbackStatus.DECLINED if rejected else FeedbackStatus.RECEIVED
+        feedback.status_reason = (note or "a reviewer decided so.") if rejected else None
+        session.add(feedback)
+    case = session.exec(select(ReportCase).where(ReportCase.feedback_id == feedback.id)).first()
+    if case is not None and case.status == CaseStatus.OPEN:
+        case.status = CaseStatus.CLOSED
+        case.note = note
+        case.closed_at = now()
+        session.add(case)
+    audit.record(session, actor, "feedback.review", feedback.public_id, decision=decision)
+    session.flush()
+    return review

@@ -1,0 +1,214 @@
+"""The run queue, on the database: request, claim, heartbeat, fail, finish.
+
+A worker holds a run by a lease that it renews; every write carries the lease's token, so a worker that was taken
+over can write nothing (fencing). Taking over is no failed attempt. All transitions of a run's status are here.
+"""
+
+import secrets
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import func, or_, update
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import Session, col, select
+
+from feedback import assistants, audit
+from feedback.columns import now
+from feedback.database import Database
+from feedback.errors import Conflict, LeaseLost, NotFound
+from feedback.models import Assistant, Feedback, Run
+from feedback.states import OPEN_RUNS, FeedbackKind, FeedbackStatus, RunStatus
+
+MAX_ATTEMPTS = 3
+RETRY_SECONDS = (5.0, 30.0)
+"""Wait before the second and the third attempt."""
+TEACHING_KINDS = (FeedbackKind.CORRECTION, FeedbackKind.PREFERENCE)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A worker's hold on a run."""
+
+    run_id: str
+    lease_token: str
+    attempt: int
+    lease_seconds: float
+
+
+def request(session: Session, assistant: Assistant, reason: str, *, actor: str) -> Run:
+    """Queue a run. Raises Conflict when one is open: at most one per assistant."""
+    created = now()
+    run = Run(
+        id=f"run-{created:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}",
+        assistant_id=assistant.id,
+        reason=reason,
+        requested_by=actor,
+        seed=secrets.randbelow(2**31),
+        created_at=created,
+    )
+    try:
+        with session.begin_nested():
+            session.add(run)
+    except IntegrityError:
+        open_run = session.exec(
+            select(Run).where(Run.assistant_id == assistant.id, col(Run.status).in_(OPEN_RUNS))
+        ).first()
+        raise Conflict(
+            f"'{assistant.name}' has an open run already ({open_run.id if open_run else 'just ended'}): "
+            "wait for it, or stop it with `burnish train --cancel`."
+        ) from None
+    audit.record(session, actor, "run.request", run.id, reason=reason)
+    return run
+
+
+def request_if_due(session: Session, assistant: Assistant) -> Run | None:
+    """Queue a run if the assistant's training policy says so; called in the transaction that stored feedback."""
+    policy = assistants.policies(assistant).training
+    last = session.exec(
+        select(Run).where(Run.assistant_id == assistant.id).order_by(col(Run.created_at).desc()).limit(1)
+    ).first()
+    if last is not None and (
+        last.status in OPEN_RUNS or now() - last.created_at < timedelta(seconds=policy.min_seconds_between_runs)
+    ):
+        return None
+    fresh = (
+        select(func.count())
+        .select_from(Feedback)
+        .where(
+            Feedback.assistant_id == assistant.id,
+            col(Feedback.kind).in_(TEACHING_KINDS),
+            Feedback.status == FeedbackStatus.RECEIVED,
+        )
+    )
+    if last is not None:
+        fresh = fresh.where(col(Feedback.created_at) > last.created_at)
+    count = session.exec(fresh).one()
+    if count < policy.min_new_feedback:
+        return None
+    reason = f"{count} new corrections and choices (the policy asks for {policy.min_new_feedback})"
+    try:
+        return request(session, assistant, reason, actor="policy")
+    except Conflict:
+        return None
+
+
+def claim(database: Database, worker: str, lease_seconds: float) -> Claim | None:
+    """Take the oldest run that is due: queued, or running under a lease that ran out."""
+    at = now()
+    due = (
+        select(Run.id)
+        .where(
+            or_(
+                (col(Run.status) == RunStatus.QUEUED) & (col(Run.not_before) <= at),
+                (col(Run.status) == RunStatus.RUNNING) & (col(Run.lease_expires_at) < at),
+            )
+        )
+        .order_by(col(Run.created_at))
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    token = secrets.token_hex(16)
+    with database.write() as session:
+        taken = session.connection().execute(
+            update(Run)
+            .where(col(Run.id) == due.scalar_subquery())
+            .values(
+                status=RunStatus.RUNNING,
+                lease_token=token,
+                lease_expires_at=at + timedelta(seconds=lease_seconds),
+                worker=worker,
+                started_at=func.coalesce(col(Run.started_at), at),
+            )
+            .returning(col(Run.id), col(Run.attempt))
+        )
+        row = taken.first()
+    return Claim(row[0], token, row[1], lease_seconds) if row else None
+
+
+def heartbeat(database: Database, held: Claim) -> None:
+    """Renew the lease. Raises LeaseLost when another worker has it, or the run was cancelled."""
+    with database.write() as session:
+        _fenced(session, held, lease_expires_at=now() + timedelta(seconds=held.lease_seconds))
+
+
+def release_lease(database: Database, held: Claim) -> None:
+    """Give the run back at a clean stop, so that the next worker needn't wait for the lease to run out."""
+    with database.write() as session:
+        _fenced(session, held, status=RunStatus.QUEUED, lease_token=None, lease_expires_at=None, worker=None)
+
+
+def fail_attempt(database: Database, held: Claim, error: str, *, final: bool = False) -> RunStatus:
+    """Note a failed attempt: queued again after a wait, or FAILED after the last one (or if no retry can help)."""
+    over = final or held.attempt >= MAX_ATTEMPTS
+    status = RunStatus.FAILED if over else RunStatus.QUEUED
+    with database.write() as session:
+        _fenced(
+            session,
+            held,
+            status=status,
+            error=error,
+            attempt=held.attempt if over else held.attempt + 1,
+            not_before=now() + timedelta(seconds=0 if over else RETRY_SECONDS[held.attempt - 1]),
+            finished_at=now() if over else None,
+            lease_token=None,
+            lease_expires_at=None,
+        )
+        audit.record(session, f"worker:{held.run_id}", "run.attempt_failed", held.run_id, attempt=held.attempt)
+    return status
+
+
+def finish(session: Session, held: Claim) -> Run:
+    """Mark the run as done, in the transaction that registers its result."""
+    _fenced(
+        session,
+        held,
+        status=RunStatus.SUCCEEDED,
+        finished_at=now(),
+        error=None,
+        lease_token=None,
+        lease_expires_at=None,
+    )
+    return session.get_one(Run, held.run_id, populate_existing=True)
+
+
+def require_lease(session: Session, held: Claim) -> None:
+    """Raise LeaseLost unless the claim still holds; for other writes of the same transaction."""
+    _fenced(session, held, lease_expires_at=now() + timedelta(seconds=held.lease_seconds))
+
+
+def cancel(session: Session, run_id: str, *, actor: str) -> Run:
+    """Stop an open run: its worker notices at the next heartbeat."""
+    run = get_run(session, run_id)
+    if run.status not in OPEN_RUNS:
+        raise Conflict(f"Run {run_id} has ended already ({run.status}).")
+    run.status = RunStatus.CANCELLED
+    run.finished_at = now()
+    run.lease_token = None
+    audit.record(session, actor, "run.cancel", run_id)
+    return run
+
+
+def get_run(session: Session, run_id: str) -> Run:
+    run = session.get(Run, run_id)
+    if run is None:
+        raise NotFound(f"No run '{run_id}': `burnish status` lists them.", param="run_id", code="run_not_found")
+    return run
+
+
+def list_runs(session: Session, assistant: Assistant | None = None, limit: int = 20) -> list[Run]:
+    chosen = select(Run).order_by(col(Run.created_at).desc()).limit(limit)
+    return list(session.exec(chosen.where(Run.assistant_id == assistant.id) if assistant else chosen))
+
+
+def _fenced(session: Session, held: Claim, **values: object) -> None:
+    result = session.connection().execute(
+        update(Run)
+        .where(
+            col(Run.id) == held.run_id,
+            col(Run.lease_token) == held.lease_token,
+            col(Run.status) == RunStatus.RUNNING,
+        )
+        .values(**values)
+    )
+    if result.rowcount != 1:
+        raise LeaseLost(f"The lease on {held.run_id} is gone: it was taken over or cancelled.")
