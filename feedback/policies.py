@@ -65,7 +65,7 @@ class VerdictPolicy(Policy):
     min_key_fact_rows: int = Field(
         20,
         ge=1,
-        description="With fewer gate rows that carry key facts, recall of them is reported, not decided on.",
+        description="Fewer gate rows with key facts than this: their recall only is reported.",
     )
     min_recall_gain: float = Field(
         0.05, ge=0, description="Smallest gain in key-fact recall worth a release: REJECT when it is ruled out."

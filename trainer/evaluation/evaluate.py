@@ -1,0 +1,96 @@
+"""Candidate against baseline: generate, score, guard, record.
+
+Promises an `Evaluation` measured through the engine seam alone, so what is judged is what would be served.
+Leaves out starting an engine (run.py) and judging (verdict.py).
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from feedback.run_folder import Row, RunSpec, Split
+from service.engines.base import BASE, Engine
+from trainer.evaluation.guards import GUARDS, Findings
+from trainer.evaluation.metrics import measure_pairs, measure_ratings, measure_rows, replies
+from trainer.evaluation.record import Evaluation, RowResult, Sample
+
+SAMPLES = 8
+
+
+async def evaluate(
+    engine: Engine,
+    folder: Path,
+    spec: RunSpec,
+    splits: dict[Split, list[Row]],
+    candidate_folder: Path,
+    candidate_version: str,
+    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+) -> Evaluation:
+    """`engine` is started; it gets candidate and baseline loaded and keeps them."""
+    seconds, started = {}, time.perf_counter()
+    gate = splits["gate"]
+    corrections, choices, rated = (
+        [row for row in gate if row.method == method] for method in ("sft", "dpo", "kto")
+    )
+    versions = (candidate_version, spec.baseline_version)
+
+    await engine.load(candidate_version, candidate_folder)
+    if spec.baseline_version != BASE:
+        await engine.load(spec.baseline_version, folder / "baseline")
+    seconds["load"] = time.perf_counter() - started
+
+    clock = time.perf_counter()
+    tick = _ticker(progress, "replies", 2 * len(corrections))
+    generated = (
+        await replies(engine, corrections, versions[0], spec.verdict, tick),
+        await replies(engine, corrections, versions[1], spec.verdict, tick),
+    )
+    seconds["generate"] = time.perf_counter() - clock
+
+    clock = time.perf_counter()
+    tick = _ticker(progress, "scores", 0)
+    rows = await measure_rows(engine, corrections, versions, generated, spec.seed, tick)
+    pairs = await measure_pairs(engine, choices, versions, tick)
+    ratings = await measure_ratings(engine, rated, versions, tick)
+    seconds["score"] = time.perf_counter() - clock
+
+    clock = time.perf_counter()
+    findings = Findings(engine, folder, *versions, spec.verdict, splits, rows, pairs, ratings)
+    guards = [await guard(findings) for guard in GUARDS]
+    seconds["guards"] = time.perf_counter() - clock
+
+    return Evaluation(
+        run_id=spec.run_id,
+        assistant=spec.assistant,
+        base_model=spec.base_model,
+        dataset_sha256=spec.dataset_sha256,
+        candidate_version=candidate_version,
+        baseline_version=spec.baseline_version,
+        seed=spec.seed,
+        rows=rows,
+        pairs=pairs,
+        ratings=ratings,
+        guards=guards,
+        samples=samples(rows),
+        seconds={**seconds, "total": time.perf_counter() - started},
+    )
+
+
+def samples(rows: list[RowResult]) -> list[Sample]:
+    """A few replies before and after, for people to read; rows whose reply changed come first."""
+    changed_first = sorted(rows, key=lambda row: row.candidate.reply == row.baseline.reply)
+    return [
+        Sample(question=row.question, expected=row.expected, before=row.baseline.reply, after=row.candidate.reply)
+        for row in changed_first[:SAMPLES]
+    ]
+
+
+def _ticker(progress: Callable[[str, int, int], None], what: str, total: int) -> Callable[[int], None]:
+    done = 0
+
+    def tick(count: int) -> None:
+        nonlocal done
+        done += count
+        progress(what, done, total)
+
+    return tick

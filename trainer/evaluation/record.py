@@ -1,0 +1,89 @@
+"""What an evaluation found: `evaluation.json`, complete enough to judge again without a model.
+
+Promises every measurement, row by row, under candidate and baseline alike. Leaves out the verdict, which follows
+from this and a policy (verdict.py).
+"""
+
+from typing import Literal
+
+from pydantic import Field
+
+from feedback.run_folder import RunFolderModel
+
+
+class Measured(RunFolderModel):
+    """One held-out correction under one version."""
+
+    reply: str = Field(description="Greedy reply to the row's prompt.")
+    recalled: bool | None = Field(description="Whether all key facts are in the reply; None: the row has none.")
+    contrast: float | None = Field(
+        description="Nats a token by which the right completion is likelier than other rows' completions; "
+        "None: no other topic's completion to compare with."
+    )
+    loss: float = Field(description="Mean negative log-probability of the right completion's tokens, in nats.")
+
+
+class RowResult(RunFolderModel):
+    id: str
+    contributor: str | None
+    cluster: str
+    topic: str
+    question: str = Field(description="The last user message.")
+    expected: str
+    key_facts: list[str]
+    candidate: Measured
+    baseline: Measured
+
+
+class PairResult(RunFolderModel):
+    """One held-out choice: log p(chosen) - log p(rejected), each a mean over its tokens, in nats."""
+
+    id: str
+    contributor: str | None
+    cluster: str
+    topic: str
+    decides: bool = Field(
+        description="False when only the rejected side is the baseline's own text: any change disprefers that."
+    )
+    candidate_margin: float
+    baseline_margin: float
+
+
+class RatingResult(RunFolderModel):
+    """One held-out rated reply: mean log-probability of its tokens, in nats."""
+
+    id: str
+    liked: bool
+    candidate: float
+    baseline: float
+
+
+class GuardResult(RunFolderModel):
+    name: str
+    passed: bool
+    detail: str
+    candidate: float | None = None
+    baseline: float | None = None
+
+
+class Sample(RunFolderModel):
+    question: str
+    expected: str
+    before: str
+    after: str
+
+
+class Evaluation(RunFolderModel):
+    run_id: str
+    assistant: str
+    base_model: str
+    dataset_sha256: str
+    candidate_version: str
+    baseline_version: str
+    seed: int
+    rows: list[RowResult]
+    pairs: list[PairResult]
+    ratings: list[RatingResult]
+    guards: list[GuardResult]
+    samples: list[Sample] = Field(description="A few replies before and after, changed ones first.")
+    seconds: dict[Literal["load", "generate", "score", "guards", "total"], float]

@@ -1,0 +1,47 @@
+"""An evaluation and its verdict, as a page of Markdown for people. Leaves out row-by-row numbers."""
+
+from typing import Any
+
+from trainer.evaluation.record import Evaluation
+from trainer.evaluation.verdict import Verdict
+
+
+def report(evaluation: Evaluation, verdict: Verdict) -> str:
+    statistics = verdict.statistics
+    lines = [
+        f"# {verdict.verdict.value}: run {evaluation.run_id} for {evaluation.assistant}",
+        "",
+        f"Candidate {evaluation.candidate_version[:12]} against baseline {evaluation.baseline_version[:12]}, "
+        f"base model {evaluation.base_model}.",
+        "",
+        *(f"- {reason}" for reason in verdict.reasons),
+        "",
+        "| held out | rows | baseline | candidate |",
+        "|---|---:|---:|---:|",
+        _line("key facts recalled", statistics["rows_with_key_facts"], statistics["recall"], "{:.0%}"),
+        _line("contrast, nats a token", statistics["gate_rows"], statistics["contrast"], "{:.3f}"),
+        _line("loss, nats a token", statistics["gate_rows"], statistics["loss"], "{:.3f}"),
+        _line("choices right", None, statistics["choices"], "{:.0%}"),
+        _line("correction pairs right (reported only)", None, statistics["correction_pairs"], "{:.0%}"),
+        "",
+        "## Guards",
+        "",
+        *(f"- {'passed' if guard.passed else 'FAILED'}: {guard.detail}" for guard in evaluation.guards),
+    ]
+    if evaluation.samples:
+        lines += ["", "## Before and after"]
+        for sample in evaluation.samples:
+            lines += ["", f"**{_one_line(sample.question)}** (right: {_one_line(sample.expected)})", ""]
+            lines += [f"- before: {_one_line(sample.before)}", f"- after: {_one_line(sample.after)}"]
+    return "\n".join(lines) + "\n"
+
+
+def _line(name: str, rows: int | None, both: dict[str, Any] | None, form: str) -> str:
+    if both is None:
+        return f"| {name} | {rows or 0} | – | – |"  # noqa: RUF001 (a dash for no value)
+    count = both.get("pairs", rows)
+    return f"| {name} | {count} | {form.format(both['baseline'])} | {form.format(both['candidate'])} |"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
