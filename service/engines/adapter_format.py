@@ -152,9 +152,7 @@ def _complaint(key: str, value: Any) -> str | None:
             fits = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_RANK
             return None if fits else f"must be a whole number from 1 to {MAX_RANK}."
         case "lora_alpha":
-            return (
-                None if _is_number(value) and 0 < value <= 1e5 else "must be a number above 0 and at most 100000."
-            )
+            return None if _is_number(value) and 0 < value <= 1e5 else "must be a number above 0 and at most 100000."
         case "lora_dropout":
             return None if _is_number(value) and 0 <= value < 1 else "must be a number from 0 to below 1."
         case "target_modules":
@@ -215,9 +213,7 @@ def _read_header(path: Path, file: BinaryIO, size: int) -> tuple[dict[str, Any],
     """A safetensors file is 8 bytes of header length (little endian), a JSON header, the tensors' bytes."""
     length = int.from_bytes(file.read(8), "little")
     if size < 8 or not 2 <= length <= min(MAX_HEADER_BYTES, size - 8):
-        raise AdapterRefused(
-            f"{path}: its header length is impossible: not safetensors, or cut short. Copy it again."
-        )
+        raise AdapterRefused(f"{path}: its header length is impossible: not safetensors, or cut short. Copy it again.")
     try:
         header = _parse_json(file.read(length))
     except ValueError as error:
@@ -236,16 +232,12 @@ def _read_entry(path: Path, name: str, entry: Any, r: int) -> tuple[TensorFormat
             "train without modules_to_save, lora_bias and embedding targets."
         )
     if not isinstance(entry, dict) or entry.get("dtype") not in DTYPE_BYTES:
-        raise AdapterRefused(
-            f"{path}: {name} must have one of the types {', '.join(DTYPE_BYTES)}. Save it as float."
-        )
+        raise AdapterRefused(f"{path}: {name} must have one of the types {', '.join(DTYPE_BYTES)}. Save it as float.")
     shape, offsets = entry.get("shape"), entry.get("data_offsets")
     if not (_are_integers(shape) and _are_integers(offsets) and len(shape) == len(offsets) == 2 and min(shape) > 0):
         raise AdapterRefused(f"{path}: {name} must be a matrix with two offsets. Save the adapter with PEFT again.")
     if offsets[0] < 0 or offsets[1] - offsets[0] != shape[0] * shape[1] * DTYPE_BYTES[entry["dtype"]]:
-        raise AdapterRefused(
-            f"{path}: {name} has offsets that don't fit its shape. Save the adapter with PEFT again."
-        )
+        raise AdapterRefused(f"{path}: {name} has offsets that don't fit its shape. Save the adapter with PEFT again.")
     rank = shape[0] if match["half"] == "A" else shape[1]  # A is (r, in), B is (out, r)
     if rank != r:
         raise AdapterRefused(f"{path}: {name} has rank {rank}, {CONFIG_FILE} says r = {r}. Train with one rank.")

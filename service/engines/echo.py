@@ -44,9 +44,7 @@ class EchoEngine:
             for index, word in enumerate(words, 1):
                 await asyncio.sleep(self.delay_seconds)
                 if not self._ready:
-                    raise EngineUnavailable(
-                        "The engine was closed while it wrote this reply; send the request again."
-                    )
+                    raise EngineUnavailable("The engine was closed while it wrote this reply; send the request again.")
                 yield Delta(word, prompt_tokens, index)
             yield Delta("", prompt_tokens, len(words), "length" if reason == "length" else "stop")
         finally:
@@ -132,6 +130,4 @@ def _cut(words: list[str], end: int) -> list[str]:
 
 def _scores(version: str, text: str, context: str) -> list[float]:
     """A made-up log-probability between −4 and 0 for each word; the same words always get the same."""
-    return [
-        -4 * hashlib.sha256(f"{version}\n{context}\n{word}".encode()).digest()[0] / 255 for word in text.split()
-    ]
+    return [-4 * hashlib.sha256(f"{version}\n{context}\n{word}".encode()).digest()[0] / 255 for word in text.split()]

@@ -1,0 +1,48 @@
+"""`python -m service.engines.local prepare MODELS_FOLDER` and, for the engine's own use, `… serve …`."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from feedback.errors import BurnishError
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m service.engines.local", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    prepare = commands.add_parser("prepare", help="download and unpack the bundled base model")
+    prepare.add_argument("models_folder", type=Path)
+    serve = commands.add_parser("serve", help="the engine's child process: JSON lines on stdin and stdout")
+    serve.add_argument("path", help="the base model's folder or hub id")
+    serve.add_argument("--device", default="auto")
+    serve.add_argument("--dtype", default="auto")
+    serve.add_argument("--max-batch", type=int, default=16)
+    serve.add_argument("--max-context-tokens", type=int, default=8192)
+    serve.add_argument("--threads", type=int, default=0)
+    arguments = parser.parse_args()
+    if arguments.command == "prepare":
+        _prepare(arguments.models_folder)
+    else:
+        from service.engines.local.worker import serve as run
+
+        run(
+            arguments.path,
+            device=arguments.device,
+            dtype=arguments.dtype,
+            max_batch=arguments.max_batch,
+            max_context_tokens=arguments.max_context_tokens,
+            threads=arguments.threads or None,
+        )
+
+
+def _prepare(models_folder: Path) -> None:
+    from service.engines.local.base_model import prepare_bundled
+
+    try:
+        print(prepare_bundled(models_folder, lambda line: print(line, flush=True)))
+    except BurnishError as error:
+        sys.exit(error.message)
+
+
+if __name__ == "__main__":
+    main()

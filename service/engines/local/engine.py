@@ -1,0 +1,313 @@
+"""The local engine's parent side: the seam, spoken to a child process that holds the model.
+
+Promises: no torch in this process; a crash of the child fails the running requests with EngineUnavailable, after
+which it is started again, with growing pauses, and given back the versions it had; a closed or dead parent leaves
+no child behind. Leaves out what a step does (`worker`, `scheduler`).
+"""
+
+import asyncio
+import contextlib
+import itertools
+import json
+import os
+import sys
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from feedback import errors
+from feedback.errors import BurnishError, EngineUnavailable, InvalidInput
+from service.engines.base import BASE, Delta, EngineHealth, GenerationRequest, SamplingParams, ScoreRequest
+from service.engines.local.base_model import resolve_base_model
+
+ROOT = str(Path(__file__).resolve().parents[3])
+LINE_BYTES = 1 << 26
+SILENCE_SECONDS = 30.0
+FIRST_PAUSE_SECONDS = 0.5
+LONGEST_PAUSE_SECONDS = 30.0
+CLOSE_SECONDS = 10.0
+
+Event = dict[str, Any]
+
+
+class LocalEngine:
+    """One base model in one child process.
+
+    base_model: the bundled model's name, a folder or a hub id. models_folder: where the bundled one is prepared.
+    device, dtype: "auto", or torch's names. max_batch: replies written at once. max_queue: requests that may wait
+    beyond them. max_context_tokens: upper limit of prompt and reply together. threads: CPU threads, else torch's.
+    """
+
+    def __init__(
+        self,
+        base_model: str,
+        models_folder: Path,
+        *,
+        device: str = "auto",
+        dtype: str = "auto",
+        max_batch: int = 16,
+        max_queue: int = 64,
+        max_context_tokens: int = 8192,
+        threads: int | None = None,
+    ) -> None:
+        self._base_model = base_model
+        self._models_folder = models_folder
+        self._options = [
+            *("--device", device, "--dtype", dtype, "--max-batch", str(max_batch)),
+            *("--max-context-tokens", str(max_context_tokens), "--threads", str(threads or 0)),
+        ]
+        self._most_requests = max_batch + max_queue
+        self._process: asyncio.subprocess.Process | None = None
+        self._supervisor: asyncio.Task[None] | None = None
+        self._ids = itertools.count(1)
+        self._streams: dict[int, asyncio.Queue[Event]] = {}  # the running generate calls
+        self._answers: dict[int, asyncio.Future[Any]] = {}  # calls that wait for one result
+        self._folders: dict[str, Path] = {}  # what is loaded, and again after a restart
+        self._ready = False
+        self._detail = "not started"
+        self._heard = 0.0  # when the child last said something, or was first asked
+
+    async def start(self) -> None:
+        if self._supervisor is not None:
+            return
+        path = await asyncio.to_thread(resolve_base_model, self._base_model, self._models_folder)
+        started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._supervisor = asyncio.create_task(self._supervise(path, started))
+        try:
+            await started
+        except BaseException:
+            await self.close()
+            raise
+
+    async def generate(self, request: GenerationRequest) -> AsyncGenerator[Delta, None]:
+        _check(request.sampling)
+        if len(self._streams) >= self._most_requests:
+            raise EngineUnavailable(
+                f"{len(self._streams)} requests are running or waiting, and more would wait too long. "
+                "Try again in a few seconds.",
+                code="queue_full",
+            )
+        self._check_ready()
+        id = next(self._ids)
+        events: asyncio.Queue[Event] = asyncio.Queue()
+        self._streams[id] = events
+        finished = False
+        try:
+            await self._send(
+                {
+                    "op": "generate",
+                    "id": id,
+                    "messages": list(request.messages),
+                    "sampling": asdict(request.sampling),
+                    "version": request.version,
+                }
+            )
+            while not finished:
+                event = await events.get()
+                if "kind" in event:
+                    finished = True
+                    raise _error(event)
+                delta = Delta(**event)
+                finished = delta.finish_reason is not None
+                yield delta
+        finally:
+            self._streams.pop(id, None)
+            if not finished:
+                self._write({"op": "cancel", "id": id})
+
+    async def score(self, requests: Sequence[ScoreRequest]) -> list[list[float]]:
+        rows = [[list(request.messages), request.completion, request.version] for request in requests]
+        return await self._ask({"op": "score", "requests": rows})  # type: ignore[no-any-return]
+
+    async def score_text(self, texts: Sequence[str], version: str = BASE) -> list[list[float]]:
+        command = {"op": "score_text", "texts": list(texts), "version": version}
+        return await self._ask(command)  # type: ignore[no-any-return]
+
+    async def load(self, version: str, folder: Path) -> None:
+        if version in self._folders:
+            return
+        await self._ask({"op": "load", "version": version, "folder": str(folder)})
+        self._folders[version] = folder
+
+    async def unload(self, version: str) -> None:
+        if self._folders.pop(version, None) is not None and self._ready:
+            await self._ask({"op": "unload", "version": version})
+
+    async def close(self) -> None:
+        if self._supervisor is not None:
+            self._supervisor.cancel()
+            await asyncio.wait([self._supervisor])
+            self._supervisor = None
+        self._detail = "closed"
+
+    def health(self) -> EngineHealth:
+        loaded = tuple(self._folders)
+        if not self._ready:
+            return EngineHealth(False, self._detail, loaded)
+        silence = asyncio.get_running_loop().time() - self._heard
+        if (self._streams or self._answers) and silence > SILENCE_SECONDS:
+            return EngineHealth(False, f"requests wait, but no token came for {silence:.0f} s", loaded)
+        return EngineHealth(True, self._detail, loaded)
+
+    async def _supervise(self, path: str, started: "asyncio.Future[None]") -> None:
+        """Run the child, and run it again whenever it dies; only the first start may fail for good."""
+        pause = FIRST_PAUSE_SECONDS
+        while True:
+            began = asyncio.get_running_loop().time()
+            try:
+                await self._run_child(path, started)
+                self._detail = "the engine's process ended; it is being restarted"
+            except (BurnishError, OSError, ValueError) as error:
+                if not started.done():
+                    started.set_exception(error)
+                    return
+                self._detail = f"the engine can't be restarted: {error}"
+            if asyncio.get_running_loop().time() - began > LONGEST_PAUSE_SECONDS:
+                pause = FIRST_PAUSE_SECONDS
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+    async def _run_child(self, path: str, started: "asyncio.Future[None]") -> None:
+        """One life of the child; returns when it has ended and been reaped. Raises what kept it from starting."""
+        self._detail = "starting"
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "service.engines.local", "serve", path, *self._options),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            limit=LINE_BYTES,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([ROOT, os.environ.get("PYTHONPATH", "")])},
+        )
+        self._process = process
+        reader: asyncio.Task[None] | None = None
+        try:
+            first = await self._read_event(process)
+            if first is None:
+                raise EngineUnavailable("The engine's process ended while it started; its output says why.")
+            if first["event"] == "fatal":
+                raise _error(first)
+            reader = asyncio.create_task(self._read_events(process))
+            await self._load_again()
+            if not reader.done():
+                self._ready, self._detail = True, f"{self._base_model}, {first['context_tokens']} tokens of context"
+                if not started.done():
+                    started.set_result(None)
+            await reader
+        finally:
+            self._ready = False
+            if reader is not None:
+                reader.cancel()
+            self._fail_running()
+            await asyncio.shield(_end(process))
+            self._process = None
+
+    async def _load_again(self) -> None:
+        """After a restart: give the child the versions it had. One that is refused now is dropped."""
+        for version, folder in list(self._folders.items()):
+            try:
+                await self._ask_child({"op": "load", "version": version, "folder": str(folder)})
+            except errors.AdapterRefused:
+                self._folders.pop(version, None)
+
+    async def _read_events(self, process: asyncio.subprocess.Process) -> None:
+        while (event := await self._read_event(process)) is not None:
+            self._heard = asyncio.get_running_loop().time()
+            if event["event"] == "deltas":
+                for id, text, prompt_tokens, completion_tokens, finish_reason in event["deltas"]:
+                    if id in self._streams:
+                        self._streams[id].put_nowait(
+                            {
+                                "text": text,
+                                "prompt_tokens": prompt_tokens,
+                                "completion_tokens": completion_tokens,
+                                "finish_reason": finish_reason,
+                            }
+                        )
+            elif (id := event["id"]) in self._streams:
+                self._streams[id].put_nowait(event)
+            elif (answer := self._answers.get(id)) is not None and not answer.done():
+                if event["event"] == "error":
+                    answer.set_exception(_error(event))
+                else:
+                    answer.set_result(event["value"])
+        self._fail_running()
+
+    async def _read_event(self, process: asyncio.subprocess.Process) -> Event | None:
+        """The child's next event; None when it has ended."""
+        assert process.stdout is not None
+        line = await process.stdout.readline()
+        if not line.endswith(b"\n"):
+            return None
+        event: Event = json.loads(line)
+        return event
+
+    def _fail_running(self) -> None:
+        error = EngineUnavailable("The engine stopped while it worked on this request. Send it again.")
+        for events in self._streams.values():
+            events.put_nowait({"kind": "EngineUnavailable", "message": error.message, "code": error.code})
+        for answer in self._answers.values():
+            if not answer.done():
+                answer.set_exception(error)
+
+    async def _ask(self, command: Event) -> Any:
+        self._check_ready()
+        return await self._ask_child(command)
+
+    async def _ask_child(self, command: Event) -> Any:
+        id = next(self._ids)
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._answers[id] = answer
+        try:
+            await self._send({**command, "id": id})
+            return await answer
+        except asyncio.CancelledError:
+            self._write({"op": "cancel", "id": id})
+            raise
+        finally:
+            self._answers.pop(id, None)
+
+    async def _send(self, command: Event) -> None:
+        if len(self._streams) + len(self._answers) <= 1:
+            self._heard = asyncio.get_running_loop().time()
+        self._write(command)
+        process = self._process
+        if process is not None and process.stdin is not None:
+            with contextlib.suppress(ConnectionError):  # the reader notices that the child is gone
+                await process.stdin.drain()
+
+    def _write(self, command: Event) -> None:
+        process = self._process
+        if process is not None and process.stdin is not None and not process.stdin.is_closing():
+            process.stdin.write(json.dumps(command).encode() + b"\n")
+
+    def _check_ready(self) -> None:
+        if not self._ready:
+            raise EngineUnavailable(f"The engine isn't ready ({self._detail}). Try again shortly.")
+
+
+def _check(sampling: SamplingParams) -> None:
+    if sampling.max_tokens < 1:
+        raise InvalidInput("max_tokens must be at least 1.", param="max_tokens")
+    if not 0 <= sampling.temperature <= 100:
+        raise InvalidInput("temperature must be 0 (greedy) or more.", param="temperature")
+    if not 0 < sampling.top_p <= 1:
+        raise InvalidInput("top_p must be above 0 and at most 1.", param="top_p")
+
+
+def _error(event: Event) -> BurnishError:
+    """The child's error as the exception it was."""
+    kind = getattr(errors, event["kind"], BurnishError)
+    error: BurnishError = kind(event["message"], param=event.get("param"), code=event.get("code"))
+    return error
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """End of stdin asks the child to stop; one that doesn't is killed. Either way it is reaped."""
+    if process.stdin is not None:
+        process.stdin.close()
+    try:
+        await asyncio.wait_for(process.wait(), CLOSE_SECONDS)
+    except TimeoutError:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()

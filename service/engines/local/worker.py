@@ -1,0 +1,251 @@
+"""The child process: commands in on stdin, events out on stdout, one JSON object a line.
+
+Promises: one thread owns model and scheduler; a command is answered by exactly one `result` or `error`, a
+`generate` by deltas or an `error`; the process ends when its stdin does, so that it never outlives its parent.
+Leaves out restarts (`engine`) and batching (`scheduler`).
+
+Commands: generate, cancel, score, score_text, load, unload; each with an `id`.
+Events: ready, fatal, deltas `[[id, text, prompt_tokens, completion_tokens, finish_reason]…]`, result, error.
+"""
+
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from safetensors.torch import load_file
+
+from feedback.errors import AdapterRefused, BurnishError, InvalidInput, NotFound
+from service.engines.adapter_format import TENSOR_FILE, read_adapter
+from service.engines.base import BASE, SamplingParams
+from service.engines.local import base_model
+from service.engines.local.decoder import Decoder
+from service.engines.local.scheduler import Scheduler
+from service.engines.local.scoring import ScoreJob
+
+Command = dict[str, Any]
+
+
+def serve(path: str, *, device: str, dtype: str, max_batch: int, max_context_tokens: int, threads: int | None) -> None:
+    """Load the base model and serve until stdin ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides when to stop
+    commands: queue.Queue[Command] = queue.Queue()
+    output = _take_stdout()
+    threading.Thread(target=_read_commands, args=(commands,), daemon=True).start()
+    try:
+        if threads:
+            torch.set_num_threads(threads)
+        worker = Worker(path, device, dtype, max_batch, max_context_tokens, commands, output)
+    except BurnishError as error:
+        _send(output, {"event": "fatal", **_described(error)})
+        sys.exit(1)
+    worker.run()
+
+
+class Worker:
+    def __init__(
+        self,
+        path: str,
+        device: str,
+        dtype: str,
+        max_batch: int,
+        max_context_tokens: int,
+        commands: "queue.Queue[Command]",
+        output: BinaryIO,
+    ) -> None:
+        device = base_model.choose_device(device)
+        model, self._tokenizer = base_model.load_base_model(path, base_model.choose_dtype(dtype, device), device)
+        self._decoder = Decoder(model, self._tokenizer)
+        self._scheduler = Scheduler(
+            self._decoder,
+            slots=max_batch,
+            context_tokens=base_model.context_tokens(model, max_context_tokens),
+            stop_tokens=base_model.stop_tokens(model, self._tokenizer),
+            decode=self._text,
+        )
+        self._commands = commands
+        self._output = output
+        self._retiring: dict[str, list[int]] = {}
+        self._scores: dict[int, list[list[float] | None]] = {}
+        self._handlers: dict[str, Callable[[Command], None]] = {
+            "generate": self._generate,
+            "cancel": self._cancel,
+            "score": self._score,
+            "score_text": self._score_text,
+            "load": self._load,
+            "attach": self._attach,
+            "unload": self._unload,
+        }
+
+    def run(self) -> None:
+        self._scheduler.submit(0, BASE, [0], SamplingParams(max_tokens=1, temperature=0))
+        self._scheduler.step()
+        self._send({"event": "ready", "context_tokens": self._scheduler.context_tokens})
+        while True:
+            self._take_commands()
+            if self._scheduler.busy:
+                self._step()
+            self._retire()
+
+    def _take_commands(self) -> None:
+        """Handle what has arrived; wait for something when there is nothing else to do."""
+        waiting = not self._scheduler.busy
+        while waiting or not self._commands.empty():
+            command = self._commands.get()
+            waiting = False
+            try:
+                self._handlers[command["op"]](command)
+            except BurnishError as error:
+                self._fail(command["id"], error)
+
+    def _step(self) -> None:
+        step = self._scheduler.step()
+        if step.deltas:
+            rows = [
+                [id, delta.text, delta.prompt_tokens, delta.completion_tokens, delta.finish_reason]
+                for id, delta in step.deltas
+            ]
+            self._send({"event": "deltas", "deltas": rows})
+        for job in step.scored:
+            if job.id in self._scores:  # not cancelled meanwhile
+                self._scores[job.id][job.index] = job.scores
+                self._answer_scored(job.id)
+
+    def _generate(self, command: Command) -> None:
+        self._check_version(command["version"])
+        prompt = base_model.render(self._tokenizer, command["messages"])
+        context = self._scheduler.context_tokens
+        if len(prompt) >= context:
+            raise _too_long(f"The prompt has {len(prompt)} tokens", context, "messages")
+        sampling = SamplingParams(**{**command["sampling"], "stop": tuple(command["sampling"]["stop"])})
+        self._scheduler.submit(command["id"], command["version"], prompt, sampling)
+
+    def _cancel(self, command: Command) -> None:
+        self._scores.pop(command["id"], None)
+        self._scheduler.cancel(command["id"])
+
+    def _score(self, command: Command) -> None:
+        jobs = []
+        for index, (messages, completion, version) in enumerate(command["requests"]):
+            self._check_version(version)
+            prompt = base_model.render(self._tokenizer, messages)
+            tokens = [*prompt, *base_model.encode_completion(self._tokenizer, completion)]
+            jobs.append(ScoreJob(command["id"], index, version, tokens, len(prompt)))
+        self._queue_scores(command["id"], jobs)
+
+    def _score_text(self, command: Command) -> None:
+        self._check_version(command["version"])
+        jobs = []
+        for index, text in enumerate(command["texts"]):
+            tokens = self._tokenizer(base_model.disarm(self._tokenizer, text))["input_ids"]
+            jobs.append(ScoreJob(command["id"], index, command["version"], tokens, 1))
+        self._queue_scores(command["id"], jobs)
+
+    def _queue_scores(self, id: int, jobs: list[ScoreJob]) -> None:
+        context = self._scheduler.context_tokens
+        for job in jobs:
+            if len(job.tokens) > context:
+                raise _too_long(f"Text {job.index} to score has {len(job.tokens)} tokens", context, "messages")
+        worth = [job for job in jobs if len(job.tokens) > job.first]
+        self._scores[id] = [None if len(job.tokens) > job.first else [] for job in jobs]
+        self._scheduler.score(worth)
+        self._answer_scored(id)
+
+    def _answer_scored(self, id: int) -> None:
+        if None not in self._scores[id]:
+            self._send({"event": "result", "id": id, "value": self._scores.pop(id)})
+
+    def _load(self, command: Command) -> None:
+        """Read the files in a thread of their own: streams go on meanwhile; `attach` follows."""
+        threading.Thread(target=self._read_adapter, args=(command,), daemon=True).start()
+
+    def _read_adapter(self, command: Command) -> None:
+        folder = Path(command["folder"])
+        try:
+            described = read_adapter(folder, expected_sha256=command["version"])
+            files: Any = (described, load_file(folder / TENSOR_FILE))
+        except AdapterRefused as error:
+            files = error
+        except Exception as error:  # whatever a broken file makes the library raise
+            files = AdapterRefused(f"{folder}: can't be read: {error} Save the adapter with PEFT again.")
+        self._commands.put({**command, "op": "attach", "files": files})
+
+    def _attach(self, command: Command) -> None:
+        version = command["version"]
+        for id in self._retiring.pop(version, []):  # wanted again before it was gone
+            self._send({"event": "result", "id": id, "value": None})
+        if version not in self._decoder.adapters.versions:
+            if isinstance(command["files"], AdapterRefused):
+                raise command["files"]
+            self._decoder.adapters.add(version, *command["files"])
+            try:
+                with torch.inference_mode():
+                    self._decoder.probe(version)
+            except AdapterRefused:
+                self._decoder.adapters.remove(version)
+                raise
+        self._send({"event": "result", "id": command["id"], "value": None})
+
+    def _unload(self, command: Command) -> None:
+        self._retiring.setdefault(command["version"], []).append(command["id"])
+
+    def _retire(self) -> None:
+        for version in [version for version in self._retiring if not self._scheduler.uses(version)]:
+            self._decoder.adapters.remove(version)
+            for id in self._retiring.pop(version):
+                self._send({"event": "result", "id": id, "value": None})
+
+    def _check_version(self, version: str) -> None:
+        if version == BASE:
+            return
+        if version not in self._decoder.adapters.versions or version in self._retiring:
+            raise NotFound(f"Adapter version {version} is not loaded; load it first.", param="version")
+
+    def _text(self, tokens: list[int]) -> str:
+        text = self._tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return str(text)
+
+    def _fail(self, id: int, error: BurnishError) -> None:
+        self._send({"event": "error", "id": id, **_described(error)})
+
+    def _send(self, event: dict[str, Any]) -> None:
+        _send(self._output, event)
+
+
+def _too_long(what: str, context: int, param: str) -> InvalidInput:
+    return InvalidInput(
+        f"{what}, the model's context is {context} with the reply. Shorten it.",
+        param=param,
+        code="context_length_exceeded",
+    )
+
+
+def _described(error: BurnishError) -> dict[str, Any]:
+    return {"kind": type(error).__name__, "message": error.message, "param": error.param, "code": error.code}
+
+
+def _send(output: BinaryIO, event: dict[str, Any]) -> None:
+    try:
+        output.write(json.dumps(event).encode() + b"\n")
+        output.flush()
+    except BrokenPipeError:
+        os._exit(0)  # the parent is gone
+
+
+def _take_stdout() -> BinaryIO:
+    """Keep the pipe for events; whatever else prints goes to stderr."""
+    output = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    return output
+
+
+def _read_commands(commands: "queue.Queue[Command]") -> None:
+    for line in sys.stdin.buffer:
+        commands.put(json.loads(line))
+    os._exit(0)
