@@ -1,13 +1,13 @@
 """Assistants: making, finding and changing them; their guidelines (versioned) and policies.
 
-Every assistant begins with `<name>@0`, the bare base, live.
+Every assistant begins with `<name>@0`, the bare base, live. The built-in assistant `base` has no guidelines and
+never learns: it is what `model: "base"` talks to.
 """
 
 import re
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import func
 from sqlmodel import Session, col, select
 
 from feedback import audit
@@ -22,10 +22,9 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 
 def create(session: Session, name: str, base_model: str, *, system_prompt: str = "", actor: str) -> Assistant:
-    if not _NAME.fullmatch(name) or name == BASE_VERSION:
+    if not _NAME.fullmatch(name):
         raise InvalidInput(
-            f"'{name}' can't name an assistant: use a-z, 0-9, '.', '_' and '-', at most 63, and not 'base'.",
-            param="name",
+            f"'{name}' can't name an assistant: use a-z, 0-9, '.', '_' and '-', at most 63.", param="name"
         )
     if session.exec(select(Assistant).where(Assistant.name == name)).first():
         raise InvalidInput(f"There is an assistant '{name}' already.", param="name")
@@ -51,6 +50,11 @@ def create(session: Session, name: str, base_model: str, *, system_prompt: str =
     return assistant
 
 
+def ensure_base(session: Session, base_model: str) -> Assistant:
+    known = session.exec(select(Assistant).where(Assistant.name == BASE_VERSION)).first()
+    return known or create(session, BASE_VERSION, base_model, actor="system")
+
+
 def get_assistant(session: Session, name: str) -> Assistant:
     assistant = session.exec(select(Assistant).where(Assistant.name == name)).first()
     if assistant is None:
@@ -66,13 +70,10 @@ def policies(assistant: Assistant) -> Policies:
     return Policies.model_validate(assistant.policies)
 
 
-def set_policies(
-    session: Session, assistant: Assistant, changes: dict[str, dict[str, Any]], *, actor: str
-) -> Policies:
+def set_policies(session: Session, assistant: Assistant, changes: dict[str, dict[str, Any]], *, actor: str) -> Policies:
     """`changes` is a part of Policies, e.g. `{"release": {"promotion": "auto"}}`; the rest stays."""
     merged = {
-        section: {**values, **changes.get(section, {})}
-        for section, values in policies(assistant).model_dump().items()
+        section: {**values, **changes.get(section, {})} for section, values in policies(assistant).model_dump().items()
     }
     try:
         unknown = set(changes) - set(merged)
@@ -117,7 +118,3 @@ def set_system_prompt(session: Session, assistant: Assistant, system_prompt: str
     session.flush()
     audit.record(session, actor, "assistant.guidelines", assistant.name, version=changed.version)
     return changed
-
-
-def count(session: Session) -> int:
-    return session.exec(select(func.count()).select_from(Assistant)).one()

@@ -71,9 +71,7 @@ def moment(*, nullable: bool = False, index: bool = False) -> Any:
 
 def word(enum: type[StrEnum], *, default: StrEnum | None = None, index: bool = False) -> Any:
     """A state, stored as its word: a new one needs no migration."""
-    stored = Enum(
-        enum, native_enum=False, length=24, values_callable=lambda states: [state.value for state in states]
-    )
+    stored = Enum(enum, native_enum=False, length=24, values_callable=lambda states: [state.value for state in states])
     return Field(default=default, sa_column=Column(stored, nullable=False, index=index))
 
 

@@ -36,16 +36,12 @@ class Settings(BaseSettings):
     port: int = Field(8400, ge=1, le=65535, description="Port the service listens on.")
     engine: Literal["local", "echo"] = Field("local", description="What writes replies; `echo` needs no model.")
     base_model: str = Field(BUNDLED_MODEL, description="Bundled name, folder or hub id of the base model.")
-    device: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="Where models run; auto: CUDA if there is one."
-    )
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where models run; auto: CUDA if there is one.")
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="Number format for serving; auto: bfloat16 where the hardware has it."
     )
     max_batch: int = Field(16, ge=1, le=256, description="Most replies written at once, in sequences.")
-    max_adapters: int = Field(
-        6, ge=2, description="Adapter versions kept loaded; idle ones beyond it are unloaded."
-    )
+    max_adapters: int = Field(6, ge=2, description="Adapter versions kept loaded; idle ones beyond it are unloaded.")
     default_max_tokens: int = Field(512, ge=1, description="Tokens a reply may have when the request doesn't say.")
     release_poll_seconds: float = Field(
         0.5, gt=0, le=2, description="Seconds between two looks at the database for a new release."
@@ -55,9 +51,7 @@ class Settings(BaseSettings):
         30, gt=0, description="Seconds without a heartbeat after which another worker takes a run over."
     )
     queue_poll_seconds: float = Field(1, gt=0, description="Seconds between two looks at the run queue.")
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="Least level that is logged."
-    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
 
     @property
     def models(self) -> Path:

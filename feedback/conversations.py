@@ -192,9 +192,7 @@ def _begin_conversation(session: Session, assistant: Assistant, turn: Turn) -> C
     return conversation
 
 
-def _find_conversation(
-    session: Session, assistant: Assistant, turn: Turn, hashes: list[str]
-) -> Conversation | None:
+def _find_conversation(session: Session, assistant: Assistant, turn: Turn, hashes: list[str]) -> Conversation | None:
     mine = select(Conversation).where(
         Conversation.assistant_id == assistant.id, Conversation.api_key_id == turn.api_key_id
     )
@@ -206,9 +204,7 @@ def _find_conversation(
         else col(Conversation.contributor_id) == turn.contributor_id
     )
     # equal histories: the whole one (a reply is wanted anew), else the part up to the last reply
-    replied = [
-        digest for message, digest in zip(turn.messages, hashes, strict=True) if message["role"] == "assistant"
-    ]
+    replied = [digest for message, digest in zip(turn.messages, hashes, strict=True) if message["role"] == "assistant"]
     for digest in hashes[-1:] + replied[-1:]:
         found = session.exec(
             mine.join(Message, col(Message.conversation_id) == col(Conversation.id))

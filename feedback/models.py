@@ -33,9 +33,7 @@ class Assistant(Table, table=True):
     id: int = primary_key()
     name: str = Field(unique=True, max_length=64)
     base_model: str
-    consent: str = Field(
-        default="opt_out", max_length=16
-    )  # opt_out: usable unless refused; opt_in: only if granted
+    consent: str = Field(default="opt_out", max_length=16)  # opt_out: usable unless refused; opt_in: only if granted
     policies: Json = json_column()  # feedback.policies.Policies
     created_at: datetime = moment()
 
@@ -146,9 +144,7 @@ class Feedback(Table, table=True):
     training: bool | None = None  # the giver's grant for training; None leaves it to the assistant
     status: FeedbackStatus = word(FeedbackStatus, default=FeedbackStatus.RECEIVED)
     status_reason: str | None = None
-    slot: str | None = Field(
-        default=None, unique=True, max_length=120
-    )  # one current word per giver, reply and kind
+    slot: str | None = Field(default=None, unique=True, max_length=120)  # one current word per giver, reply and kind
     receipt_sha256: str = Field(unique=True, max_length=64)
     idempotency_key: str | None = Field(default=None, max_length=200)
     request_sha256: str = Field(max_length=64)  # tells a repeated request from another one under the same key

@@ -20,20 +20,14 @@ class TrainingPolicy(Policy):
     min_seconds_between_runs: float = Field(
         3600, ge=0, description="Seconds that must pass between one run's request and the next by policy."
     )
-    dev_fraction: float = Field(
-        0.1, ge=0, le=0.5, description="Share of contributors whose rows tune early stopping."
-    )
-    gate_fraction: float = Field(
-        0.2, gt=0, le=0.8, description="Share of contributors whose rows judge the candidate."
-    )
+    dev_fraction: float = Field(0.1, ge=0, le=0.5, description="Share of contributors whose rows tune early stopping.")
+    gate_fraction: float = Field(0.2, gt=0, le=0.8, description="Share of contributors whose rows judge the candidate.")
     near_duplicate_similarity: float = Field(
         0.8, gt=0, le=1, description="Jaccard similarity of character 5-grams from which two prompts are one."
     )
     max_preference_pairs: int = Field(48, ge=0, description="Most DPO pairs a run trains on; choices come first.")
     min_preference_pairs: int = Field(8, ge=1, description="Fewer training pairs than this skip DPO.")
-    min_ratings: int = Field(
-        16, ge=2, description="KTO runs when pairs are too few and there are this many ratings."
-    )
+    min_ratings: int = Field(16, ge=2, description="KTO runs when pairs are too few and there are this many ratings.")
 
 
 class Hyperparameters(Policy):
@@ -59,9 +53,7 @@ class VerdictPolicy(Policy):
     alpha: float = Field(0.05, gt=0, lt=0.5, description="Chance of calling an equal candidate better.")
     min_gate_rows: int = Field(60, ge=1, description="Fewer gate rows than this are INCONCLUSIVE.")
     min_gate_contributors: int = Field(12, ge=1, description="Fewer gate contributors than this are INCONCLUSIVE.")
-    min_gate_pairs: int = Field(
-        50, ge=1, description="Fewer held-out choices than this are reported, not decided on."
-    )
+    min_gate_pairs: int = Field(50, ge=1, description="Fewer held-out choices than this are reported, not decided on.")
     min_key_fact_rows: int = Field(
         20,
         ge=1,

@@ -114,10 +114,7 @@ def roll_back(session: Session, assistant: Assistant, *, actor: str, reason: str
 def list_releases(session: Session, assistant: Assistant, limit: int = 20) -> list[Release]:
     return list(
         session.exec(
-            select(Release)
-            .where(Release.assistant_id == assistant.id)
-            .order_by(col(Release.id).desc())
-            .limit(limit)
+            select(Release).where(Release.assistant_id == assistant.id).order_by(col(Release.id).desc()).limit(limit)
         )
     )
 

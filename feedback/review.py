@@ -25,9 +25,7 @@ def list_feedback(
     return list(session.exec(chosen.order_by(col(Feedback.id).desc()).limit(limit)))
 
 
-def decide(
-    session: Session, feedback: Feedback, decision: ReviewDecision, *, note: str | None, actor: str
-) -> Review:
+def decide(session: Session, feedback: Feedback, decision: ReviewDecision, *, note: str | None, actor: str) -> Review:
     review = Review(feedback_id=feedback.id, decision=decision, note=note, actor=actor)
     session.add(review)
     if feedback.status != FeedbackStatus.REPLACED:

@@ -48,9 +48,7 @@ class Row(RunFolderModel):
     label: bool | None = None
     contributor: str | None = Field(None, description="None: anonymous; then `cluster` stands for the contributor.")
     cluster: str = Field(description="Near-duplicate prompt cluster: rows of one cluster share a side.")
-    topic: str = Field(
-        description="What the row is about (key facts, else the cluster): the bootstrap's second axis."
-    )
+    topic: str = Field(description="What the row is about (key facts, else the cluster): the bootstrap's second axis.")
     key_facts: list[str] = Field(default_factory=list, description="Strings a right reply must contain.")
     chosen_version: str | None = Field(None, description="sha256 (or `base`) of the version that wrote `chosen`.")
     rejected_version: str | None = Field(None, description="The same for `rejected`; None: a person wrote it.")

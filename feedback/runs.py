@@ -15,7 +15,7 @@ from sqlmodel import Session, col, select
 from feedback import assistants, audit
 from feedback.columns import now
 from feedback.database import Database
-from feedback.errors import Conflict, LeaseLost, NotFound
+from feedback.errors import Conflict, InvalidInput, LeaseLost, NotFound
 from feedback.models import Assistant, Feedback, Run
 from feedback.states import OPEN_RUNS, FeedbackKind, FeedbackStatus, RunStatus
 
@@ -37,6 +37,8 @@ class Claim:
 
 def request(session: Session, assistant: Assistant, reason: str, *, actor: str) -> Run:
     """Queue a run. Raises Conflict when one is open: at most one per assistant."""
+    if assistant.name == assistants.BASE_VERSION:
+        raise InvalidInput("'base' is the bare model and never learns: train an assistant.")
     created = now()
     run = Run(
         id=f"run-{created:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}",
@@ -63,6 +65,8 @@ def request(session: Session, assistant: Assistant, reason: str, *, actor: str) 
 
 def request_if_due(session: Session, assistant: Assistant) -> Run | None:
     """Queue a run if the assistant's training policy says so; called in the transaction that stored feedback."""
+    if assistant.name == assistants.BASE_VERSION:
+        return None
     policy = assistants.policies(assistant).training
     last = session.exec(
         select(Run).where(Run.assistant_id == assistant.id).order_by(col(Run.created_at).desc()).limit(1)

@@ -11,9 +11,7 @@ def parse(reply: Message, value: Any) -> Parsed:
     """`value`: the corrected reply, or `{"content": text, "key_facts": [strings in that text]}`."""
     given = {"content": value} if isinstance(value, str) else value
     if not isinstance(given, dict) or set(given) - {"content", "key_facts"}:
-        raise InvalidInput(
-            'A correction\'s `value` is the right reply, or {"content", "key_facts"}.', param="value"
-        )
+        raise InvalidInput('A correction\'s `value` is the right reply, or {"content", "key_facts"}.', param="value")
     content, key_facts = given.get("content"), given.get("key_facts", [])
     if not isinstance(content, str) or not content.strip():
         raise InvalidInput("A correction needs the right reply as text.", param="value")

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import update
+from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
 from feedback import assistants, contributors, runs
 from feedback.collect import comments, corrections, preferences, ratings, reports
 from feedback.collect.kinds import Parsed
 from feedback.conversations import get_reply
+from feedback.database import Database
 from feedback.errors import InvalidInput
 from feedback.keys import Caller
 from feedback.models import Assistant, Conversation, Feedback, Message, ReportCase
@@ -49,9 +51,24 @@ class Accepted:
 
 
 def receive(
-    session: Session, secret: bytes, caller: Caller, given: Given, *, idempotency_key: str | None = None
+    database: Database, secret: bytes, caller: Caller, given: Given, *, idempotency_key: str | None = None
 ) -> Accepted:
-    """Store `given`. Raises NotFound (no such completion for this key) and InvalidInput (a value out of form)."""
+    """Store `given`. Raises NotFound (no such completion for this key) and InvalidInput (a value out of form).
+
+    Two at once under one idempotency key, or one giver's two words on one reply: the database lets one through
+    and the other is tried again, now seeing the first.
+    """
+    for last_try in (False, False, True):
+        try:
+            with database.write() as session:
+                return _receive(session, secret, caller, given, idempotency_key)
+        except IntegrityError:
+            if last_try:
+                raise
+    raise AssertionError("unreachable")
+
+
+def _receive(session: Session, secret: bytes, caller: Caller, given: Given, idempotency_key: str | None) -> Accepted:
     repeated = _find_repeated(session, secret, caller, given, idempotency_key)
     if repeated is not None:
         return repeated
@@ -133,9 +150,7 @@ def _replace_earlier_word(session: Session, slot: str) -> None:
     session.connection().execute(
         update(Feedback)
         .where(col(Feedback.slot) == slot)
-        .values(
-            slot=None, status=FeedbackStatus.REPLACED, status_reason="You said something newer about this reply."
-        )
+        .values(slot=None, status=FeedbackStatus.REPLACED, status_reason="You said something newer about this reply.")
     )
 
 
@@ -145,9 +160,7 @@ def _find_repeated(
     if idempotency_key is None:
         return None
     earlier = session.exec(
-        select(Feedback).where(
-            Feedback.api_key_id == caller.api_key_id, Feedback.idempotency_key == idempotency_key
-        )
+        select(Feedback).where(Feedback.api_key_id == caller.api_key_id, Feedback.idempotency_key == idempotency_key)
     ).first()
     if earlier is None:
         return None

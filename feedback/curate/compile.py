@@ -36,9 +36,7 @@ def compile_rows(items: list[Item], policy: TrainingPolicy, prompt: Prompt) -> t
     for made in rows:
         if made.row.id in surplus:
             reason = f"over max_preference_pairs ({policy.max_preference_pairs}); "
-            reason += (
-                "its correction still trains" if made.row.source == "correction" else "left out of this dataset"
-            )
+            reason += "its correction still trains" if made.row.source == "correction" else "left out of this dataset"
             dropped.append(Dropped(made.feedback_ids, "compile", reason))
     kept = [made for made in rows if made.row.id not in surplus]
     return sorted(kept, key=lambda made: made.row.id), dropped

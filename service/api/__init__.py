@@ -1,0 +1,1 @@
+"""One file a resource; a handler guards, parses, makes one call, returns."""

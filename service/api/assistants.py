@@ -1,0 +1,145 @@
+"""For operators: assistants, their versions and runs; promote and roll back."""
+
+from datetime import datetime
+from typing import Any
+
+from litestar import get, post
+from litestar.params import JSONBody
+from pydantic import BaseModel, ConfigDict, Field
+from sqlmodel import Session
+
+from feedback import adapters, releases, runs
+from feedback.assistants import get_assistant, list_assistants, policies
+from feedback.database import Database
+from feedback.errors import NotFound
+from feedback.keys import Caller
+from feedback.models import AdapterVersion, Assistant, Run
+from feedback.report import VersionReport, version_reports
+from feedback.states import RunStatus
+from service.auth import may
+
+
+class AssistantRead(BaseModel):
+    name: str
+    base_model: str
+    live: str
+    live_since: datetime
+    policies: dict[str, Any]
+
+
+class RunRead(BaseModel):
+    id: str
+    assistant: str
+    status: RunStatus
+    reason: str
+    attempt: int
+    error: str | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class RunCreate(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    reason: str = Field("asked for through the API", max_length=500)
+
+
+class Promote(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    version: int = Field(ge=0)
+    reason: str = Field("promoted through the API", max_length=500)
+    force: bool = False
+
+
+class RollBack(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    reason: str = Field("rolled back through the API", max_length=500)
+
+
+class ReleaseRead(BaseModel):
+    live: str
+    replaced: str
+    reason: str
+
+
+@get("/v1/assistants", guards=[may("operate")], sync_to_thread=True)
+def get_assistants(caller: Caller, database: Database) -> list[AssistantRead]:
+    with database.read() as session:
+        return [_assistant(session, one) for one in list_assistants(session) if caller.sees(one)]
+
+
+@get("/v1/assistants/{name:str}/versions", guards=[may("operate")], sync_to_thread=True)
+def get_versions(name: str, caller: Caller, database: Database) -> list[VersionReport]:
+    with database.read() as session:
+        return version_reports(session, _visible(session, caller, name))
+
+
+@post("/v1/assistants/{name:str}/promote", guards=[may("operate")], status_code=200, sync_to_thread=True)
+def promote(name: str, data: JSONBody[Promote], caller: Caller, database: Database) -> ReleaseRead:
+    with database.write() as session:
+        assistant = _visible(session, caller, name)
+        before = releases.live(session, assistant).version
+        version = adapters.get_number(session, assistant, data.version)
+        releases.promote(session, assistant, version, actor=caller.actor, reason=data.reason, force=data.force)
+        return _release(assistant, version, before, data.reason)
+
+
+@post("/v1/assistants/{name:str}/rollback", guards=[may("operate")], status_code=200, sync_to_thread=True)
+def roll_back(name: str, data: JSONBody[RollBack], caller: Caller, database: Database) -> ReleaseRead:
+    with database.write() as session:
+        assistant = _visible(session, caller, name)
+        before = releases.live(session, assistant).version
+        releases.roll_back(session, assistant, actor=caller.actor, reason=data.reason)
+        return _release(assistant, releases.live(session, assistant).version, before, data.reason)
+
+
+@post("/v1/assistants/{name:str}/runs", guards=[may("operate")], status_code=201, sync_to_thread=True)
+def request_run(name: str, data: JSONBody[RunCreate], caller: Caller, database: Database) -> RunRead:
+    with database.write() as session:
+        assistant = _visible(session, caller, name)
+        return _run(session, runs.request(session, assistant, data.reason, actor=caller.actor))
+
+
+@get("/v1/assistants/{name:str}/runs", guards=[may("operate")], sync_to_thread=True)
+def list_runs(name: str, caller: Caller, database: Database) -> list[RunRead]:
+    with database.read() as session:
+        return [_run(session, run) for run in runs.list_runs(session, _visible(session, caller, name))]
+
+
+@post("/v1/runs/{run_id:str}/cancel", guards=[may("operate")], status_code=200, sync_to_thread=True)
+def cancel_run(run_id: str, caller: Caller, database: Database) -> RunRead:
+    with database.write() as session:
+        run = runs.get_run(session, run_id)
+        if not caller.sees(session.get_one(Assistant, run.assistant_id)):
+            raise NotFound(f"No run '{run_id}'.")
+        return _run(session, runs.cancel(session, run_id, actor=caller.actor))
+
+
+def _visible(session: Session, caller: Caller, name: str) -> Assistant:
+    assistant = get_assistant(session, name)
+    if not caller.sees(assistant):
+        raise NotFound(f"No assistant '{name}'.", param="model", code="model_not_found")
+    return assistant
+
+
+def _assistant(session: Session, assistant: Assistant) -> AssistantRead:
+    now_live = releases.live(session, assistant)
+    return AssistantRead(
+        name=assistant.name,
+        base_model=assistant.base_model,
+        live=f"{assistant.name}@{now_live.version.number}",
+        live_since=now_live.release.live_at or now_live.release.created_at,
+        policies=policies(assistant).model_dump(),
+    )
+
+
+def _run(session: Session, run: Run) -> RunRead:
+    name = session.get_one(Assistant, run.assistant_id).name
+    fields = {field: getattr(run, field) for field in RunRead.model_fields if field != "assistant"}
+    return RunRead(assistant=name, **fields)
+
+
+def _release(assistant: Assistant, live: AdapterVersion, before: AdapterVersion, reason: str) -> ReleaseRead:
+    return ReleaseRead(
+        live=f"{assistant.name}@{live.number}", replaced=f"{assistant.name}@{before.number}", reason=reason
+    )

@@ -1,0 +1,119 @@
+"""`POST /v1/feedback` and its receipts; for reviewers, the list and their decision."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from litestar import Request, get, post
+from litestar.params import JSONBody, Parameter
+from pydantic import BaseModel, ConfigDict, Field
+
+from feedback import review
+from feedback.assistants import get_assistant
+from feedback.collect import intake, receipts
+from feedback.database import Database
+from feedback.errors import InvalidInput, NotFound
+from feedback.keys import Caller
+from feedback.models import Feedback
+from feedback.states import FeedbackKind, FeedbackStatus, ReviewDecision
+from service.auth import may
+from service.secret import Secret
+
+
+class FeedbackCreate(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    completion_id: str = Field(max_length=64)
+    choice: int = Field(0, ge=0)
+    kind: FeedbackKind
+    value: Any = None
+    comment: str | None = None
+    tags: list[Annotated[str, Field(min_length=1, max_length=50)]] = Field([], max_length=20)
+    user: str | None = Field(None, max_length=200)
+    anonymous: bool = False
+    training: bool | None = None
+
+    def given(self) -> intake.Given:
+        return intake.Given(**{**self.model_dump(), "kind": self.kind, "tags": tuple(self.tags)})
+
+
+class FeedbackAccepted(BaseModel):
+    id: str
+    receipt: str
+    status: FeedbackStatus
+
+
+class ReceiptRead(BaseModel):
+    id: str
+    kind: FeedbackKind
+    status: str
+    detail: str
+    note: str | None
+    created_at: datetime
+
+
+class FeedbackRead(BaseModel):
+    id: str
+    kind: FeedbackKind
+    value: dict[str, Any]
+    comment: str | None
+    tags: list[str]
+    status: FeedbackStatus
+    status_reason: str | None
+    created_at: datetime
+
+    @classmethod
+    def of(cls, row: Feedback) -> "FeedbackRead":
+        fields = {name: getattr(row, name) for name in cls.model_fields if name != "id"}
+        return cls(id=row.public_id, **fields)
+
+
+class ReviewCreate(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    decision: ReviewDecision
+    note: str | None = Field(None, max_length=2000)
+
+
+@post("/v1/feedback", guards=[may("feedback")], status_code=201, sync_to_thread=True)
+def create_feedback(
+    request: Request[Any, Any, Any],
+    data: JSONBody[FeedbackCreate],
+    caller: Caller,
+    database: Database,
+    secret: Secret,
+) -> FeedbackAccepted:
+    idempotency_key = request.headers.get("idempotency-key")
+    if idempotency_key is not None and not 1 <= len(idempotency_key) <= 200:
+        raise InvalidInput("Idempotency-Key has 1 to 200 characters.", param="Idempotency-Key")
+    accepted = intake.receive(database, secret.value, caller, data.given(), idempotency_key=idempotency_key)
+    return FeedbackAccepted(id=accepted.id, receipt=accepted.receipt, status=accepted.status)
+
+
+@get("/v1/feedback/{receipt:str}", sync_to_thread=True)
+def get_receipt(receipt: str, database: Database) -> ReceiptRead:
+    """Needs no key: whoever holds the receipt may read it, anonymous givers too."""
+    with database.read() as session:
+        return ReceiptRead.model_validate(receipts.look_up(session, receipt).__dict__)
+
+
+@get("/v1/assistants/{name:str}/feedback", guards=[may("review")], sync_to_thread=True)
+def list_feedback(
+    name: str,
+    caller: Caller,
+    database: Database,
+    status: FeedbackStatus | None = None,
+    limit: Annotated[int, Parameter(ge=1, le=200)] = 50,
+) -> list[FeedbackRead]:
+    with database.read() as session:
+        assistant = get_assistant(session, name)
+        if not caller.sees(assistant):
+            raise NotFound(f"No assistant '{name}'.")
+        return [FeedbackRead.of(row) for row in review.list_feedback(session, assistant, status=status, limit=limit)]
+
+
+@post("/v1/feedback/{feedback_id:str}/review", guards=[may("review")], status_code=200, sync_to_thread=True)
+def review_feedback(feedback_id: str, data: JSONBody[ReviewCreate], caller: Caller, database: Database) -> FeedbackRead:
+    with database.write() as session:
+        feedback = review.get_feedback(session, feedback_id, caller.assistant_ids)
+        review.decide(session, feedback, data.decision, note=data.note, actor=caller.actor)
+        return FeedbackRead.of(feedback)

@@ -1,0 +1,37 @@
+"""`/health/live`: the process answers. `/health/ready`: it can chat, and what is wrong although it can."""
+
+import asyncio
+from typing import Any
+
+from litestar import Response, get
+
+from feedback.database import Database
+from feedback.errors import BurnishError
+from service.engines.base import Engine
+from service.routing import Routing
+
+
+@get("/health/live")
+async def live() -> dict[str, str]:
+    return {"status": "live"}
+
+
+@get("/health/ready")
+async def ready(database: Database, engine: Engine, routing: Routing) -> Response[dict[str, Any]]:
+    engine_health = engine.health()
+    try:
+        await asyncio.to_thread(database.check)
+        database_says = "ok"
+    except BurnishError as error:
+        database_says = error.message
+    except Exception as error:
+        database_says = f"does not answer ({type(error).__name__})"
+    able = engine_health.ready and database_says == "ok"
+    body = {
+        "status": "ready" if able else "not ready",
+        "engine": engine_health.detail,
+        "database": database_says,
+        "serving": [route.model for route in routing.live_models()],
+        "problems": routing.problems,
+    }
+    return Response(body, status_code=200 if able else 503)

@@ -1,0 +1,99 @@
+"""All wiring on one page: settings and an engine in, the HTTP application out."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from litestar import Litestar
+from litestar.datastructures import State
+from litestar.di import Provide
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+
+from feedback.config import Settings
+from feedback.conversations import fail_abandoned
+from feedback.database import Database
+from service.api import assistants, chat, feedback, health, models
+from service.auth import provide_caller
+from service.chat import Chat
+from service.engines.base import Engine
+from service.errors import HANDLERS
+from service.logs import log_requests
+from service.routing import Routing
+from service.secret import Secret
+
+CHECKPOINT_SECONDS = 30.0
+ABANDONED_SECONDS = 900.0
+"""A reply still being written after this long was left behind by a service that died."""
+
+
+def create_app(settings: Settings, engine: Engine) -> Litestar:
+    database = settings.open_database()
+    secret = Secret(settings.read_secret())
+    routing = Routing(database, engine, settings)
+    chats = Chat(database, engine, routing, settings, secret.value)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Litestar) -> AsyncIterator[None]:
+        await asyncio.to_thread(database.check)
+        await engine.start()
+        await routing.refresh()
+        background = [asyncio.create_task(routing.follow()), asyncio.create_task(_tend(database))]
+        try:
+            yield
+        finally:
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
+            await chats.drain()
+            await engine.close()
+            database.close()
+
+    return Litestar(
+        route_handlers=[
+            chat.create_chat_completion,
+            models.list_models,
+            models.get_model,
+            feedback.create_feedback,
+            feedback.get_receipt,
+            feedback.list_feedback,
+            feedback.review_feedback,
+            assistants.get_assistants,
+            assistants.get_versions,
+            assistants.promote,
+            assistants.roll_back,
+            assistants.request_run,
+            assistants.list_runs,
+            assistants.cancel_run,
+            health.live,
+            health.ready,
+        ],
+        dependencies={
+            "caller": Provide(provide_caller),
+            "database": Provide(lambda: database, sync_to_thread=False),
+            "engine": Provide(lambda: engine, sync_to_thread=False),
+            "routing": Provide(lambda: routing, sync_to_thread=False),
+            "chat": Provide(lambda: chats, sync_to_thread=False),
+            "secret": Provide(lambda: secret, sync_to_thread=False),
+            "default_max_tokens": Provide(lambda: settings.default_max_tokens, sync_to_thread=False),
+        },
+        exception_handlers=HANDLERS,
+        lifespan=[lifespan],
+        middleware=[log_requests],
+        state=State({"database": database}),
+        openapi_config=OpenAPIConfig(title="Burnish", version="1", path="/schema", render_plugins=[JsonRenderPlugin()]),
+        request_max_body_size=4_000_000,
+    )
+
+
+async def _tend(database: Database) -> None:
+    """Housekeeping on the database: this process alone folds SQLite's log back and closes abandoned replies."""
+    while True:
+        await asyncio.to_thread(database.checkpoint)
+        await asyncio.to_thread(_fail_abandoned, database)
+        await asyncio.sleep(CHECKPOINT_SECONDS)
+
+
+def _fail_abandoned(database: Database) -> None:
+    with database.write() as session:
+        fail_abandoned(session, ABANDONED_SECONDS)

@@ -1,0 +1,47 @@
+"""Key → caller. A guard names the deed that a route needs; the caller is then a handler's argument."""
+
+import asyncio
+from typing import Any
+
+from litestar import Request
+from litestar.connection import ASGIConnection
+from litestar.handlers.base import BaseRouteHandler
+from litestar.types import Guard
+
+from feedback import keys
+from feedback.database import Database
+from feedback.errors import Unauthenticated
+from feedback.keys import Caller
+
+Connection = ASGIConnection[Any, Any, Any, Any]
+
+
+async def authenticate(connection: Connection) -> Caller:
+    """The caller behind the Authorization header; looked up once a request."""
+    known = connection.scope["state"].get("caller")
+    if isinstance(known, Caller):
+        return known
+    scheme, _, token = connection.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise Unauthenticated("No API key: send it as `Authorization: Bearer sk-burnish-…`.")
+    caller = await asyncio.to_thread(_look_up, connection.app.state["database"], token.strip())
+    connection.scope["state"]["caller"] = caller
+    return caller
+
+
+async def provide_caller(request: Request[Any, Any, Any]) -> Caller:
+    return await authenticate(request)
+
+
+def may(deed: str) -> Guard:
+    """A guard that lets through keys whose role may do `deed`."""
+
+    async def guard(connection: Connection, _: BaseRouteHandler) -> None:
+        (await authenticate(connection)).require(deed)
+
+    return guard
+
+
+def _look_up(database: Database, token: str) -> Caller:
+    with database.read() as session:
+        return keys.authenticate(session, token)

@@ -1,0 +1,83 @@
+"""Domain errors → HTTP, in OpenAI's shape `{"error": {"message", "type", "param", "code"}}`. One table."""
+
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, ValidationException
+
+from feedback.errors import (
+    AdapterRefused,
+    BurnishError,
+    Conflict,
+    EngineUnavailable,
+    Forbidden,
+    InvalidInput,
+    ModelMissing,
+    NotFound,
+    Unauthenticated,
+)
+
+AnyRequest = Request[Any, Any, Any]
+AnyResponse = Response[Any]
+
+_log = structlog.get_logger()
+
+# error → (status, OpenAI's type); a Conflict is 400, since clients retry 409 by themselves
+_TABLE: dict[type[BurnishError], tuple[int, str]] = {
+    InvalidInput: (400, "invalid_request_error"),
+    Conflict: (400, "invalid_request_error"),
+    AdapterRefused: (400, "invalid_request_error"),
+    Unauthenticated: (401, "authentication_error"),
+    Forbidden: (403, "permission_error"),
+    NotFound: (404, "invalid_request_error"),
+    EngineUnavailable: (503, "service_unavailable_error"),
+    ModelMissing: (503, "service_unavailable_error"),
+}
+
+
+def error_body(error: Exception) -> dict[str, dict[str, str | None]]:
+    if isinstance(error, BurnishError):
+        kind = _status_and_type(error)[1]
+        return {"error": {"message": error.message, "type": kind, "param": error.param, "code": error.code}}
+    return {"error": {"message": "Internal error.", "type": "server_error", "param": None, "code": "internal_error"}}
+
+
+def domain_error(request: AnyRequest, error: BurnishError) -> AnyResponse:
+    status = _status_and_type(error)[0]
+    return Response(error_body(error), status_code=status, headers={"retry-after": "2"} if status == 503 else None)
+
+
+def validation_error(request: AnyRequest, error: ValidationException) -> AnyResponse:
+    """A body or parameter out of form: 400 that names the field."""
+    first = error.extra[0] if isinstance(error.extra, list) and error.extra else {}
+    field, message = str(first.get("key", "")) or None, str(first.get("message", error.detail))
+    text = f"{field}: {message}" if field else message
+    return domain_error(request, InvalidInput(text, param=field))
+
+
+def http_error(request: AnyRequest, error: HTTPException) -> AnyResponse:
+    kind = "invalid_request_error" if error.status_code < 500 else "server_error"
+    body = {"message": error.detail, "type": kind, "param": None, "code": None}
+    return Response({"error": body}, status_code=error.status_code, headers=error.headers)
+
+
+def unexpected_error(request: AnyRequest, error: Exception) -> AnyResponse:
+    _log.error("unexpected error", path=request.url.path, error=type(error).__name__, exc_info=error)
+    return Response(error_body(error), status_code=500)
+
+
+def _status_and_type(error: BurnishError) -> tuple[int, str]:
+    for known in type(error).__mro__:
+        if known in _TABLE:
+            return _TABLE[known]
+    return 500, "server_error"
+
+
+HANDLERS: dict[int | type[Exception], Callable[[AnyRequest, Any], AnyResponse]] = {
+    BurnishError: domain_error,
+    ValidationException: validation_error,
+    HTTPException: http_error,
+    Exception: unexpected_error,
+}

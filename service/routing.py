@@ -1,0 +1,171 @@
+"""Which adapter version answers a request: follows the releases, pins requests, loads and unloads.
+
+A release takes effect in three steps: the engine loads and probes the version, the pointer moves, and whoever runs
+on the old version finishes there. If a step fails the old version goes on serving and `problems` says why.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+from sqlmodel import col, select
+
+from feedback import adapters
+from feedback.assistants import get_assistant
+from feedback.config import Settings
+from feedback.database import Database
+from feedback.errors import BurnishError, EngineUnavailable, NotFound
+from feedback.keys import Caller
+from feedback.models import AdapterVersion, Assistant, Release
+from feedback.states import ReleaseState
+from service.engines.base import BASE, Engine
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Route:
+    """Who answers: fixed for a request from its first token to its last."""
+
+    assistant: Assistant
+    version: AdapterVersion
+    release_id: int | None  # None: the client named the version
+
+    @property
+    def model(self) -> str:
+        """What `model` in the response says."""
+        return BASE if self.assistant.name == BASE else f"{self.assistant.name}@{self.version.number}"
+
+
+class Routing:
+    def __init__(self, database: Database, engine: Engine, settings: Settings) -> None:
+        self._database = database
+        self._engine = engine
+        self._settings = settings
+        self._live: dict[int, Route] = {}
+        self._in_use: Counter[str] = Counter()
+        self._recent: dict[str, None] = {}  # loaded versions, least recently used first
+        self._loading = asyncio.Lock()
+        self._refreshing = asyncio.Lock()
+        self.problems: dict[str, str] = {}
+
+    async def refresh(self) -> None:
+        """Make what the database calls live what serves."""
+        async with self._refreshing:
+            for route in await asyncio.to_thread(self._read_live_routes):
+                current = self._live.get(route.assistant.id)
+                if current is None or current.release_id != route.release_id:
+                    await self._take_over(route, current)
+            await self._unload_idle()
+
+    async def _take_over(self, route: Route, current: Route | None) -> None:
+        name = route.assistant.name
+        try:
+            self._check_base_model(route.assistant)
+            await self._load(route.version)
+        except BurnishError as error:
+            if self.problems.get(name) != error.message:
+                kept = current.model if current else None
+                _log.error("release not taken over", model=route.model, kept=kept, reason=error.message)
+            self.problems[name] = error.message
+            return
+        self._live[route.assistant.id] = route
+        self.problems.pop(name, None)
+        _log.info("now live", model=route.model, before=current.model if current else None)
+
+    async def follow(self) -> None:
+        """Look for new releases for as long as the service runs."""
+        while True:
+            try:
+                await self.refresh()
+                self.problems.pop("releases", None)
+            except Exception as error:
+                _log.error("could not read releases", error=type(error).__name__, exc_info=error)
+                self.problems["releases"] = "The database did not answer; what served goes on serving."
+            await asyncio.sleep(self._settings.release_poll_seconds)
+
+    @asynccontextmanager
+    async def use(self, caller: Caller, model: str) -> AsyncIterator[Route]:
+        """Pin a version for one request: `assistant`, `assistant@n` or `base`."""
+        route = await self._find(caller, model)
+        self._check_base_model(route.assistant)
+        self._in_use[route.version.sha256] += 1
+        try:
+            await self._load(route.version)
+            yield route
+        finally:
+            self._in_use[route.version.sha256] -= 1
+
+    def live_models(self) -> list[Route]:
+        return sorted(self._live.values(), key=lambda route: route.assistant.name)
+
+    async def _find(self, caller: Caller, model: str) -> Route:
+        name, at, number = model.partition("@")
+        if at:
+            return await asyncio.to_thread(self._read_version, caller, model, name, number)
+        for looked_again in (False, True):
+            for route in self._live.values():
+                if route.assistant.name == name and caller.sees(route.assistant):
+                    return route
+            if not looked_again:  # perhaps it was made a moment ago
+                await self.refresh()
+        if name in self.problems:
+            raise EngineUnavailable(f"'{name}' has no version that could be loaded: see /health/ready.")
+        raise _unknown(model)
+
+    def _check_base_model(self, assistant: Assistant) -> None:
+        if assistant.base_model != self._settings.base_model:
+            raise EngineUnavailable(
+                f"'{assistant.name}' is for {assistant.base_model}; this service runs {self._settings.base_model}."
+            )
+
+    async def _load(self, version: AdapterVersion) -> None:
+        if version.sha256 == BASE:
+            return
+        if version.sha256 not in self._recent:
+            async with self._loading:
+                folder = self._folder(version)
+                await asyncio.to_thread(adapters.verify, self._settings.adapters, version)
+                await self._engine.load(version.sha256, folder)
+        self._recent.pop(version.sha256, None)
+        self._recent[version.sha256] = None
+
+    async def _unload_idle(self) -> None:
+        """Keep what is live, in use or most recently used; forget the rest."""
+        live = {route.version.sha256 for route in self._live.values()}
+        surplus = len(self._recent) - self._settings.max_adapters
+        idle = [sha for sha in self._recent if sha not in live and not self._in_use[sha]]
+        for sha256 in idle[: max(0, surplus)]:
+            del self._recent[sha256]
+            await self._engine.unload(sha256)
+
+    def _folder(self, version: AdapterVersion) -> Path:
+        folder = adapters.folder_of(self._settings.adapters, version)
+        assert folder is not None
+        return folder
+
+    def _read_live_routes(self) -> list[Route]:
+        with self._database.read() as session:
+            found = session.exec(
+                select(Assistant, Release, AdapterVersion)
+                .join(Release, col(Release.assistant_id) == col(Assistant.id))
+                .join(AdapterVersion, col(AdapterVersion.id) == col(Release.adapter_version_id))
+                .where(Release.state == ReleaseState.LIVE)
+                .order_by(col(Assistant.id))
+            )
+            return [Route(assistant, version, release.id) for assistant, release, version in found]
+
+    def _read_version(self, caller: Caller, model: str, name: str, number: str) -> Route:
+        with self._database.read() as session:
+            assistant = get_assistant(session, name)
+            if not number.isdigit() or not caller.sees(assistant):
+                raise _unknown(model)
+            return Route(assistant, adapters.get_number(session, assistant, int(number)), None)
+
+
+def _unknown(model: str) -> NotFound:
+    return NotFound(f"The model '{model}' does not exist.", param="model", code="model_not_found")
