@@ -4,9 +4,9 @@ import sys
 
 import uvicorn
 
+from feedback import logs
 from feedback.config import Settings
 from feedback.errors import BurnishError
-from service import logs
 from service.app import create_app
 from service.engines import open_engine
 

@@ -18,7 +18,7 @@ from service.auth import provide_caller
 from service.chat import Chat
 from service.engines.base import Engine
 from service.errors import HANDLERS
-from service.logs import log_requests
+from service.requests_log import log_requests
 from service.routing import Routing
 from service.secret import Secret
 

@@ -1,9 +1,7 @@
-"""Structured logs, one JSON line an event, on stderr. What people wrote never gets in: only who, what, how long."""
+"""A line in the log for every request, with its id; never with what people wrote (feedback.logs sets the form)."""
 
-import logging
 import re
 import secrets
-import sys
 import time
 
 import structlog
@@ -13,20 +11,6 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 _log = structlog.get_logger()
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _SECRET_PATHS = re.compile(r"(/v1/feedback/)rcpt-[^/]+")
-
-
-def configure(level: str) -> None:
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
 
 
 def log_requests(app: ASGIApp) -> ASGIApp:

@@ -1,0 +1,272 @@
+"""The worker: claim → freeze → launch → watch → judge → register, one run at a time.
+
+Every step can be done twice: whoever takes a run over after a crash goes on where its folder and the database say
+it stands. Only this module of the trainer opens the database, and nothing here needs torch.
+"""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import structlog
+
+from feedback import adapters, assistants, audit, datasets, files, logs, releases, runs
+from feedback.config import Settings
+from feedback.database import Database
+from feedback.errors import BurnishError, InvalidInput, LeaseLost, RunFailed
+from feedback.models import AdapterVersion, Assistant, Evaluation, Run
+from feedback.run_folder import RunSpec, attempt_folder
+from feedback.runs import Claim
+from feedback.states import VerdictWord
+from service.engines.adapter_format import read_adapter
+from trainer.evaluation import record
+from trainer.evaluation.verdict import Verdict, judge
+from trainer.launchers.local import LOCKED, LocalLauncher, Task
+
+_log = structlog.get_logger()
+
+GENERAL_TEXT = Path(__file__).parent / "evaluation" / "general.txt"
+MAX_EVALUATIONS = 5
+"""How often a candidate is judged again because the baseline changed while it was judged."""
+
+
+class Stopped(Exception):
+    """The worker was asked to stop; the run goes back to the queue."""
+
+
+class Worker:
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self._settings = settings
+        self._database = database
+        self._launcher = LocalLauncher(settings)
+        self._name = f"{socket.gethostname()}:{os.getpid()}"
+        self._stopping = False
+
+    def stop(self) -> None:
+        self._stopping = True
+
+    def run_forever(self) -> None:
+        _log.info("worker ready", worker=self._name)
+        while not self._stopping:
+            if not self.work_once():
+                time.sleep(self._settings.queue_poll_seconds)
+        _log.info("worker stopped", worker=self._name)
+
+    def work_once(self) -> bool:
+        """Claim a run and see it through; False when none was due."""
+        held = runs.claim(self._database, self._name, self._settings.lease_seconds)
+        if held is None:
+            return False
+        _log.info("run claimed", run=held.run_id, attempt=held.attempt)
+        try:
+            self._see_through(held)
+        except LeaseLost:
+            _log.warning("lease lost", run=held.run_id)
+        except Stopped:
+            runs.release_lease(self._database, held)
+        except BurnishError as error:
+            final = isinstance(error, InvalidInput)
+            status = runs.fail_attempt(self._database, held, error.message, final=final)
+            _log.error("attempt failed", run=held.run_id, attempt=held.attempt, status=status, reason=error.message)
+        except Exception as error:
+            status = runs.fail_attempt(self._database, held, f"{type(error).__name__}: {error}")
+            _log.error("attempt failed", run=held.run_id, attempt=held.attempt, status=status, exc_info=error)
+        return True
+
+    def _see_through(self, held: Claim) -> None:
+        folder = self._settings.runs / held.run_id
+        self._freeze(held, folder)
+        align_baseline(folder)
+        self._process(held, "run", folder)
+        for _ in range(MAX_EVALUATIONS):
+            spec, evaluation = read_results(folder, held.attempt)
+            if evaluation.baseline_version != spec.baseline_version:
+                self._process(held, "evaluate", folder)
+                continue
+            sha256 = self._publish(folder, held.attempt)
+            newer = self._register(held, spec, sha256, judge(evaluation, spec.verdict))
+            if newer is None:
+                return
+            replace_baseline(folder, adapters.folder_of(self._settings.adapters, newer))
+        raise RunFailed(f"The baseline changed {MAX_EVALUATIONS} times while the candidate was judged.")
+
+    def _freeze(self, held: Claim, folder: Path) -> None:
+        """Curate and freeze the dataset into the folder, once a run."""
+        with self._database.read() as session:
+            run = runs.get_run(session, held.run_id)
+            if run.dataset_version_id is not None:
+                return
+            assistant = session.get_one(Assistant, run.assistant_id)
+            live = releases.live(session, assistant).version
+            policies = assistants.policies(assistant)
+            baseline = adapters.folder_of(self._settings.adapters, live)
+
+            def spec(frozen: datasets.Frozen, hashes: dict[str, str]) -> RunSpec:
+                return RunSpec(
+                    run_id=run.id,
+                    assistant=assistant.name,
+                    base_model=assistant.base_model,
+                    baseline_version=live.sha256,
+                    methods=frozen.curated.methods,
+                    hyperparameters=policies.hyperparameters,
+                    verdict=policies.verdict,
+                    seed=run.seed,
+                    dataset_sha256=frozen.sha256,
+                    files=hashes,
+                )
+
+            suites = {"general.txt": GENERAL_TEXT.read_bytes()}
+            frozen = datasets.freeze(session, assistant, folder, suites, baseline, spec)
+        if not frozen.curated.methods:
+            received = frozen.curated.funnel[0][1]
+            raise InvalidInput(
+                f"Nothing to train on: {received} pieces of feedback came in, none was left for the training side; "
+                f"{folder / 'datasheet.md'} says why. Collect more corrections and choices."
+            )
+        with self._database.write() as session:
+            runs.require_lease(session, held)
+            dataset = datasets.record(session, assistant, session.get_one(Run, held.run_id), frozen)
+            _log.info("dataset frozen", run=held.run_id, dataset=dataset.number, rows=len(frozen.curated.rows))
+
+    def _process(self, held: Claim, task: Task, folder: Path) -> None:
+        """Run a training process to its end, keeping the lease alive."""
+        while True:
+            process = self._launcher.start(task, folder, held.attempt)
+            try:
+                status = self._watch(held, process)
+            finally:
+                _end(process)
+            if status == 0:
+                return
+            if status != LOCKED:
+                break
+            self._pause(held, 1.0)  # an orphan of a worker that died is about to end
+        if status < 0:
+            # killed from outside: the next attempt takes over the folder and goes on from its last checkpoint
+            if held.attempt < runs.MAX_ATTEMPTS:
+            _hand_over(folder, held.attempt)
+            raise RunFailed(f"The training process was killed by {signal.Signals(-status).name}.")
+        raise RunFailed(_last_line(attempt_folder(folder, held.attempt) / "train.log"))
+
+    def _watch(self, held: Claim, process: subprocess.Popen[bytes]) -> int:
+        beat = time.monotonic()
+        while process.poll() is None:
+            if self._stopping:
+                raise Stopped
+            if time.monotonic() - beat > held.lease_seconds / 4:
+                runs.heartbeat(self._database, held)
+                beat = time.monotonic()
+            time.sleep(0.2)
+        return process.returncode
+
+    def _pause(self, held: Claim, seconds: float) -> None:
+        runs.heartbeat(self._database, held)
+        time.sleep(seconds)
+
+    def _publish(self, folder: Path, attempt: int) -> str:
+        source = attempt_folder(folder, attempt) / "adapter"
+        read_adapter(source)
+        return adapters.publish(source, self._settings.adapters)
+
+    def _register(self, held: Claim, spec: RunSpec, sha256: str, verdict: Verdict) -> AdapterVersion | None:
+        """Register, finish and release in one transaction; or return the baseline that serves by now instead."""
+        with self._database.write() as session:
+            runs.require_lease(session, held)
+            run = session.get_one(Run, held.run_id)
+            assistant = session.get_one(Assistant, run.assistant_id)
+            live = releases.live(session, assistant)
+            if live.version.sha256 != spec.baseline_version:
+                return live.version
+            version = adapters.register(session, assistant, sha256, run.id)
+            label = f"{assistant.name}@{version.number}"
+            actor = f"worker:{run.id}"
+            audit.record(session, actor, "version.register", label, verdict=verdict.verdict)
+            evaluation = Evaluation(
+                run_id=run.id,
+                candidate_id=version.id,
+                baseline_id=live.version.id,
+                verdict=VerdictWord(verdict.verdict),
+                reasons=verdict.reasons,
+                statistics=verdict.statistics,
+            )
+            session.add(evaluation)
+            session.flush()
+            if evaluation.verdict == VerdictWord.PROMOTE:
+                if assistants.policies(assistant).release.promotion == "auto":
+                    reason = "judged better than what served"
+                    expected = live.release.id
+                    releases.promote(
+                        session, assistant, version, actor=actor, reason=reason, expected_release_id=expected
+                    )
+                else:
+                    releases.propose(session, assistant, evaluation, actor=actor)
+            runs.finish(session, held)
+        _log.info("run finished", run=run.id, version=label, verdict=verdict.verdict)
+        return None
+
+
+def read_results(folder: Path, attempt: int) -> tuple[RunSpec, record.Evaluation]:
+    spec = RunSpec.model_validate(files.read_json(folder / "run.json"))
+    found = files.read_json(attempt_folder(folder, attempt) / "evaluation.json")
+    return spec, record.Evaluation.model_validate(found)
+
+
+def replace_baseline(folder: Path, baseline: Path | None) -> None:
+    """Put what serves by now into the folder, to be judged against. A kill in between is mended by `align_baseline`."""
+    shutil.rmtree(folder / "baseline", ignore_errors=True)
+    if baseline is not None:
+        names = [path.name for path in baseline.iterdir() if path.is_file() and path.name != files.MANIFEST]
+        files.publish_folder(baseline, folder / "baseline", names)
+    align_baseline(folder)
+
+
+def align_baseline(folder: Path) -> None:
+    """Have run.json name the baseline that lies in the folder."""
+    spec = RunSpec.model_validate(files.read_json(folder / "run.json"))
+    baseline = folder / "baseline"
+    present = sorted(path for path in baseline.glob("*") if path.is_file())
+    version = files.folder_sha256(baseline, adapters.CONTENT) if present else assistants.BASE_VERSION
+    if version == spec.baseline_version:
+        return
+    hashes = {name: sha256 for name, sha256 in spec.files.items() if not name.startswith("baseline/")}
+    hashes |= {path.relative_to(folder).as_posix(): files.file_sha256(path) for path in present}
+    changed = spec.model_copy(update={"baseline_version": version, "files": hashes})
+    files.write_json(folder / "run.json", changed.model_dump())
+
+
+def _hand_over(folder: Path, attempt: int) -> None:
+    """Let the next attempt go on from what a killed one left."""
+    target = attempt_folder(folder, attempt + 1)
+    shutil.rmtree(target, ignore_errors=True)
+    attempt_folder(folder, attempt).rename(target)
+    files.sync_folder(folder)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.kill()
+    process.wait()
+
+
+def _last_line(log: Path) -> str:
+    """The error that a training process ended with."""
+    lines = [line for line in log.read_text("utf-8", "replace").splitlines() if line.strip()] if log.exists() else []
+    return lines[-1][-500:] if lines else "The training process ended without a word."
+
+
+def main() -> int:
+    """`python -m trainer worker`: work until SIGTERM or Ctrl-C."""
+    settings = Settings()
+    logs.configure(settings.log_level)
+    database = settings.open_database()
+    database.check()
+    worker = Worker(settings, database)
+    for stop in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(stop, lambda *_: worker.stop())
+    worker.run_forever()
+    database.close()
+    return 0
