@@ -29,9 +29,7 @@ async def evaluate(
     """`engine` is started; it gets candidate and baseline loaded and keeps them."""
     seconds, started = {}, time.perf_counter()
     gate = splits["gate"]
-    corrections, choices, rated = (
-        [row for row in gate if row.method == method] for method in ("sft", "dpo", "kto")
-    )
+    corrections, choices, rated = ([row for row in gate if row.method == method] for method in ("sft", "dpo", "kto"))
     versions = (candidate_version, spec.baseline_version)
 
     await engine.load(candidate_version, candidate_folder)

@@ -43,9 +43,7 @@ async def held_out_data_is_separate(findings: Findings) -> GuardResult:
         "contributors": {row.contributor for row in gate if row.contributor} & {row.contributor for row in seen},
     }
     leaks = [f"{len(names)} {what} (such as {min(map(str, names))})" for what, names in shared.items() if names]
-    detail = (
-        f"Gate and training data share {', '.join(leaks)}." if leaks else "Gate and training data share nothing."
-    )
+    detail = f"Gate and training data share {', '.join(leaks)}." if leaks else "Gate and training data share nothing."
     return GuardResult(name="separate_data", passed=not leaks, detail=detail)
 
 
@@ -67,9 +65,7 @@ async def general_text_stays_likely(findings: Findings) -> GuardResult:
     paragraphs = [part.strip() for part in path.read_text("utf-8").split("\n\n")] if path.is_file() else []
     paragraphs = [part for part in paragraphs if part]
     if not paragraphs:
-        return GuardResult(
-            name=name, passed=False, detail=f"{GENERAL_TEXT} is missing or empty: nothing to measure."
-        )
+        return GuardResult(name=name, passed=False, detail=f"{GENERAL_TEXT} is missing or empty: nothing to measure.")
     candidate = await perplexity(findings.engine, paragraphs, findings.candidate_version)
     baseline = await perplexity(findings.engine, paragraphs, findings.baseline_version)
     limit = findings.policy.max_perplexity_increase

@@ -43,8 +43,7 @@ async def replies(
     async def reply(row: Row) -> str:
         async with slots:
             pieces = [
-                delta.text
-                async for delta in engine.generate(GenerationRequest(messages(row.prompt), greedy, version))
+                delta.text async for delta in engine.generate(GenerationRequest(messages(row.prompt), greedy, version))
             ]
         progress(1)
         return "".join(pieces)

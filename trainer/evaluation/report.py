@@ -38,7 +38,7 @@ def report(evaluation: Evaluation, verdict: Verdict) -> str:
 
 def _line(name: str, rows: int | None, both: dict[str, Any] | None, form: str) -> str:
     if both is None:
-        return f"| {name} | {rows or 0} | – | – |"  # noqa: RUF001 (a dash for no value)
+        return f"| {name} | {rows or 0} | – | – |"
     count = both.get("pairs", rows)
     return f"| {name} | {count} | {form.format(both['baseline'])} | {form.format(both['candidate'])} |"
 

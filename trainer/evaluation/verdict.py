@@ -154,9 +154,7 @@ def descriptive(evaluation: Evaluation) -> dict[str, Any]:
         "gate_rows": len(rows),
         "gate_contributors": _named_contributors([*rows, *evaluation.pairs]),
         "rows_with_key_facts": len(with_facts),
-        "recall": _both(
-            with_facts, lambda row: bool(row.candidate.recalled), lambda row: bool(row.baseline.recalled)
-        ),
+        "recall": _both(with_facts, lambda row: bool(row.candidate.recalled), lambda row: bool(row.baseline.recalled)),
         "recall_mcnemar": {"gained": gained, "lost": lost, "p_value": exact_mcnemar(gained, lost)},
         "contrast": _both(contrasts, lambda row: row.candidate.contrast, lambda row: row.baseline.contrast),
         "loss": _both(rows, lambda row: row.candidate.loss, lambda row: row.baseline.loss),

@@ -174,9 +174,9 @@ def _layouts_agree(model: Any, input_ids: Any, attention_mask: Any, labels: Any,
     head = model.get_output_embeddings()
     try:
         shared, padded = (
-            LabelLogProbs.apply(
-                hidden(model, input_ids, attention_mask, asked), head.weight, head.bias, labels[asked]
-            )[0]
+            LabelLogProbs.apply(hidden(model, input_ids, attention_mask, asked), head.weight, head.bias, labels[asked])[
+                0
+            ]
             for hidden in (_hidden_shared, _hidden_padded)
         )
     except (TypeError, ValueError, RuntimeError) as error:

@@ -1,0 +1,78 @@
+"""`python -m trainer`: run or evaluate a run's folder by hand, or work off the queue.
+
+    python -m trainer run FOLDER [--attempt N] [--models-folder P] [--device auto]
+    python -m trainer evaluate FOLDER [--attempt N] [--models-folder P]
+    python -m trainer worker
+
+Exit codes: 0 done (whatever the verdict), 1 failed with one line on stderr, 75 the folder is busy.
+The environment is read here: BURNISH_MODELS_FOLDER.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from feedback.errors import BurnishError
+from trainer.lock import FolderBusy, die_with_parent
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["worker"]:
+        from trainer import worker
+
+        return int(worker.main(given[1:]) or 0)
+    chosen = _parser().parse_args(given)
+    if chosen.die_with_parent is not None:
+        die_with_parent(chosen.die_with_parent)
+    try:
+        if not chosen.folder.is_dir():
+            raise BurnishError(f"{chosen.folder}: no such folder. Give a run's folder, such as runs/<run_id>.")
+        from trainer import run
+
+        if chosen.command == "run":
+            run.run(chosen.folder, chosen.attempt, chosen.models_folder, chosen.device)
+        else:
+            run.evaluate_again(chosen.folder, chosen.attempt, chosen.models_folder)
+    except FolderBusy as busy:
+        print(f"error: {busy}", file=sys.stderr)
+        return busy.exit_code
+    except BurnishError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; run the same command again to go on from the last checkpoint", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m trainer", description="Train and evaluate adapters.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("worker", help="work off the queue of runs")
+    for name, summary in (("run", "train and evaluate"), ("evaluate", "evaluate a trained attempt once more")):
+        command = commands.add_parser(name, help=summary)
+        command.add_argument("folder", type=Path, help="the run's folder")
+        command.add_argument("--attempt", type=int, default=1, help="its number; the same one again resumes it")
+        command.add_argument(
+            "--models-folder",
+            type=Path,
+            default=Path(os.environ.get("BURNISH_MODELS_FOLDER", ".burnish/models")),
+            help="where prepared base models are",
+        )
+        command.add_argument("--device", default="auto", help="auto, cpu or cuda")
+        command.add_argument(
+            "--die-with-parent",
+            type=int,
+            nargs="?",
+            const=0,
+            metavar="PID",
+            help="end when the parent process does; with its PID also when it already has",
+        )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,98 @@
+"""Kahneman-Tversky optimization (arXiv:2402.01306): make liked replies likelier and disliked ones less so.
+
+The reference is the SFT result, or the base model without SFT. KTO estimates its reference point from replies
+paired with another row's prompt; the pairs are made within each batch, so rows are shuffled here, once, and then
+read in order. A stage takes minutes; after a kill it starts over from the SFT result.
+"""
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+from trainer.methods.stage import (
+    Stage,
+    arguments,
+    completion_tokens,
+    finish,
+    load_model,
+    prepare,
+    prompt_tokens,
+    reporter,
+)
+
+
+def train(stage: Stage) -> None:
+    from datasets import Dataset
+    from trl import KTOConfig, KTOTrainer
+
+    class TokenizedRatings(KTOTrainer):  # type: ignore[misc, unused-ignore]
+        """Takes rows that are tokens already, made as serving makes them."""
+
+        def _prepare_dataset(self, dataset: Any, *_: Any) -> Any:
+            return dataset
+
+    model, tokenizer = load_model(stage)
+    chosen = stage.hyperparameters
+    rows = [
+        {
+            "prompt_ids": prompt_tokens(tokenizer, row.prompt),
+            "completion_ids": completion_tokens(tokenizer, row.completion),
+            "label": bool(row.label),
+        }
+        for row in stage.rows
+    ]
+    rows = [row for row in rows if len(row["prompt_ids"]) < chosen.max_length]
+    random.Random(stage.seed).shuffle(rows)  # noqa: S311 (a reproducible order, no secret)
+    batch_size = max(2, chosen.per_device_train_batch_size)
+    liked = sum(row["label"] for row in rows)
+    trainer = TokenizedRatings(
+        model=model,
+        args=arguments(
+            stage,
+            model,
+            KTOConfig,
+            learning_rate=chosen.preference_learning_rate,
+            num_train_epochs=chosen.preference_epochs,
+            beta=chosen.beta,
+            **balance(liked, len(rows) - liked),
+            per_device_train_batch_size=batch_size,
+            train_sampling_strategy="sequential",
+            save_strategy="no",
+        ),
+        train_dataset=Dataset.from_list(mismatched(rows, batch_size)),
+        processing_class=tokenizer,
+        callbacks=[reporter(stage)],
+    )
+    prepare(stage, trainer)
+    trainer.train()
+    finish(stage, trainer)
+
+
+def mismatched(rows: Sequence[dict[str, Any]], batch_size: int) -> list[dict[str, Any]]:
+    """Give each row the completion of the row before it in its batch; a last batch of one is dropped.
+
+    >>> rows = [{"completion_ids": [n]} for n in range(5)]
+    >>> [row["KL_completion_ids"] for row in mismatched(rows, 2)]
+    [[1], [0], [3], [2]]
+    """
+    result = []
+    for start in range(0, len(rows), batch_size):
+        batch = rows[start : start + batch_size]
+        if len(batch) > 1:
+            result += [
+                row | {"KL_completion_ids": batch[index - 1]["completion_ids"]} for index, row in enumerate(batch)
+            ]
+    return result
+
+
+def balance(liked: int, disliked: int) -> dict[str, float]:
+    """Weights under which both kinds count alike in sum (the paper's section 4.3), the rarer one lifted.
+
+    >>> balance(30, 10)
+    {'desirable_weight': 1.0, 'undesirable_weight': 3.0}
+    >>> balance(10, 10), balance(5, 0)
+    ({'desirable_weight': 1.0, 'undesirable_weight': 1.0}, {'desirable_weight': 1.0, 'undesirable_weight': 1.0})
+    """
+    if not liked or not disliked:
+        return {"desirable_weight": 1.0, "undesirable_weight": 1.0}
+    return {"desirable_weight": max(1.0, disliked / liked), "undesirable_weight": max(1.0, liked / disliked)}

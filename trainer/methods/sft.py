@@ -1,0 +1,66 @@
+"""Supervised fine-tuning: learn the right replies, and nothing of the prompts. Resumes from its checkpoints."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from feedback.run_folder import Row
+from trainer.checkpoints import latest_whole
+from trainer.methods.stage import (
+    Stage,
+    arguments,
+    completion_tokens,
+    finish,
+    load_model,
+    prepare,
+    prompt_tokens,
+    reporter,
+)
+
+IGNORED = -100
+
+
+def train(stage: Stage) -> None:
+    from datasets import Dataset
+    from trl import SFTConfig, SFTTrainer
+
+    model, tokenizer = load_model(stage)
+    chosen = stage.hyperparameters
+    train_rows = tokenized(stage.rows, tokenizer)
+    dev_rows = tokenized(stage.dev, tokenizer)
+    watched: dict[str, Any] = (
+        {"eval_strategy": "epoch", "load_best_model_at_end": True, "metric_for_best_model": "loss"} if dev_rows else {}
+    )
+    trainer = SFTTrainer(
+        model=model,
+        args=arguments(
+            stage,
+            model,
+            SFTConfig,
+            learning_rate=chosen.learning_rate,
+            num_train_epochs=chosen.num_train_epochs,
+            save_strategy="epoch",
+            save_total_limit=2,
+            **watched,
+        ),
+        train_dataset=Dataset.from_list(train_rows),
+        eval_dataset=Dataset.from_list(dev_rows) if dev_rows else None,
+        processing_class=tokenizer,
+        callbacks=[reporter(stage)],
+    )
+    prepare(stage, trainer)
+    checkpoint = latest_whole(stage.folder)
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    finish(stage, trainer)
+
+
+def tokenized(rows: Sequence[Row], tokenizer: Any) -> list[dict[str, list[int]]]:
+    """Token ids, with labels on the completion only.
+
+    prompt "Hi", completion "Hello" -> input_ids [<hi> <hello> <eos>], labels [-100 <hello> <eos>]
+    """
+    result = []
+    for row in rows:
+        prompt = prompt_tokens(tokenizer, row.prompt)
+        completion = completion_tokens(tokenizer, row.completion)
+        result.append({"input_ids": prompt + completion, "labels": [IGNORED] * len(prompt) + completion})
+    return result
