@@ -4,8 +4,9 @@ from sqlmodel import Session, col, select
 
 from feedback import audit
 from feedback.columns import now
+from feedback.conversations import history
 from feedback.errors import NotFound
-from feedback.models import Assistant, Feedback, ReportCase, Review
+from feedback.models import Assistant, Feedback, Message, ReportCase, Review
 from feedback.states import CaseStatus, FeedbackStatus, ReviewDecision
 
 
@@ -42,3 +43,19 @@ def decide(session: Session, feedback: Feedback, decision: ReviewDecision, *, no
     audit.record(session, actor, "feedback.review", feedback.public_id, decision=decision)
     session.flush()
     return review
+
+
+def with_conversation(session: Session, feedback: Feedback) -> dict[str, object]:
+    """A piece of feedback beside what it is about, for a reviewer."""
+    reply = session.get_one(Message, feedback.message_id)
+    return {
+        "id": feedback.public_id,
+        "kind": feedback.kind.value,
+        "value": feedback.value,
+        "comment": feedback.comment,
+        "tags": feedback.tags,
+        "status": feedback.status.value,
+        "status_reason": feedback.status_reason,
+        "conversation": [f"{turn['role']}: {turn['content']}" for turn in history(session, reply)],
+        "reply": reply.content,
+    }

@@ -1,0 +1,132 @@
+"""`burnish key assistant`: who may do what, and what the assistants are."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from feedback import assistants, keys
+from feedback.cli.app import ACTOR, AsJson, AssistantName, open_all, print_fields, print_rows
+from feedback.errors import InvalidInput
+from feedback.states import Role
+
+key_app = typer.Typer(help="API keys: make, list, revoke.", no_args_is_help=True)
+assistant_app = typer.Typer(help="Assistants: make, list, change.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    app.add_typer(key_app, name="key")
+    app.add_typer(assistant_app, name="assistant")
+
+
+@key_app.command("create")
+def key_create(
+    name: Annotated[str, typer.Argument(help="Who or what the key is for.")],
+    role: Annotated[Role, typer.Option(help="What it may do.")] = Role.CHAT,
+    assistant: Annotated[list[str] | None, typer.Option(help="Only this assistant; may be repeated.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a key. Its text is shown this once."""
+    _, database = open_all()
+    with database.write() as session:
+        key, token = keys.create(session, name, role, assistant or (), actor=ACTOR)
+    print_fields({"id": key.id, "name": key.name, "role": key.role.value, "key": token}, as_json)
+
+
+@key_app.command("list")
+def key_list(as_json: AsJson = False) -> None:
+    """All keys, without their texts."""
+    _, database = open_all()
+    with database.read() as session:
+        rows = [
+            {"id": key.id, "name": key.name, "role": key.role.value, "begins": key.prefix, "revoked": key.revoked_at}
+            for key in keys.list_keys(session)
+        ]
+    print_rows(rows, as_json, empty="None: `burnish key create NAME --role operator` makes one.")
+
+
+@key_app.command("revoke")
+def key_revoke(key_id: Annotated[int, typer.Argument(help="The key's number.")], as_json: AsJson = False) -> None:
+    """Make a key useless at once."""
+    _, database = open_all()
+    with database.write() as session:
+        key = keys.revoke(session, key_id, actor=ACTOR)
+    print_fields({"id": key.id, "name": key.name, "revoked": key.revoked_at}, as_json)
+
+
+@assistant_app.command("create")
+def assistant_create(
+    name: AssistantName,
+    system_prompt: Annotated[str, typer.Option(help="What every conversation begins with.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Make an assistant on this deployment's base model."""
+    settings, database = open_all()
+    with database.write() as session:
+        made = assistants.create(session, name, settings.base_model, system_prompt=system_prompt, actor=ACTOR)
+    print_fields({"assistant": made.name, "base_model": made.base_model}, as_json)
+
+
+@assistant_app.command("list")
+def assistant_list(as_json: AsJson = False) -> None:
+    """All assistants."""
+    _, database = open_all()
+    with database.read() as session:
+        rows = [
+            {
+                "assistant": one.name,
+                "base_model": one.base_model,
+                "consent": one.consent,
+                "promotion": assistants.policies(one).release.promotion,
+                "system_prompt": assistants.current_guidelines(session, one).system_prompt,
+            }
+            for one in assistants.list_assistants(session)
+        ]
+    print_rows(rows, as_json, empty="None.")
+
+
+@assistant_app.command("show")
+def assistant_show(name: AssistantName, as_json: AsJson = False) -> None:
+    """An assistant's policies, every one of them."""
+    _, database = open_all()
+    with database.read() as session:
+        policies = assistants.policies(assistants.get_assistant(session, name))
+    flat = {
+        f"{section}.{field}": value
+        for section, values in policies.model_dump().items()
+        for field, value in values.items()
+    }
+    print_fields(flat, as_json)
+
+
+@assistant_app.command("set")
+def assistant_set(
+    name: AssistantName,
+    policy: Annotated[list[str] | None, typer.Argument(help="section.name=value, e.g. release.promotion=auto")] = None,
+    system_prompt: Annotated[str | None, typer.Option(help="The guidelines' system prompt; a new version.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change policies or the system prompt."""
+    _, database = open_all()
+    with database.write() as session:
+        assistant = assistants.get_assistant(session, name)
+        changed = assistants.set_policies(session, assistant, _changes(policy or []), actor=ACTOR)
+        if system_prompt is not None:
+            assistants.set_system_prompt(session, assistant, system_prompt, actor=ACTOR)
+    print_fields({"assistant": name, **changed.model_dump()}, as_json)
+
+
+def _changes(assignments: list[str]) -> dict[str, dict[str, object]]:
+    """["release.promotion=auto"] → {"release": {"promotion": "auto"}}"""
+    changes: dict[str, dict[str, object]] = {}
+    for assignment in assignments:
+        path, equals, text = assignment.partition("=")
+        section, dot, name = path.partition(".")
+        if not equals or not dot:
+            raise InvalidInput(f"'{assignment}' is no policy: write section.name=value, e.g. release.promotion=auto.")
+        try:
+            value: object = json.loads(text)
+        except ValueError:
+            value = text
+        changes.setdefault(section, {})[name] = value
+    return changes

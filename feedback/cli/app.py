@@ -1,0 +1,83 @@
+"""What all commands share: the application, the `--json` option, settings and output."""
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from feedback.config import Settings
+from feedback.database import Database
+
+app = typer.Typer(
+    name="burnish",
+    help="A self-hosted chat service that gets better by being used.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+console = Console()
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+AssistantName = Annotated[str, typer.Argument(help="The assistant's name.")]
+ACTOR = "cli"
+"""Who the audit log says it was, for commands run on this machine."""
+
+
+def open_all() -> tuple[Settings, Database]:
+    """The settings and a database whose schema is known to fit."""
+    settings = Settings()
+    database = settings.open_database()
+    database.check()
+    return settings, database
+
+
+def print_json(value: Any) -> None:
+    print(json.dumps(value, ensure_ascii=False, default=_plain))
+
+
+def print_rows(rows: Sequence[dict[str, Any]], as_json: bool, *, empty: str) -> None:
+    """The same rows as a table for people or as JSON for programs."""
+    if as_json:
+        print_json(list(rows))
+    elif not rows:
+        console.print(empty)
+    else:
+        console.print(_table(rows[0].keys(), rows))
+
+
+def print_fields(fields: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_json(fields)
+        return
+    grid = Table.grid(padding=(0, 2))
+    for name, value in fields.items():
+        grid.add_row(f"[bold]{name}[/bold]", escape(_cell(value)))
+    console.print(grid)
+
+
+def _table(columns: Iterable[str], rows: Sequence[dict[str, Any]]) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(_cell(value)) for value in row.values()))
+    return table
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S}"
+    if isinstance(value, list):
+        return "\n".join(str(part) for part in value)
+    return str(value)
+
+
+def _plain(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -1,0 +1,123 @@
+"""`burnish feedback dataset`: what was said, and what is or would be learned from it."""
+
+from typing import Annotated
+
+import typer
+
+from feedback import assistants, datasets, review
+from feedback.cli.app import ACTOR, AsJson, AssistantName, open_all, print_fields, print_json, print_rows
+from feedback.curate.datasheet import as_markdown, datasheet
+from feedback.states import FeedbackStatus, ReviewDecision
+
+feedback_app = typer.Typer(help="Feedback: list, inspect, decide.", no_args_is_help=True)
+dataset_app = typer.Typer(help="Dataset versions: list, inspect, preview.", no_args_is_help=True)
+
+FeedbackId = Annotated[str, typer.Argument(help="The feedback's id, fb-…")]
+
+
+def register(app: typer.Typer) -> None:
+    app.add_typer(feedback_app, name="feedback")
+    app.add_typer(dataset_app, name="dataset")
+
+
+@feedback_app.command("list")
+def feedback_list(
+    assistant: AssistantName,
+    status: Annotated[FeedbackStatus | None, typer.Option(help="Only in this state.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Most rows to show.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """What people said about an assistant's replies, newest first."""
+    _, database = open_all()
+    with database.read() as session:
+        found = review.list_feedback(session, assistants.get_assistant(session, assistant), status=status, limit=limit)
+    rows = [
+        {
+            "id": one.public_id,
+            "kind": one.kind.value,
+            "value": one.value,
+            "status": one.status.value,
+            "at": one.created_at,
+        }
+        for one in found
+    ]
+    print_rows(rows, as_json, empty="None.")
+
+
+@feedback_app.command("show")
+def feedback_show(feedback_id: FeedbackId, as_json: AsJson = False) -> None:
+    """One piece of feedback, with the conversation that it is about."""
+    _, database = open_all()
+    with database.read() as session:
+        print_fields(review.with_conversation(session, review.get_feedback(session, feedback_id)), as_json)
+
+
+@feedback_app.command("approve")
+def feedback_approve(
+    feedback_id: FeedbackId,
+    note: Annotated[str | None, typer.Option(help="Shown on the giver's receipt.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let it be learned from."""
+    _decide(feedback_id, ReviewDecision.APPROVED, note, as_json)
+
+
+@feedback_app.command("reject")
+def feedback_reject(
+    feedback_id: FeedbackId,
+    note: Annotated[str | None, typer.Option(help="Shown on the giver's receipt.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Don't learn from it."""
+    _decide(feedback_id, ReviewDecision.REJECTED, note, as_json)
+
+
+@dataset_app.command("list")
+def dataset_list(assistant: AssistantName, as_json: AsJson = False) -> None:
+    """The frozen datasets, newest first."""
+    _, database = open_all()
+    with database.read() as session:
+        found = datasets.list_datasets(session, assistants.get_assistant(session, assistant))
+    rows = [
+        {"dataset": f"v{one.number}", "sha256": one.sha256[:16], "rows": one.datasheet["rows"], "made": one.created_at}
+        for one in found
+    ]
+    print_rows(rows, as_json, empty="None: a run freezes one.")
+
+
+@dataset_app.command("show")
+def dataset_show(
+    assistant: AssistantName,
+    number: Annotated[int, typer.Argument(help="The dataset's number.")],
+    as_json: AsJson = False,
+) -> None:
+    """A dataset's datasheet: what is in it and what was dropped, and why."""
+    _, database = open_all()
+    with database.read() as session:
+        sheet = datasets.get_dataset(session, assistants.get_assistant(session, assistant), number).datasheet
+    if as_json:
+        print_json(sheet)
+    else:
+        print(as_markdown(sheet))
+
+
+@dataset_app.command("preview")
+def dataset_preview(assistant: AssistantName, as_json: AsJson = False) -> None:
+    """The datasheet of what a run started now would learn from; changes nothing."""
+    _, database = open_all()
+    with database.read() as session:
+        found = assistants.get_assistant(session, assistant)
+        curated = datasets.preview(session, found)
+        sheet = datasheet(curated, found.name, assistants.policies(found).training, "not frozen")
+    if as_json:
+        print_json(sheet)
+    else:
+        print(as_markdown(sheet))
+
+
+def _decide(feedback_id: str, decision: ReviewDecision, note: str | None, as_json: bool) -> None:
+    _, database = open_all()
+    with database.write() as session:
+        feedback = review.get_feedback(session, feedback_id)
+        review.decide(session, feedback, decision, note=note, actor=ACTOR)
+    print_fields({"id": feedback.public_id, "status": feedback.status.value}, as_json)

@@ -1,0 +1,175 @@
+"""`burnish up serve worker demo status doctor model`: the programs, and how they are."""
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import httpx
+import typer
+
+import migrations
+from feedback import assistants, doctor, releases, runs
+from feedback.cli import supervisor
+from feedback.cli.app import AsJson, app, console, open_all, print_fields, print_json, print_rows
+from feedback.config import Settings
+from feedback.models import Assistant
+from feedback.progress import read_progress
+from feedback.run_folder import attempt_folder
+from feedback.states import OPEN_RUNS
+
+model_app = typer.Typer(help="Base models.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    app.add_typer(model_app, name="model")
+
+
+@app.command()
+def up(
+    port: Annotated[int | None, typer.Option(help="Port of the chat API.")] = None,
+    data_folder: Annotated[Path | None, typer.Option(help="Where everything is kept.")] = None,
+) -> None:
+    """Prepare what is missing, then run the service and the trainer's worker until Ctrl-C."""
+    if port is not None:
+        os.environ["BURNISH_PORT"] = str(port)
+    if data_folder is not None:
+        os.environ["BURNISH_DATA_FOLDER"] = str(data_folder)
+    raise typer.Exit(supervisor.up(Settings()))
+
+
+@app.command()
+def serve() -> None:
+    """Run only the service: HTTP and the engine."""
+    _become("service")
+
+
+@app.command()
+def worker() -> None:
+    """Run only the trainer's worker."""
+    _become("trainer", "worker")
+
+
+@app.command()
+def demo(
+    fast: Annotated[bool, typer.Option("--fast", help="Fewer facts: about a third of the time.")] = False,
+    control: Annotated[
+        bool, typer.Option("--control", help="Train on corrections shuffled between questions: must not go live.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """The whole loop in front of your eyes, in a temporary data folder."""
+    from feedback.demo import play
+
+    raise typer.Exit(play(fast=fast, control=control, as_json=as_json))
+
+
+@app.command()
+def status(
+    run_id: Annotated[str | None, typer.Argument(help="Show one run; without it, everything.")] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Keep looking until the run has ended.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """What serves, and how the runs are doing."""
+    settings, database = open_all()
+    if run_id is not None:
+        watch_run(settings, run_id, follow=watch, as_json=as_json)
+        return
+    with database.read() as session:
+        serving = [
+            {"assistant": one.name, "live": f"{one.name}@{live.version.number}", "since": live.release.live_at}
+            for one in assistants.list_assistants(session)
+            for live in [releases.live(session, one)]
+        ]
+        listed = [
+            {
+                "run": run.id,
+                "assistant": session.get_one(Assistant, run.assistant_id).name,
+                "status": run.status.value,
+                "attempt": run.attempt,
+                "requested": run.created_at,
+                "because": run.reason,
+                "error": run.error,
+            }
+            for run in runs.list_runs(session)
+        ]
+    health = _health(settings)
+    if as_json:
+        print_json({"service": health, "serving": serving, "runs": listed})
+        return
+    console.print(f"[bold]service[/bold]  {settings.url}  {health['status']}")
+    print_rows(serving, False, empty="No assistants: `burnish up` makes one.")
+    print_rows(listed, False, empty="No runs yet: feedback makes one due, or `burnish train ASSISTANT`.")
+
+
+@app.command(name="doctor")
+def examine(
+    migrate: Annotated[bool, typer.Option("--migrate", help="Bring the database schema up to date first.")] = False,
+    settings_only: Annotated[bool, typer.Option("--settings", help="Print the table of settings.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check this machine: versions, database, base model, disk, port."""
+    if settings_only:
+        from feedback.config import settings_table
+
+        print(settings_table())
+        return
+    settings = Settings()
+    if migrate:
+        migrations.upgrade(settings.open_database())
+    findings = doctor.examine(settings)
+    rows = [{"check": found.check, "ok": "yes" if found.ok else "NO", "finding": found.finding} for found in findings]
+    print_rows(rows, as_json, empty="")
+    raise typer.Exit(0 if all(found.ok for found in findings) else 1)
+
+
+@model_app.command("prepare")
+def model_prepare() -> None:
+    """Fetch the bundled base model, check it, and unpack it; once."""
+    raise typer.Exit(supervisor.prepare_model(Settings()))
+
+
+@model_app.command("list")
+def model_list(as_json: AsJson = False) -> None:
+    """The prepared base models on this machine."""
+    settings = Settings()
+    folders = sorted(path for path in settings.models.glob("*") if (path / "config.json").exists())
+    rows = [{"model": folder.name, "folder": str(folder)} for folder in folders]
+    print_rows(rows, as_json, empty="None: run `burnish model prepare`.")
+
+
+def watch_run(settings: Settings, run_id: str, *, follow: bool, as_json: bool) -> str:
+    """Print a run's state, and go on doing so until it has ended; returns its last status."""
+    database = settings.open_database()
+    shown = None
+    while True:
+        with database.read() as session:
+            run = runs.get_run(session, run_id)
+        fields = {
+            "run": run.id,
+            "status": run.status.value,
+            "attempt": run.attempt,
+            "because": run.reason,
+            "error": run.error,
+            **read_progress(attempt_folder(settings.runs / run.id, run.attempt)),
+        }
+        ended = run.status not in OPEN_RUNS
+        if fields != shown and (not as_json or ended or not follow):
+            print_fields(fields, as_json)
+        shown = fields
+        if ended or not follow:
+            return run.status.value
+        time.sleep(1)
+
+
+def _become(*module_and_arguments: str) -> None:
+    os.execv(sys.executable, [sys.executable, "-m", *module_and_arguments])  # noqa: S606  our own program
+
+
+def _health(settings: Settings) -> dict[str, object]:
+    try:
+        answer: dict[str, object] = httpx.get(f"{settings.url}/health/ready", timeout=5).json()
+    except (httpx.HTTPError, ValueError):
+        return {"status": "not running"}
+    return answer

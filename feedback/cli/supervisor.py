@@ -1,0 +1,167 @@
+"""`burnish up`: prepare, start service and worker as processes, keep them running, stop both cleanly."""
+
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+from types import FrameType
+
+import httpx
+from rich.panel import Panel
+
+import migrations
+from feedback import assistants, keys
+from feedback.cli.app import ACTOR, console
+from feedback.config import BUNDLED_MODEL, Settings
+from feedback.errors import BurnishError
+from feedback.processes import die_with_parent
+from feedback.states import Role
+
+FIRST_ASSISTANT = "assistant"
+READY_SECONDS = 180.0
+MAX_RESTARTS = 5
+"""Times a program is started again before `burnish up` gives up."""
+
+
+def up(settings: Settings) -> int:
+    check_port(settings)
+    if settings.engine == "local" and settings.base_model == BUNDLED_MODEL:
+        status = prepare_model(settings)
+        if status:
+            return status
+    first_key = prepare_database(settings)
+    programs = Programs()
+    try:
+        programs.start("service", "service")
+        programs.start("worker", "trainer", "worker")
+        wait_until_ready(settings, programs)
+        _announce(settings, first_key)
+        programs.tend()
+    finally:
+        programs.stop(settings.shutdown_seconds + 5)
+    return 1 if programs.gave_up else 0
+
+
+def check_port(settings: Settings) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            raise BurnishError(
+                f"Can't listen on {settings.host}:{settings.port} ({error.strerror}): "
+                "stop what uses the port, or choose another with `--port` or BURNISH_PORT."
+            ) from None
+
+
+def prepare_model(settings: Settings) -> int:
+    """Make sure the bundled base model is unpacked; its own process keeps torch out of this one."""
+    command = [sys.executable, "-m", "service.engines.local", "prepare", str(settings.models)]
+    return subprocess.run(command, check=False).returncode
+
+
+def prepare_database(settings: Settings) -> str | None:
+    """Migrate, make the first assistant and, once, the first operator key; returns that key's text."""
+    database = settings.open_database()
+    migrations.upgrade(database)
+    with database.write() as session:
+        assistants.ensure_base(session, settings.base_model)
+        if len(assistants.list_assistants(session)) == 1:
+            assistants.create(session, FIRST_ASSISTANT, settings.base_model, actor=ACTOR)
+        token = None
+        if not keys.list_keys(session):
+            _, token = keys.create(session, "first operator", Role.OPERATOR, actor=ACTOR)
+    database.close()
+    return token
+
+
+class Programs:
+    """The child processes; each dies with this one, and each that falls over is started again."""
+
+    def __init__(self) -> None:
+        self._running: dict[str, tuple[subprocess.Popen[bytes], tuple[str, ...]]] = {}
+        self._restarts = 0
+        self._stopping = False
+        self.gave_up = False
+        for wanted in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(wanted, self._ask_to_stop)
+
+    def start(self, name: str, *module_and_arguments: str) -> None:
+        parent = os.getpid()
+        process = subprocess.Popen(
+            [sys.executable, "-m", *module_and_arguments],
+            process_group=0,  # Ctrl-C reaches only this process, which then stops them in order
+            preexec_fn=lambda: die_with_parent(parent),
+        )
+        self._running[name] = (process, module_and_arguments)
+
+    def all_alive(self) -> bool:
+        return all(process.poll() is None for process, _ in self._running.values())
+
+    @property
+    def stopping(self) -> bool:
+        return self._stopping
+
+    def tend(self) -> None:
+        """Until asked to stop, start again what ended by itself."""
+        while not self._stopping and not self.gave_up:
+            time.sleep(0.3)
+            for name, (process, command) in list(self._running.items()):
+                if process.poll() is None or self._stopping:
+                    continue
+                self._restarts += 1
+                self.gave_up = self._restarts > MAX_RESTARTS
+                verdict = "giving up" if self.gave_up else "starting it again"
+                console.print(f"[red]The {name} ended with status {process.returncode}: {verdict}.[/red]")
+                if not self.gave_up:
+                    time.sleep(2)
+                    self.start(name, *command)
+
+    def stop(self, timeout_seconds: float) -> None:
+        deadline = time.monotonic() + timeout_seconds
+        for process, _ in self._running.values():
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        for process, _ in self._running.values():
+            try:
+                process.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def _ask_to_stop(self, _signal: int, _frame: FrameType | None) -> None:
+        if not self._stopping:
+            console.print("\nStopping: running replies finish first.")
+        self._stopping = True
+
+
+def wait_until_ready(settings: Settings, programs: Programs) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline and not programs.stopping:
+        if not programs.all_alive():
+            raise BurnishError("The service or the worker ended at once: its message is above.")
+        try:
+            if httpx.get(f"{settings.url}/health/ready", timeout=5).status_code == 200:
+                return
+        except httpx.HTTPError:
+            pass
+        time.sleep(0.1)
+    if not programs.stopping:
+        raise BurnishError(f"The service wasn't ready after {READY_SECONDS:.0f} s: see its log above.")
+
+
+def _announce(settings: Settings, first_key: str | None) -> None:
+    api = f"{settings.url}/v1"
+    key = first_key or "$BURNISH_API_KEY"
+    body = f'{{"model": "{FIRST_ASSISTANT}", "messages": [{{"role": "user", "content": "Hello!"}}]}}'
+    curl = f"curl {api}/chat/completions -H 'Content-Type: application/json' -H \"Authorization: Bearer {key}\" \\\n"
+    curl += f"  -d {shlex.quote(body)}"
+    if first_key:
+        first = f"operator key  {first_key}\n              (shown this once; keep it)"
+    else:
+        first = "operator key  as shown at the first start (a new one: burnish key create NAME --role operator)"
+    console.print(Panel(f"chat API      {api}\n{first}", title="Burnish is ready", expand=False), highlight=False)
+    print(f"{curl}\n\nburnish chat talks in this terminal. Ctrl-C stops.", flush=True)

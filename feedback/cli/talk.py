@@ -1,0 +1,142 @@
+"""`burnish chat`: talk to an assistant in the terminal, and say what you think of its replies."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import httpx
+import typer
+
+from feedback import keys
+from feedback.cli.app import ACTOR, AsJson, app, console, open_all, print_json
+from feedback.errors import BurnishError
+from feedback.states import Role
+
+HELP = "/good  /bad  /fix THE RIGHT REPLY  /new (another conversation)  /quit"
+
+
+def register(_: typer.Typer) -> None:
+    """The command registers itself on import."""
+
+
+@app.command()
+def chat(
+    message: Annotated[str | None, typer.Argument(help="Ask this once and leave; without it, a conversation.")] = None,
+    model: Annotated[str, typer.Option(help="Assistant, assistant@n or base.")] = "assistant",
+    key: Annotated[str | None, typer.Option(help="API key; else BURNISH_API_KEY, else one made for this chat.")] = None,
+    temperature: Annotated[float, typer.Option(help="0 always picks the likeliest token.")] = 0.7,
+    max_tokens: Annotated[int, typer.Option(help="Longest reply in tokens.")] = 256,
+    as_json: AsJson = False,
+) -> None:
+    """Talk to an assistant; rate and correct what it says."""
+    with _client(key) as client:
+        body = {"model": model, "temperature": temperature, "max_tokens": max_tokens}
+        if message is not None:
+            _once(client, {**body, "messages": [{"role": "user", "content": message}]}, as_json)
+            return
+        console.print(HELP, style="dim")
+        _converse(client, body)
+
+
+def _once(client: httpx.Client, body: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        answer = client.post("/v1/chat/completions", json=body)
+        _check(answer)
+        print_json(answer.json())
+    else:
+        for text, _ in _stream(client, body):
+            print(text, end="", flush=True)
+        print()
+
+
+def _converse(client: httpx.Client, body: dict[str, Any]) -> None:
+    history: list[dict[str, str]] = []
+    completion_id = ""
+    while True:
+        try:
+            said = console.input("[bold]you[/bold] ").strip()
+        except (EOFError, KeyboardInterrupt):
+            return
+        command, _, rest = said.partition(" ")
+        if command in ("/quit", "/exit"):
+            return
+        if command == "/new":
+            history = []
+        elif command in ("/good", "/bad", "/fix"):
+            _give_feedback(client, completion_id, command, rest)
+        elif command.startswith("/") or not said:
+            console.print(HELP, style="dim")
+        else:
+            history.append({"role": "user", "content": said})
+            reply = ""
+            try:
+                for text, reply_id in _stream(client, {**body, "messages": history}):
+                    reply, completion_id = reply + text, reply_id
+                    print(text, end="", flush=True)
+            except BurnishError as error:
+                console.print(error.message, style="red")
+                history.pop()
+                continue
+            print()
+            history.append({"role": "assistant", "content": reply})
+
+
+def _give_feedback(client: httpx.Client, completion_id: str, command: str, words: str) -> None:
+    if not completion_id:
+        console.print("There is no reply yet.", style="dim")
+        return
+    if command == "/fix":
+        given: dict[str, Any] = {"kind": "correction", "value": words}
+    else:
+        given = {"kind": "rating", "value": 1 if command == "/good" else -1, "comment": words or None}
+    answer = client.post("/v1/feedback", json={"completion_id": completion_id, **given})
+    if answer.status_code == 201:
+        console.print(f"Thank you. Receipt: {answer.json()['receipt']}", style="dim")
+    else:
+        console.print(answer.json()["error"]["message"], style="red")
+
+
+def _stream(client: httpx.Client, body: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """(text, completion id) piece by piece."""
+    with client.stream("POST", "/v1/chat/completions", json={**body, "stream": True}) as answer:
+        if answer.status_code != 200:
+            answer.read()
+            _check(answer)
+        for line in answer.iter_lines():
+            if not line.startswith("data: ") or line == "data: [DONE]":
+                continue
+            event = json.loads(line.removeprefix("data: "))
+            if "error" in event:
+                raise BurnishError(event["error"]["message"])
+            for choice in event["choices"]:
+                yield choice["delta"].get("content", ""), event["id"]
+
+
+def _check(answer: httpx.Response) -> None:
+    if answer.status_code != 200:
+        raise BurnishError(answer.json()["error"]["message"])
+
+
+@contextmanager
+def _client(key: str | None) -> Iterator[httpx.Client]:
+    """A client with the given key, or with one that lives as long as this chat."""
+    settings, database = open_all()
+    token = key or os.environ.get("BURNISH_API_KEY")
+    made = None
+    if token is None:
+        with database.write() as session:
+            made, token = keys.create(session, "burnish chat", Role.CHAT, actor=ACTOR)
+    try:
+        headers = {"Authorization": f"Bearer {token}"}
+        with httpx.Client(base_url=settings.url, headers=headers, timeout=httpx.Timeout(120, connect=5)) as client:
+            yield client
+    except httpx.ConnectError:
+        raise BurnishError(f"Nothing answers on {settings.url}: start it with `burnish up`.") from None
+    except httpx.HTTPError as error:
+        raise BurnishError(f"The service broke off: {type(error).__name__}.") from None
+    finally:
+        if made is not None:
+            with database.write() as session:
+                keys.revoke(session, made.id, actor=ACTOR)
