@@ -1,5 +1,6 @@
 """A training process on this machine; it dies with the worker that started it."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -25,7 +26,7 @@ class LocalLauncher:
         command += ["--models-folder", str(self._settings.models), "--device", self._settings.device]
         with output.open("ab") as log:
             return subprocess.Popen(
-                [*command, "--die-with-parent"],
+                [*command, "--die-with-parent", str(os.getpid())],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
