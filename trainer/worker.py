@@ -149,7 +149,7 @@ class Worker:
         if status < 0:
             # killed from outside: the next attempt takes over the folder and goes on from its last checkpoint
             if held.attempt < runs.MAX_ATTEMPTS:
-            _hand_over(folder, held.attempt)
+                _hand_over(folder, held.attempt)
             raise RunFailed(f"The training process was killed by {signal.Signals(-status).name}.")
         raise RunFailed(_last_line(attempt_folder(folder, held.attempt) / "train.log"))
 
