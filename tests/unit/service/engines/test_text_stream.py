@@ -1,0 +1,70 @@
+"""Text out of tokens: whole characters, and never a piece of a stop string."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.engines.local.text_stream import MAX_PENDING_TOKENS, TextStream
+
+
+def decode(tokens: list[int]) -> str:
+    """The hardest tokenizer there is: a token is a byte."""
+    return bytes(tokens).decode("utf-8", errors="replace")
+
+
+def run(text: str, stop: tuple[str, ...] = ()) -> tuple[list[str], bool]:
+    stream = TextStream(decode, stop)
+    pieces: list[str] = []
+    for byte in text.encode():
+        pieces.append(stream.push(byte))
+        if stream.stopped:
+            return pieces, True
+    pieces.append(stream.finish())
+    return pieces, stream.stopped
+
+
+@given(st.text(alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="\ufffd")))
+def test_pieces_are_whole_characters_and_add_up(text: str) -> None:
+    pieces, stopped = run(text)
+    assert "".join(pieces) == text
+    assert not any("\ufffd" in piece for piece in pieces)
+    assert not stopped
+
+
+@given(
+    st.text(alphabet="ab你😀", max_size=30), st.lists(st.text(alphabet="ab你😀", min_size=1, max_size=4), max_size=3)
+)
+def test_stops_at_the_first_stop_string_and_leaks_nothing_of_it(text: str, stop: list[str]) -> None:
+    pieces, stopped = run(text, tuple(stop))
+    shown = "".join(pieces)
+    # The reply ends with the character that completes a stop string; the earliest start among those wins.
+    ends = [length for length in range(len(text) + 1) if any(text[:length].endswith(one) for one in stop)]
+    assert stopped == bool(ends)
+    if ends:
+        seen = text[: ends[0]]
+        assert shown == seen[: min(at for one in stop if (at := seen.find(one)) >= 0)]
+    else:
+        assert shown == text
+
+
+def test_holds_back_only_what_may_become_a_stop_string() -> None:
+    stream = TextStream(decode, ("\n\nUser:",))
+    assert [stream.push(byte) for byte in b"a\n\nb"] == ["a", "", "", "\n\nb"]
+
+
+def test_a_stop_string_that_began_is_shown_when_the_reply_ends() -> None:
+    pieces, stopped = run("see you\n\nUs", ("\n\nUser:",))
+    assert "".join(pieces) == "see you\n\nUs"
+    assert not stopped
+
+
+def test_bytes_that_never_become_a_character_do_not_hold_the_reply_up() -> None:
+    stream = TextStream(decode)
+    pieces = [stream.push(0x80) for _ in range(3 * MAX_PENDING_TOKENS)]
+    assert any(pieces)
+    assert set("".join(pieces) + stream.finish()) == {"\ufffd"}
+
+
+def test_a_character_cut_by_the_token_limit_ends_as_a_replacement_character() -> None:
+    stream = TextStream(decode)
+    assert [stream.push(byte) for byte in "😀".encode()[:3]] == ["", "", ""]
+    assert stream.finish() == "\ufffd"
