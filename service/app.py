@@ -82,6 +82,7 @@ def create_app(settings: Settings, engine: Engine) -> Litestar:
         middleware=[log_requests],
         state=State({"database": database}),
         openapi_config=OpenAPIConfig(title="Burnish", version="1", path="/schema", render_plugins=[JsonRenderPlugin()]),
+        logging_config=None,
         request_max_body_size=4_000_000,
     )
 

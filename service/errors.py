@@ -58,7 +58,9 @@ def validation_error(request: AnyRequest, error: ValidationException) -> AnyResp
 
 
 def http_error(request: AnyRequest, error: HTTPException) -> AnyResponse:
-    kind = "invalid_request_error" if error.status_code < 500 else "server_error"
+    if error.status_code >= 500:
+        return unexpected_error(request, error)
+    kind = "invalid_request_error"
     body = {"message": error.detail, "type": kind, "param": None, "code": None}
     return Response({"error": body}, status_code=error.status_code, headers=error.headers)
 

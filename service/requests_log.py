@@ -37,7 +37,8 @@ def log_requests(app: ASGIApp) -> ASGIApp:
             try:
                 await app(scope, receive, tagged)
             finally:
-                _log.info(
+                log = _log.debug if scope["path"].startswith("/health/") else _log.info
+                log(
                     "request",
                     method=scope["method"],
                     path=_SECRET_PATHS.sub(r"\1…", scope["path"]),

@@ -7,7 +7,7 @@ pinned to the version it names from its first token to its last. Engines know ne
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 BASE = "base"
 """The version with no adapter: the base model as it came."""
@@ -61,6 +61,7 @@ class EngineHealth:
     loaded: tuple[str, ...] = field(default=())
 
 
+@runtime_checkable
 class Engine(Protocol):
     async def start(self) -> None:
         """Begin serving; returns once the base model answers. Raises ModelMissing, EngineUnavailable."""
