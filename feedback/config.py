@@ -69,6 +69,11 @@ class Settings(BaseSettings):
     def url(self) -> str:
         return f"http://{self.host}:{self.port}"
 
+    def as_environment(self) -> dict[str, str]:
+        """These settings as the environment of a child process."""
+        given = {name: value for name, value in self if value is not None}
+        return {f"BURNISH_{name.upper()}": str(value) for name, value in given.items()}
+
     def open_database(self) -> Database:
         return Database(self.database_url or f"sqlite:///{self.data_folder.resolve() / 'burnish.sqlite3'}")
 

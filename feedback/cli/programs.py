@@ -32,11 +32,9 @@ def up(
     data_folder: Annotated[Path | None, typer.Option(help="Where everything is kept.")] = None,
 ) -> None:
     """Prepare what is missing, then run the service and the trainer's worker until Ctrl-C."""
-    if port is not None:
-        os.environ["BURNISH_PORT"] = str(port)
-    if data_folder is not None:
-        os.environ["BURNISH_DATA_FOLDER"] = str(data_folder)
-    raise typer.Exit(supervisor.up(Settings()))
+    chosen = {"port": port, "data_folder": data_folder}
+    settings = Settings(**{name: value for name, value in chosen.items() if value is not None})  # type: ignore[arg-type]
+    raise typer.Exit(supervisor.up(settings))
 
 
 @app.command()

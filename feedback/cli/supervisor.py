@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from types import FrameType
+from typing import IO
 
 import httpx
 from rich.panel import Panel
@@ -33,7 +34,7 @@ def up(settings: Settings) -> int:
         if status:
             return status
     first_key = prepare_database(settings)
-    programs = Programs()
+    programs = Programs(settings)
     try:
         programs.start("service", "service")
         programs.start("worker", "trainer", "worker")
@@ -81,7 +82,10 @@ def prepare_database(settings: Settings) -> str | None:
 class Programs:
     """The child processes; each dies with this one, and each that falls over is started again."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Settings, log: IO[bytes] | None = None) -> None:
+        """`log` takes what the programs print; None lets it through to the terminal."""
+        self._environment = os.environ | settings.as_environment()
+        self._log = log
         self._running: dict[str, tuple[subprocess.Popen[bytes], tuple[str, ...]]] = {}
         self._restarts = 0
         self._stopping = False
@@ -93,6 +97,9 @@ class Programs:
         parent = os.getpid()
         process = subprocess.Popen(
             [sys.executable, "-m", *module_and_arguments],
+            env=self._environment,
+            stdout=self._log,
+            stderr=self._log,
             process_group=0,  # Ctrl-C reaches only this process, which then stops them in order
             preexec_fn=lambda: die_with_parent(parent),
         )

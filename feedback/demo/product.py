@@ -1,0 +1,63 @@
+"""The invented product, its facts, and how big a demo is. The text lies in product.json, written for Burnish."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Fact:
+    id: str
+    key_facts: list[str]
+    answers: list[str]
+    phrasings: list[str]
+    kept: list[str]  # asked only in the exam
+
+
+@dataclass(frozen=True)
+class Product:
+    name: str
+    description: str
+    system_prompt: str
+    facts: list[Fact]
+
+
+@dataclass(frozen=True)
+class Size:
+    facts: int
+    phrasings: int  # of each fact, asked by different people
+    questions_per_person: int
+    choosers: int  # people who also choose between two replies
+    gate_fraction: float
+    dev_fraction: float
+    least_recall: float
+
+
+FULL = Size(
+    facts=44,
+    phrasings=7,
+    questions_per_person=2,
+    choosers=40,
+    gate_fraction=0.27,
+    dev_fraction=0.08,
+    least_recall=0.5,
+)
+FAST = Size(
+    facts=24,
+    phrasings=6,
+    questions_per_person=1,
+    choosers=24,
+    gate_fraction=0.45,
+    dev_fraction=0.05,
+    least_recall=0.4,
+)
+
+
+def load_product(facts: int) -> Product:
+    raw = json.loads(Path(__file__).with_name("product.json").read_text("utf-8"))
+    return Product(
+        name=raw["product"],
+        description=raw["description"],
+        system_prompt=raw["system_prompt"],
+        facts=[Fact(**fact) for fact in raw["facts"][:facts]],
+    )
