@@ -42,6 +42,9 @@ class Hyperparameters(Policy):
     max_length: int = Field(1024, ge=16, description="Longest row in tokens; longer ones are cut by TRL.")
     warmup_ratio: float = Field(0.05, ge=0, lt=1, description="Share of steps that raise the learning rate from 0.")
     early_stopping_patience: int = Field(2, ge=1, description="Epochs without a better dev loss before SFT stops.")
+    replay_fraction: float = Field(
+        0.25, ge=0, le=4, description="Texts of the base's own per SFT row that hold the adapter to the base; 0: none."
+    )
     preference_learning_rate: float = Field(1e-5, gt=0, description="Peak learning rate of DPO and KTO.")
     preference_epochs: int = Field(1, ge=1, description="Passes of DPO or KTO over their rows.")
     beta: float = Field(0.1, gt=0, description="Strength of DPO's and KTO's pull to the reference.")

@@ -1,7 +1,7 @@
 """`python -m trainer`: run or evaluate a run's folder by hand, or work off the queue.
 
     python -m trainer run FOLDER [--attempt N] [--models-folder P] [--device auto]
-    python -m trainer evaluate FOLDER [--attempt N] [--models-folder P]
+    python -m trainer evaluate FOLDER [--attempt N] [--models-folder P] [--device auto]
     python -m trainer worker
 
 Exit codes: 0 done (whatever the verdict), 1 failed with one line on stderr, 75 the folder is busy.
@@ -30,12 +30,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if not chosen.folder.is_dir():
             raise BurnishError(f"{chosen.folder}: no such folder. Give a run's folder, such as runs/<run_id>.")
+        _share_the_machine()
         from trainer import run
 
         if chosen.command == "run":
             run.run(chosen.folder, chosen.attempt, chosen.models_folder, chosen.device)
         else:
-            run.evaluate_again(chosen.folder, chosen.attempt, chosen.models_folder)
+            run.evaluate_again(chosen.folder, chosen.attempt, chosen.models_folder, chosen.device)
     except FolderBusy as busy:
         print(f"error: {busy}", file=sys.stderr)
         return busy.exit_code
@@ -46,6 +47,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("stopped; run the same command again to go on from the last checkpoint", file=sys.stderr)
         return 130
     return 0
+
+
+def _share_the_machine() -> None:
+    """Let serving go first, and let waiting OpenMP threads sleep instead of spin.
+
+    Two spinning processes on the same cores hold each other up: this made a run beside a busy engine nine times
+    faster. It has to be set before torch is imported.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    if hasattr(os, "nice"):
+        os.nice(5)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -96,7 +96,7 @@ def minimum_detectable_effect(standard_error: float, alpha: float) -> float:
     0.249
     """
     normal = NormalDist()
-    return (normal.inv_cdf(1 - alpha) + normal.inv_cdf(POWER)) * standard_error
+    return float((normal.inv_cdf(1 - alpha) + normal.inv_cdf(POWER)) * standard_error)
 
 
 def exact_mcnemar(better: int, worse: int) -> float:
@@ -111,7 +111,7 @@ def exact_mcnemar(better: int, worse: int) -> float:
     """
     changed = better + worse
     tail = sum(math.comb(changed, k) for k in range(min(better, worse) + 1))
-    return min(1.0, 2 * tail / 2**changed)
+    return float(min(1.0, 2 * tail / 2**changed))
 
 
 def _draws(labels: Sequence[Hashable], resamples: int, random: np.random.Generator) -> tuple[Any, Any]:

@@ -80,7 +80,7 @@ def ancestors_mask(parents: Sequence[int]) -> torch.Tensor:
     return sees
 
 
-class LabelLogProbs(torch.autograd.Function):
+class LabelLogProbs(torch.autograd.Function):  # type: ignore[misc, unused-ignore]
     """log softmax(hidden @ weight.T)[label], for a frozen `weight`.
 
     d log p[label] / d hidden = weight[label] - softmax @ weight: known in the forward pass up to each token's
@@ -133,7 +133,7 @@ def install(model: Any) -> None:
         if not shares:
             with torch.no_grad():
                 shares.append(_layouts_agree(*batch, labels, asked))
-        hidden = (_hidden_shared if shares[0] else _hidden_padded)(*batch, asked)  # (N, H)
+        hidden = (_hidden_shared if shares[0] else padded_hidden)(*batch, asked)  # (N, H)
         head = self.get_output_embeddings()
         log_probs, top = LabelLogProbs.apply(hidden, head.weight, head.bias, labels[asked])
 
@@ -148,16 +148,17 @@ def install(model: Any) -> None:
     base.forward = types.MethodType(forward, base)
 
 
-def _hidden_padded(model: Any, input_ids: Any, attention_mask: Any, asked: Any) -> Any:
+def padded_hidden(model: Any, input_ids: Any, attention_mask: Any, asked: Any) -> Any:
+    """Last hidden states (N, H) at the `asked` positions of padded rows."""
     output = model.base_model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False)
-    return output.last_hidden_state[:, :-1][asked]
+    return output.last_hidden_state[:, : asked.shape[1]][asked]
 
 
 def _hidden_shared(model: Any, input_ids: Any, attention_mask: Any, asked: Any) -> Any:
     lengths = [input_ids.shape[1]] * len(input_ids) if attention_mask is None else attention_mask.sum(1).tolist()
     tree = prefix_tree([row[:length] for row, length in zip(input_ids.tolist(), lengths, strict=True)])
     if len(tree.tokens) > MOST_SHARED_TOKENS:
-        return _hidden_padded(model, input_ids, attention_mask, asked)
+        return padded_hidden(model, input_ids, attention_mask, asked)
     hidden_of = [tree.paths[row][column] for row, column in asked.nonzero().tolist()]
     sees = ancestors_mask(tree.parents)
     bias = torch.zeros(sees.shape, dtype=model.dtype).masked_fill_(~sees, torch.finfo(model.dtype).min)
@@ -177,7 +178,7 @@ def _layouts_agree(model: Any, input_ids: Any, attention_mask: Any, labels: Any,
             LabelLogProbs.apply(hidden(model, input_ids, attention_mask, asked), head.weight, head.bias, labels[asked])[
                 0
             ]
-            for hidden in (_hidden_shared, _hidden_padded)
+            for hidden in (_hidden_shared, padded_hidden)
         )
     except (TypeError, ValueError, RuntimeError) as error:
         log.info("Padded rows: this model takes no prefix tree (%s).", error)

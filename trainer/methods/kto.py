@@ -33,7 +33,7 @@ def train(stage: Stage) -> None:
 
     model, tokenizer = load_model(stage)
     chosen = stage.hyperparameters
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "prompt_ids": prompt_tokens(tokenizer, row.prompt),
             "completion_ids": completion_tokens(tokenizer, row.completion),

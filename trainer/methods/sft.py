@@ -23,14 +23,28 @@ def train(stage: Stage) -> None:
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
+    from trainer.methods.replay import Replay, base_texts
+
+    class SFTWithReplay(SFTTrainer):  # type: ignore[misc, unused-ignore]
+        """Adds, while training, the divergence from the base on some of its own texts."""
+
+        replay: Any = None
+
+        def compute_loss(self, model: Any, inputs: Any, *more: Any, **keywords: Any) -> Any:
+            loss = super().compute_loss(model, inputs, *more, **keywords)
+            if self.replay is None or not self.model.training:
+                return loss
+            return loss + self.replay.divergence(self.state.global_step, replayed)
+
     model, tokenizer = load_model(stage)
     chosen = stage.hyperparameters
+    replayed = round(chosen.replay_fraction * chosen.per_device_train_batch_size)
     train_rows = tokenized(stage.rows, tokenizer)
     dev_rows = tokenized(stage.dev, tokenizer)
     watched: dict[str, Any] = (
         {"eval_strategy": "epoch", "load_best_model_at_end": True, "metric_for_best_model": "loss"} if dev_rows else {}
     )
-    trainer = SFTTrainer(
+    trainer = SFTWithReplay(
         model=model,
         args=arguments(
             stage,
@@ -48,6 +62,9 @@ def train(stage: Stage) -> None:
         callbacks=[reporter(stage)],
     )
     prepare(stage, trainer)
+    if replayed:
+        texts = base_texts(trainer.model, tokenizer, stage.seed, stage.folder / "replay.json")
+        trainer.replay = Replay(trainer.model, texts, stage.seed)
     checkpoint = latest_whole(stage.folder)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     finish(stage, trainer)

@@ -136,6 +136,7 @@ def reporter(stage: Stage) -> Any:
         def on_save(self, arguments: Any, state: Any, control: Any, **_: Any) -> None:
             from trainer.checkpoints import seal
 
+            progress.write()
             seal(stage.folder / f"checkpoint-{state.global_step}")
 
     return Reporter()

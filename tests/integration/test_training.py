@@ -1,0 +1,360 @@
+"""Real training on a tiny random Llama: parameters move, losses fall, kills are survived, hashes repeat."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from feedback.files import file_sha256, read_json, write_json, write_jsonl
+from feedback.policies import Hyperparameters, VerdictPolicy
+from feedback.run_folder import Row, RunSpec, Turn
+from service.engines.adapter_format import ADAPTER_FILES, read_adapter
+from trainer.methods.stage import Stage
+from trainer.progress import RunProgress
+
+REPOSITORY = Path(__file__).parents[2]
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+WORDS = ["the", "amber", "brass", "cobalt", "delta", "ember", "flint", "garnet", "hazel", "indigo", "jade"]
+OTHER_WORDS = ["is", "in", "of", "it", "what", "where", "key", "door", "box"]
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Llama of two layers with random weights, and a word tokenizer without a chat template."""
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    torch.manual_seed(0)
+    special = ["<pad>", "<end>", "<unk>"]
+    rest = [*WORDS, *OTHER_WORDS, "User", "Assistant", "System", ":", ".", "?", *map(str, range(40))]
+    vocabulary = {token: index for index, token in enumerate([*special, *rest])}
+    raw = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    raw.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, pad_token="<pad>", eos_token="<end>", unk_token="<unk>")
+    config = LlamaConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=256,
+        initializer_range=0.3,
+        eos_token_id=1,
+        pad_token_id=0,
+        bos_token_id=None,
+    )
+    folder = tmp_path_factory.mktemp("base")
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def turn(role: Any, content: str) -> list[Turn]:
+    return [Turn(role=role, content=content)]
+
+
+def sft_row(number: int, split: str) -> Row:
+    word = WORDS[1 + number % 10]
+    return Row(
+        id=f"{split}-{number}",
+        method="sft",
+        source="correction",
+        prompt=turn("user", f"where is the {word} {'key' if split == 'train' else 'box'} ?"),
+        completion=turn("assistant", f"the {word} key is in box {number % 10} ."),
+        contributor=f"{split}-{number % 4}",
+        cluster=f"{split}-{number}",
+        topic=word,
+        key_facts=[str(number % 10)],
+    )
+
+
+def dpo_row(number: int, split: str) -> Row:
+    return Row(
+        id=f"{split}-pair-{number}",
+        method="dpo",
+        source="preference",
+        prompt=turn("user", f"what is {number} ?"),
+        chosen=turn("assistant", "amber brass ."),
+        rejected=turn("assistant", "cobalt delta ember ."),
+        contributor=f"{split}-{number % 4}",
+        cluster=f"{split}-pair-{number}",
+        topic=str(number),
+    )
+
+
+def kto_row(number: int, split: str) -> Row:
+    liked = number % 2 == 0
+    return Row(
+        id=f"{split}-rated-{number}",
+        method="kto",
+        source="rating",
+        prompt=turn("user", f"what is {number} ?"),
+        completion=turn("assistant", "amber brass ." if liked else "cobalt delta ember ."),
+        label=liked,
+        contributor=f"{split}-{number % 4}",
+        cluster=f"{split}-rated-{number}",
+        topic=str(number),
+    )
+
+
+MakeFolder = Callable[..., Path]
+
+
+@pytest.fixture
+def make_folder(tmp_path: Path, tiny_base: Path) -> MakeFolder:
+    def make(methods: list[Any], hyperparameters: Hyperparameters, rows: int = 24, name: str = "run") -> Path:
+        folder = tmp_path / name
+        builders = {"sft": sft_row, "dpo": dpo_row, "kto": kto_row}
+        for split, count in (("train", rows), ("dev", 4), ("gate", 8)):
+            made = [builders[method](number, split) for method in methods for number in range(count)]
+            write_jsonl(folder / f"{split}.jsonl", (row.model_dump() for row in made))
+        (folder / "suites").mkdir()
+        (folder / "suites" / "general.txt").write_text("the amber key is in the box .\n\nwhat is the door ?\n")
+        files = ["train.jsonl", "dev.jsonl", "gate.jsonl", "suites/general.txt"]
+        spec = RunSpec(
+            run_id=name,
+            assistant="tiny",
+            base_model=str(tiny_base),
+            baseline_version="base",
+            methods=methods,
+            hyperparameters=hyperparameters,
+            verdict=VerdictPolicy(max_new_tokens=8),
+            seed=7,
+            dataset_sha256="d" * 64,
+            files={file: file_sha256(folder / file) for file in files},
+        )
+        write_json(folder / "run.json", spec.model_dump(mode="json"))
+        return folder
+
+    return make
+
+
+QUICK = Hyperparameters(r=4, lora_alpha=8, learning_rate=1e-2, num_train_epochs=4, preference_learning_rate=5e-3)
+
+
+@pytest.fixture
+def make_stage(tmp_path: Path, tiny_base: Path) -> Callable[..., Stage]:
+    def make(method: Any, rows: list[Row], *, start: Path | None = None, name: str = "", **changed: Any) -> Stage:
+        folder = tmp_path / f"{method}{name}"
+        folder.mkdir()
+        progress = RunProgress(folder / "metrics.json")
+        progress.data["stage"] = method
+        hyperparameters = QUICK.model_copy(update=changed)
+        return Stage(method, rows, [], hyperparameters, 3, str(tiny_base), "cpu", start, folder, progress)
+
+    return make
+
+
+def train(stage: Stage) -> Path:
+    from importlib import import_module
+
+    with stage.progress.stage(stage.method):
+        import_module(f"trainer.methods.{stage.method}").train(stage)
+    return stage.final
+
+
+def weights(folder: Path) -> dict[str, Any]:
+    from safetensors.torch import load_file
+
+    return dict(load_file(folder / "adapter_model.safetensors"))
+
+
+def log_prob(tiny_base: Path, adapter: Path, row: Row, completion: list[Turn]) -> float:
+    import torch
+    from peft import PeftModel
+
+    from service.engines.local.base_model import load_base_model
+    from trainer.methods.stage import completion_tokens, prompt_tokens
+
+    base, tokenizer = load_base_model(str(tiny_base), torch.float32)
+    model = PeftModel.from_pretrained(base, str(adapter)).eval()
+    prompt, wanted = prompt_tokens(tokenizer, row.prompt), completion_tokens(tokenizer, completion)
+    with torch.no_grad():
+        logits = model(input_ids=torch.tensor([prompt + wanted])).logits[0].log_softmax(-1)
+    return float(sum(logits[len(prompt) - 1 + i, token] for i, token in enumerate(wanted)))
+
+
+def test_sft_lowers_the_loss_and_moves_every_parameter(make_stage: Callable[..., Stage]) -> None:
+    stage = make_stage("sft", [sft_row(number, "train") for number in range(24)], num_train_epochs=8)
+    final = train(stage)
+    losses = [entry["loss"] for entry in stage.progress.data["loss_history"]]
+    assert len(losses) == 24
+    assert losses[-1] < losses[0] / 2
+    assert all(tensor.abs().max() > 0 for tensor in weights(final).values())  # B starts at zero
+    assert stage.progress.data["trained_tokens"] > 8 * 24 * 10
+
+
+def test_preferences_move_margins_and_leave_the_reference_alone(
+    make_stage: Callable[..., Stage], tiny_base: Path
+) -> None:
+    taught = train(make_stage("sft", [sft_row(number, "train") for number in range(16)], num_train_epochs=1))
+    before = file_sha256(taught / "adapter_model.safetensors")
+    pairs = [dpo_row(number, "train") for number in range(12)]
+    rated = [kto_row(number, "train") for number in range(12)]
+
+    preferred = train(make_stage("dpo", pairs, start=taught, preference_epochs=3))
+    liked = train(make_stage("kto", rated, start=taught, preference_epochs=3))
+
+    assert file_sha256(taught / "adapter_model.safetensors") == before
+    assert weights(preferred).keys() == weights(taught).keys()  # the reference's copy isn't saved
+    for trained in (preferred, liked):
+        margins = [
+            log_prob(tiny_base, adapter, pairs[0], pairs[0].chosen or [])
+            - log_prob(tiny_base, adapter, pairs[0], pairs[0].rejected or [])
+            for adapter in (taught, trained)
+        ]
+        assert margins[1] > margins[0] + 1
+
+
+def test_fast_head_agrees_with_the_plain_model(tiny_base: Path) -> None:
+    """Log-probabilities and LoRA gradients of the prefix tree equal those of padded rows and full logits."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    from service.engines.local.base_model import load_base_model
+    from trainer.methods.completion_head import install
+
+    base, tokenizer = load_base_model(str(tiny_base), torch.float32)
+    torch.manual_seed(1)
+    config = LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")
+    model = get_peft_model(base, config)
+    rows = [tokenizer(text)["input_ids"] for text in ("the key is in box 1 .", "the key is of jade", "where is it ?")]
+    width = max(map(len, rows))
+    input_ids = torch.tensor([row + [0] * (width - len(row)) for row in rows])
+    attention_mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
+    labels = input_ids.masked_fill(attention_mask == 0, -100)
+    labels[:, :3] = -100
+
+    def gradients() -> list[Any]:
+        found = [p.grad.clone() for p in model.parameters() if p.requires_grad]
+        model.zero_grad()
+        return found
+
+    logits = model(input_ids=input_ids, attention_mask=attention_mask).logits[:, :-1].log_softmax(-1)
+    asked = labels[:, 1:] != -100
+    expected = logits.gather(-1, labels[:, 1:].clamp(min=0)[..., None])[..., 0] * asked
+    expected.sum().backward()
+    expected_gradients = gradients()
+
+    install(model)
+    output = model(input_ids=input_ids, attention_mask=attention_mask, labels=labels, fused_lm_head=True)
+    output.log_probs.sum().backward()
+    torch.testing.assert_close(output.log_probs, expected.detach(), atol=1e-4, rtol=1e-4)
+    for ours, plain in zip(gradients(), expected_gradients, strict=True):
+        torch.testing.assert_close(ours, plain, atol=1e-4, rtol=1e-3)
+
+
+def start(folder: Path, *more: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "trainer", "run", str(folder), "--device", "cpu", *more]
+    return subprocess.Popen(command, cwd=REPOSITORY, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.fixture
+def processes() -> Iterator[list[subprocess.Popen[str]]]:
+    started: list[subprocess.Popen[str]] = []
+    yield started
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.stderr and process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_killed_run_goes_on_where_it_was(make_folder: MakeFolder, processes: list[subprocess.Popen[str]]) -> None:
+    slow = QUICK.model_copy(update={"num_train_epochs": 12, "early_stopping_patience": 12})
+    folder = make_folder(["sft"], slow, rows=64)
+    undisturbed = make_folder(["sft"], slow, rows=64, name="undisturbed")
+    checkpoints = folder / "attempt-1" / "checkpoints" / "sft"
+
+    first = start(folder)
+    processes.append(first)
+    wait_for(lambda: any(checkpoints.glob("checkpoint-*/sealed.json")), first)
+    second = subprocess.run(
+        [sys.executable, "-m", "trainer", "run", str(folder)],
+        cwd=REPOSITORY,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert second.returncode == 75
+    assert "another process" in second.stderr
+    assert "Traceback" not in second.stderr
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    assert not (folder / "attempt-1" / "adapter").exists()
+    torn = checkpoints / "checkpoint-9999"  # what a kill in the middle of writing leaves
+    torn.mkdir()
+    (torn / "trainer_state.json").write_text("{")
+
+    for again in (start(folder), start(undisturbed)):
+        processes.append(again)
+        assert again.wait(timeout=120) == 0, again.stderr and again.stderr.read()
+    adapter = folder / "attempt-1" / "adapter"
+    version = read_adapter(adapter).sha256
+    assert version == read_adapter(undisturbed / "attempt-1" / "adapter").sha256  # as if nothing had happened
+    assert {path.name for path in adapter.iterdir()} == {*ADAPTER_FILES, "README.md", "manifest.json"}
+    assert str(folder.parent) not in (adapter / "adapter_config.json").read_text() + (adapter / "README.md").read_text()
+    assert not torn.exists()
+
+    evaluation = read_json(folder / "attempt-1" / "evaluation.json")
+    assert evaluation["candidate_version"] == version
+    assert len(evaluation["rows"]) == 8
+    metrics = read_json(folder / "attempt-1" / "metrics.json")
+    assert metrics["stage"] == "done"
+    assert {entry["step"] for entry in metrics["loss_history"]} == set(
+        range(1, metrics["loss_history"][-1]["step"] + 1)
+    )
+    assert "INCONCLUSIVE" in (folder / "attempt-1" / "report.md").read_text()
+
+
+def test_a_changed_input_is_named(make_folder: MakeFolder) -> None:
+    folder = make_folder(["sft"], QUICK)
+    with (folder / "train.jsonl").open("a") as file:
+        file.write("{}\n")
+    process = start(folder)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert stderr.startswith("error: ")
+    assert "train.jsonl was changed" in stderr
+    assert len(stderr.splitlines()) == 1
+
+
+def test_a_run_ends_with_the_process_that_started_it(make_folder: MakeFolder) -> None:
+    folder = make_folder(["sft"], QUICK)
+    process = start(folder, "--die-with-parent", "1999999999")  # a parent that isn't there
+    assert process.wait(timeout=60) == 1
+    assert not (folder / "attempt-1").exists()
+
+
+def test_all_methods_in_a_row_with_one_seed_give_one_hash(make_folder: MakeFolder) -> None:
+    from trainer.run import run
+
+    methods = ["sft", "dpo", "kto"]
+    hyperparameters = QUICK.model_copy(update={"num_train_epochs": 2})
+    folders = [make_folder(methods, hyperparameters, rows=12, name=name) for name in ("one", "two")]
+    for folder in folders:
+        run(folder, 1, folder, "cpu")
+    hashes = {read_adapter(folder / "attempt-1" / "adapter").sha256 for folder in folders}
+    assert len(hashes) == 1
+    evaluation = read_json(folders[0] / "attempt-1" / "evaluation.json")
+    assert [len(evaluation[kind]) for kind in ("rows", "pairs", "ratings")] == [8, 8, 8]
+    assert json.loads((folders[0] / "attempt-1" / "metrics.json").read_text())["seconds"].keys() == {
+        *methods,
+        "evaluate",
+    }
