@@ -1,0 +1,50 @@
+# make up · make test · make demo · make lint · make bench
+PYTHON ?= python3
+VENV ?= .venv
+# Where torch comes from, e.g. TORCH_INDEX=https://download.pytorch.org/whl/cpu; empty: pip's default index.
+TORCH_INDEX ?=
+BIN := $(VENV)/bin
+TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
+
+.PHONY: up test demo lint format bench soak clean
+.DELETE_ON_ERROR:
+
+up: $(VENV)/installed
+	@$(BIN)/burnish up
+
+demo: $(VENV)/installed
+	@$(BIN)/burnish demo $(DEMO)
+
+test: $(VENV)/installed-dev
+	$(BIN)/burnish model prepare
+	$(BIN)/python -m pytest -m "not slow and not cuda" $(TESTS)
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/installed-dev
+	$(BIN)/burnish bench
+
+soak: $(VENV)/installed-dev
+	$(BIN)/burnish model prepare
+	$(BIN)/python -m pytest -m slow $(TESTS)
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("Burnish needs Python 3.11 or newer: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "$(TORCH)"
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
+	touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
+	touch $@
