@@ -115,6 +115,7 @@ class Tokenless:
 
 @pytest.fixture(scope="module", params=FAMILIES)
 def house(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> House:
+    torch.set_num_threads(1)  # threads cost such small models more than they give
     family = request.param
     folder = tmp_path_factory.mktemp(family)
     few = {"target_modules": ["c_attn"] if family == "gpt2" else ["q_proj", "down_proj"], "layers_to_transform": [1]}

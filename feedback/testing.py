@@ -1,0 +1,109 @@
+"""For tests, here and in code built on Burnish: a migrated database in a folder, and builders of what people said.
+
+Everything goes through the public functions that the service uses; nothing is written to tables behind their backs.
+"""
+
+import secrets
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import migrations
+from feedback import assistants, conversations, keys, releases
+from feedback.collect import intake
+from feedback.config import Settings
+from feedback.database import Database
+from feedback.keys import Caller
+from feedback.models import Assistant
+from feedback.states import FeedbackKind, MessageStatus, Role
+
+SECRET = b"a secret for tests"
+
+
+def make_settings(folder: Path, **changes: Any) -> Settings:
+    """Settings for a throw-away deployment in `folder`, with the echo engine."""
+    return Settings(**{"data_folder": folder, "engine": "echo", "secret": SECRET.decode(), **changes})
+
+
+def make_database(settings: Settings) -> Database:
+    """A migrated database with the built-in assistant `base`."""
+    database = settings.open_database()
+    migrations.upgrade(database)
+    with database.write() as session:
+        assistants.ensure_base(session, settings.base_model)
+    return database
+
+
+class House:
+    """A deployment with one assistant and one key, and short ways to say things to it."""
+
+    def __init__(self, settings: Settings, database: Database, name: str = "support", **policies: Any) -> None:
+        self.settings = settings
+        self.database = database
+        self.name = name
+        with database.write() as session:
+            self.assistant = assistants.create(
+                session, name, settings.base_model, system_prompt="Answer briefly.", actor="test"
+            )
+            if policies:
+                assistants.set_policies(session, self.assistant, policies, actor="test")
+            key, self.token = keys.create(session, "test", Role.ADMIN, actor="test")
+        self.caller = Caller(key.id, key.name, key.role, None)
+
+    def reload(self) -> Assistant:
+        with self.database.read() as session:
+            return assistants.get_assistant(session, self.name)
+
+    def reply(
+        self,
+        question: str | Iterable[dict[str, str]],
+        answers: str | list[str],
+        *,
+        user: str | None = None,
+        store: bool | None = None,
+    ) -> str:
+        """Store a question and its answers as the live version's; returns the completion id."""
+        messages = [{"role": "user", "content": question}] if isinstance(question, str) else list(question)
+        texts = [answers] if isinstance(answers, str) else answers
+        completion_id = f"chatcmpl-{secrets.token_hex(8)}"
+        person = None
+        if user is not None:
+            person = intake.contributors.contributor_id(SECRET, self.assistant.id, self.caller.api_key_id, user)
+        with self.database.write() as session:
+            guidelines = assistants.current_guidelines(session, self.assistant)
+            version = releases.live(session, self.assistant).version
+            turn = conversations.Turn(messages, self.caller.api_key_id, person, None, store)
+            ids = conversations.begin_replies(
+                session,
+                self.assistant,
+                guidelines,
+                version,
+                turn,
+                completion_id=completion_id,
+                choices=len(texts),
+                sampling={},
+            )
+            for message_id, text in zip(ids, texts, strict=True):
+                conversations.finish_reply(
+                    session,
+                    message_id,
+                    text,
+                    MessageStatus.COMPLETE,
+                    finish_reason="stop",
+                    prompt_tokens=1,
+                    completion_tokens=1,
+                )
+        return completion_id
+
+    def say(self, completion_id: str, kind: str, value: Any = None, **more: Any) -> intake.Accepted:
+        """Give feedback on a stored reply."""
+        idempotency_key = more.pop("idempotency_key", None)
+        given = intake.Given(completion_id, FeedbackKind(kind), value=value, **more)
+        return intake.receive(self.database, SECRET, self.caller, given, idempotency_key=idempotency_key)
+
+    def correct(
+        self, question: str, wrong: str, right: str, *key_facts: str, user: str | None = None
+    ) -> intake.Accepted:
+        """Ask, get a wrong answer, and correct it."""
+        completion_id = self.reply(question, wrong, user=user)
+        return self.say(completion_id, "correction", {"content": right, "key_facts": list(key_facts)})

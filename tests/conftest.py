@@ -1,0 +1,126 @@
+"""Fixtures for all tests: databases of both kinds, the prepared base model, and a rule about skipping."""
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from feedback.config import BUNDLED_MODEL, Settings
+from feedback.database import Database
+from feedback.testing import House, make_database, make_settings
+
+REQUIRED = os.environ.get("BURNISH_TEST_REQUIRE", "").split()
+"""Markers whose tests must not be skipped: CI sets them, so that a missing model can't hide."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    report = yield
+    unmet = [name for name in REQUIRED if item.get_closest_marker(name)]
+    if report.skipped and unmet:
+        report.outcome = "failed"
+        report.longrepr = f"skipped, but BURNISH_TEST_REQUIRE asks for {unmet}: {report.longrepr}"
+    return report
+
+
+@pytest.fixture(scope="session")
+def models_folder() -> Path:
+    """Where the bundled base model was prepared; skips the test where it wasn't."""
+    folder = Path(os.environ.get("BURNISH_MODELS_FOLDER", ".burnish/models")).resolve()
+    if not (folder / BUNDLED_MODEL / "config.json").exists():
+        pytest.skip(f"{BUNDLED_MODEL} isn't prepared in {folder}: run `burnish model prepare`")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A private PostgreSQL server on a socket and a loopback port; yields the URL of its `postgres` database."""
+    binaries = _postgresql_binaries()
+    if binaries is None:
+        pytest.skip("PostgreSQL's server binaries aren't installed")
+    folder = tmp_path_factory.mktemp("postgresql")
+    as_user: dict[str, str] = {}
+    if os.geteuid() == 0:  # the server refuses to run as root
+        as_user = {"user": "postgres"}
+        shutil.chown(folder, "postgres")
+        for parent in list(folder.parents)[:3]:
+            parent.chmod(parent.stat().st_mode | 0o011)
+    port = free_port()
+    data = folder / "data"
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder, **as_user}
+    initdb = [binaries / "initdb", "-D", data, "-U", "burnish", "--auth=trust", "--no-sync", "-E", "UTF8"]
+    subprocess.run(initdb, check=True, **quiet)
+    options = ["-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={folder}", "-c", "fsync=off"]
+    server = subprocess.Popen([binaries / "postgres", "-D", data, "-p", str(port), *options], **quiet)
+    url = f"postgresql://burnish@127.0.0.1:{port}/postgres"
+    try:
+        _wait_for_postgresql(url, server)
+        yield url
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """An empty database of each kind."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'burnish.sqlite3'}"
+        return
+    server = request.getfixturevalue("postgresql_server")
+    name = f"test_{os.urandom(6).hex()}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    yield server.rpartition("/")[0] + f"/{name}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def settings(tmp_path: Path, database_url: str) -> Settings:
+    return make_settings(tmp_path, database_url=database_url)
+
+
+@pytest.fixture
+def database(settings: Settings) -> Iterator[Database]:
+    database = make_database(settings)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def house(settings: Settings, database: Database) -> House:
+    """A deployment on each kind of database, with one assistant."""
+    return House(settings, database)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _postgresql_binaries() -> Path | None:
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb")) or [
+        Path(path) for path in [shutil.which("initdb")] if path
+    ]
+    return found[-1].parent if found else None
+
+
+def _wait_for_postgresql(url: str, server: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            psycopg.connect(url, connect_timeout=2).close()
+            return
+        except psycopg.OperationalError:
+            if server.poll() is not None or time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
