@@ -1,0 +1,128 @@
+"""The evaluation over the shipped echo engine: who is asked what, what is recorded, what the guards see."""
+
+import asyncio
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from feedback.policies import Hyperparameters, VerdictPolicy
+from feedback.run_folder import Row, RunSpec, Split, Turn
+from service.engines.echo import EchoEngine
+from trainer.evaluation.evaluate import evaluate
+from trainer.evaluation.metrics import other_completions
+from trainer.evaluation.record import Evaluation
+
+CANDIDATE = "c" * 64
+
+
+def row(number: int, answer: str = "", **more: object) -> Row:
+    fields: dict[str, object] = {
+        "id": f"row-{number}",
+        "method": "sft",
+        "source": "correction",
+        "prompt": [Turn(role="user", content=f"question {number} about amber")],
+        "completion": [Turn(role="assistant", content=answer or f"answer {number * 37} and {number * 91}")],
+        "contributor": f"c{number}",
+        "cluster": f"q{number}",
+        "topic": f"t{number}",
+        "key_facts": ["amber"] if number % 2 else [],
+    }
+    return Row.model_validate(fields | more)
+
+
+def choice(number: int, chosen: str | None, rejected: str | None) -> Row:
+    return row(
+        number,
+        method="dpo",
+        source="preference",
+        completion=None,
+        chosen=[Turn(role="assistant", content="yes, this")],
+        rejected=[Turn(role="assistant", content="no")],
+        chosen_version=chosen,
+        rejected_version=rejected,
+    )
+
+
+def measure(folder: Path, splits: dict[Split, list[Row]], engine: EchoEngine | None = None) -> Evaluation:
+    spec = RunSpec(
+        run_id="run", assistant="support", base_model="echo", baseline_version="base", methods=["sft"],
+        hyperparameters=Hyperparameters(), verdict=VerdictPolicy(), seed=1, dataset_sha256="0" * 64, files={},
+    )  # fmt: skip
+
+    async def measured() -> Evaluation:
+        chosen = engine or EchoEngine()
+        await chosen.start()
+        return await evaluate(chosen, folder, spec, splits, folder, CANDIDATE)
+
+    return asyncio.run(measured())
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "suites").mkdir()
+    (tmp_path / "suites" / "general.txt").write_text("one two three four\n\nfive six seven\n")
+    return tmp_path
+
+
+def test_everything_held_out_is_measured(folder: Path) -> None:
+    gate = [row(n) for n in range(6)]
+    gate += [choice(6, "x" * 64, "base"), choice(7, "base", "base"), choice(8, None, None)]
+    gate += [row(9, method="kto", source="rating", label=True)]
+    found = measure(folder, {"train": [row(20)], "dev": [], "gate": gate})
+    assert [item.id for item in found.rows] == [f"row-{n}" for n in range(6)]
+    assert [item.candidate.recalled for item in found.rows] == [None, True, None, True, None, True]
+    assert found.rows[1].candidate.reply.startswith("[cccccccc]")
+    assert found.rows[1].baseline.reply.startswith("[base]")
+    assert all(item.candidate.contrast is not None for item in found.rows)
+    assert [item.decides for item in found.pairs] == [False, True, True]
+    assert len(found.ratings) == 1
+    assert {guard.name for guard in found.guards} == {"separate_data", "finite_measurements", "general_perplexity"}
+    assert Evaluation.model_validate_json(found.model_dump_json()) == found
+
+
+def test_other_completions_are_wrong_answers_of_other_topics() -> None:
+    rows = [
+        row(0, "The tank holds 2.3 litres.", key_facts=["2.3 litres"]),
+        row(1, "It is 2.3 litres in all.", key_facts=["2.3 litres"]),  # right for row 0 too
+        row(2, "The tank holds 2.4 litres.", key_facts=[]),  # nearly equal
+        row(3, "Blue.", topic="t0"),  # same topic
+        *(row(n) for n in range(4, 12)),
+    ]
+    others = other_completions(rows, seed=1)
+    assert len(others[0]) == 4
+    assert all(text.startswith("answer") for text in others[0])
+    assert others == other_completions(rows, seed=1)
+    assert others != other_completions(rows, seed=2)
+
+
+@pytest.mark.parametrize(
+    ("shared", "what"),
+    [({"cluster": "q1"}, "prompt clusters"), ({"contributor": "c1"}, "contributors"), ({"id": "row-1"}, "rows")],
+)
+def test_leaks_from_training_into_the_gate_fail_a_guard(folder: Path, shared: dict[str, str], what: str) -> None:
+    found = measure(folder, {"train": [row(50, **shared)], "dev": [], "gate": [row(1), row(2)]})
+    guard = found.guards[0]
+    assert not guard.passed
+    assert what in guard.detail
+
+
+def test_a_version_that_forgets_language_fails_a_guard(folder: Path) -> None:
+    class Forgetful(EchoEngine):
+        """Finds general text ever less likely under the candidate."""
+
+        async def score_text(self, texts: Sequence[str], version: str = "base") -> list[list[float]]:
+            worse = math.log(1.11) if version == CANDIDATE else 0.0
+            return [[-2.0 - worse for _ in text.split()] for text in texts]
+
+    found = measure(folder, {"train": [], "dev": [], "gate": [row(1), row(2)]}, Forgetful())
+    guard = found.guards[2]
+    assert not guard.passed
+    assert guard.candidate == pytest.approx(1.11 * math.e**2)
+    assert "+11.0%" in guard.detail
+
+
+def test_a_missing_suite_fails_its_guard(tmp_path: Path) -> None:
+    found = measure(tmp_path, {"train": [], "dev": [], "gate": [row(1), row(2)]})
+    assert not found.guards[2].passed

@@ -1,0 +1,161 @@
+"""What each kind of evidence leads to, and how often equal versions are told apart by mistake."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from feedback.policies import VerdictPolicy
+from trainer.evaluation.record import Evaluation, GuardResult, Measured, PairResult, RowResult
+from trainer.evaluation.report import report
+from trainer.evaluation.statistics import paired_difference
+from trainer.evaluation.verdict import VerdictKind, judge
+
+PASSED = GuardResult(name="general_perplexity", passed=True, detail="fine")
+POLICY = VerdictPolicy()
+
+
+def row(
+    number: int,
+    *,
+    recalled: tuple[bool, bool] = (False, False),
+    contrast: tuple[float, float] = (0.0, 0.0),
+    loss: tuple[float, float] = (3.0, 3.0),
+    contributors: int = 20,
+    facts: bool = True,
+) -> RowResult:
+    sides = [
+        Measured(
+            reply=f"reply {recalled[side]}",
+            recalled=recalled[side] if facts else None,
+            contrast=contrast[side],
+            loss=loss[side],
+        )
+        for side in (0, 1)
+    ]
+    return RowResult(
+        id=f"r{number}", contributor=f"c{number % contributors}", cluster=f"q{number}", topic=f"t{number % 27}",
+        question="?", expected="!", key_facts=["14"] if facts else [], candidate=sides[0], baseline=sides[1],
+    )  # fmt: skip
+
+
+def pair(number: int, candidate: float, baseline: float, *, decides: bool = True) -> PairResult:
+    return PairResult(
+        id=f"p{number}", contributor=f"c{number % 20}", cluster=f"q{number}", topic=f"t{number % 27}",
+        decides=decides, candidate_margin=candidate, baseline_margin=baseline,
+    )  # fmt: skip
+
+
+def evaluation(
+    rows: list[RowResult] | None = None, pairs: list[PairResult] | None = None, guards: Any = (PASSED,)
+) -> Evaluation:
+    return Evaluation(
+        run_id="run", assistant="support", base_model="tiny", dataset_sha256="0" * 64, candidate_version="a" * 64,
+        baseline_version="base", seed=5, rows=rows or [], pairs=pairs or [], ratings=[], guards=list(guards),
+        samples=[], seconds={},
+    )  # fmt: skip
+
+
+def learned(number: int, share: int = 2, **more: Any) -> RowResult:
+    """Two thirds of the facts learned, and the contrast with them."""
+    knows = number % 3 < share
+    return row(number, recalled=(knows, False), contrast=(1.0 + 0.1 * (number % 5) if knows else 0.1, 0.0), **more)
+
+
+LEARNED = [learned(n) for n in range(80)]
+STYLE_ONLY = [row(n, contrast=(0.02 * (n % 3 - 1), 0.0), loss=(0.8, 3.0)) for n in range(80)]
+"""Every right reply became likelier, and every wrong one as much."""
+NOISE = [row(n, recalled=(n % 7 == 0, n % 5 == 0), contrast=(0.5 * (n % 3 - 1), 0.0)) for n in range(80)]
+FORGOT = [row(n, recalled=(False, n % 2 == 0), contrast=(0.0, 0.5)) for n in range(80)]
+LIKED = [pair(n, 1.0 if n % 4 else -1.0, -1.0) for n in range(80)]
+DISLIKED = [pair(n, -1.0, 1.0 if n % 4 else -1.0) for n in range(80)]
+OWN_TEXT_ONLY = [pair(n, 1.0, -1.0, decides=False) for n in range(80)]
+EQUAL_CHOICES = [pair(n, 1.0 if n % 2 else -1.0, 1.0 if n % 2 else -1.0) for n in range(80)]
+
+CASES = {
+    "learned the facts": (evaluation(LEARNED), VerdictKind.PROMOTE),
+    "learned only a style": (evaluation(STYLE_ONLY), VerdictKind.REJECT),
+    "style and a few lucky replies": (
+        evaluation([row(n, recalled=(n % 9 == 0, n % 10 == 0), contrast=(0.01, 0.0)) for n in range(80)]),
+        VerdictKind.REJECT,
+    ),
+    "contrast without recall": (
+        evaluation([row(n, contrast=(1.0 + n % 2, 0.0)) for n in range(80)]),
+        VerdictKind.REJECT,
+    ),
+    "noise": (evaluation(NOISE), VerdictKind.INCONCLUSIVE),
+    "forgot facts": (evaluation(FORGOT), VerdictKind.REJECT),
+    "learned, but a guard failed": (
+        evaluation(LEARNED, guards=[PASSED, GuardResult(name="general_perplexity", passed=False, detail="+71%")]),
+        VerdictKind.BLOCKED,
+    ),
+    "too few rows": (evaluation(LEARNED[:59]), VerdictKind.INCONCLUSIVE),
+    "too few contributors": (
+        evaluation([learned(n, contributors=11) for n in range(80)]),
+        VerdictKind.INCONCLUSIVE,
+    ),
+    "no rows": (evaluation(), VerdictKind.INCONCLUSIVE),
+    "better choices": (evaluation(pairs=LIKED), VerdictKind.PROMOTE),
+    "worse choices": (evaluation(pairs=DISLIKED), VerdictKind.REJECT),
+    "too few choices": (evaluation(pairs=LIKED[:49]), VerdictKind.INCONCLUSIVE),
+    "only its own text dispreferred": (evaluation(pairs=OWN_TEXT_ONLY), VerdictKind.INCONCLUSIVE),
+    "facts learned, choices equal": (evaluation(LEARNED, EQUAL_CHOICES), VerdictKind.PROMOTE),
+    "facts learned, choices worse": (evaluation(LEARNED, DISLIKED), VerdictKind.REJECT),
+    "no key facts, contrast decides": (
+        evaluation([learned(n, facts=False) for n in range(80)]),
+        VerdictKind.PROMOTE,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_verdict(case: str) -> None:
+    given, expected = CASES[case]
+    verdict = judge(given, POLICY)
+    assert verdict.verdict is expected, verdict.reasons
+    assert verdict.reasons
+    assert verdict.verdict.value in report(given, verdict)
+
+
+def test_little_data_states_what_it_could_have_shown() -> None:
+    verdict = judge(evaluation(LEARNED[:30]), POLICY)
+    assert verdict.reasons[0] == "Only 30 held-out corrections; 60 are needed to decide."
+    assert "finds a gain in key-fact recall of" in " ".join(verdict.reasons)
+
+
+def test_alpha_is_split_over_the_families_that_decide() -> None:
+    assert judge(evaluation(LEARNED), POLICY).statistics["alpha_per_family"] == 0.05
+    assert judge(evaluation(LEARNED, LIKED[:10]), POLICY).statistics["alpha_per_family"] == 0.05
+    assert judge(evaluation(LEARNED, LIKED), POLICY).statistics["alpha_per_family"] == 0.025
+
+
+def test_a_verdict_is_the_same_every_time() -> None:
+    assert judge(evaluation(NOISE, LIKED), POLICY) == judge(evaluation(NOISE, LIKED), POLICY)
+
+
+def test_anonymous_rows_are_no_independent_voices() -> None:
+    anonymous = [item.model_copy(update={"contributor": None}) for item in LEARNED]
+    assert judge(evaluation(anonymous), POLICY).verdict is VerdictKind.INCONCLUSIVE
+
+
+@pytest.mark.parametrize("spread", [(1.0, 0.0, 1.0), (0.0, 1.0, 1.0), (1.0, 1.0, 1.0), (0.0, 0.0, 1.0)])
+def test_equal_versions_are_rarely_called_different(spread: tuple[float, float, float]) -> None:
+    """No true difference, noise shared within contributors and topics: lower > 0 in at most alpha of 400 worlds.
+
+    The tolerance is two standard errors of 400 draws at 5%: 0.05 + 2·√(0.05·0.95/400) = 0.072.
+    """
+    random = np.random.default_rng(11)
+    of_contributor, of_topic, of_row = spread
+    contributors, topics = random.integers(0, 16, 64), random.integers(0, 24, 64)
+    wrong = 0
+    for world in range(400):
+        noise = (
+            of_contributor * random.normal(size=16)[contributors]
+            + of_topic * random.normal(size=24)[topics]
+            + of_row * random.normal(size=64)
+        )
+        result = paired_difference(
+            noise.tolist(), contributors.tolist(), topics.tolist(), alpha=0.05, resamples=400, seed=world
+        )
+        wrong += result.lower > 0
+    assert wrong / 400 <= 0.072
