@@ -43,6 +43,9 @@ class Settings(BaseSettings):
     max_batch: int = Field(16, ge=1, le=256, description="Most replies written at once, in sequences.")
     max_adapters: int = Field(6, ge=2, description="Adapter versions kept loaded; idle ones beyond it are unloaded.")
     default_max_tokens: int = Field(512, ge=1, description="Tokens a reply may have when the request doesn't say.")
+    default_temperature: float = Field(
+        0.5, ge=0, le=2, description="Sampling temperature when the request doesn't say; 0 is greedy."
+    )
     release_poll_seconds: float = Field(
         0.5, gt=0, le=2, description="Seconds between two looks at the database for a new release."
     )

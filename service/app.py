@@ -75,7 +75,7 @@ def create_app(settings: Settings, engine: Engine) -> Litestar:
             "routing": Provide(lambda: routing, sync_to_thread=False),
             "chat": Provide(lambda: chats, sync_to_thread=False),
             "secret": Provide(lambda: secret, sync_to_thread=False),
-            "default_max_tokens": Provide(lambda: settings.default_max_tokens, sync_to_thread=False),
+            "settings": Provide(lambda: settings, sync_to_thread=False),
         },
         exception_handlers=HANDLERS,
         lifespan=[lifespan],

@@ -30,11 +30,14 @@ def register(app: typer.Typer) -> None:
 def up(
     port: Annotated[int | None, typer.Option(help="Port of the chat API.")] = None,
     data_folder: Annotated[Path | None, typer.Option(help="Where everything is kept.")] = None,
+    prepare_only: Annotated[
+        bool, typer.Option("--prepare-only", help="Prepare model, database and first key; start nothing.")
+    ] = False,
 ) -> None:
     """Prepare what is missing, then run the service and the trainer's worker until Ctrl-C."""
     chosen = {"port": port, "data_folder": data_folder}
     settings = Settings(**{name: value for name, value in chosen.items() if value is not None})  # type: ignore[arg-type]
-    raise typer.Exit(supervisor.up(settings))
+    raise typer.Exit(supervisor.prepare(settings) if prepare_only else supervisor.up(settings))
 
 
 @app.command()

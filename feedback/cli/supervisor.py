@@ -27,12 +27,19 @@ MAX_RESTARTS = 5
 """Times a program is started again before `burnish up` gives up."""
 
 
+def prepare(settings: Settings) -> int:
+    """Everything that must be there before the programs start, for deployments that start them on their own."""
+    if status := _prepare_bundled(settings):
+        return status
+    first_key = prepare_database(settings)
+    print(f"first operator key: {first_key}" if first_key else "The database is up to date; it has keys already.")
+    return 0
+
+
 def up(settings: Settings) -> int:
     check_port(settings)
-    if settings.engine == "local" and settings.base_model == BUNDLED_MODEL:
-        status = prepare_model(settings)
-        if status:
-            return status
+    if status := _prepare_bundled(settings):
+        return status
     first_key = prepare_database(settings)
     programs = Programs(settings)
     try:
@@ -56,6 +63,11 @@ def check_port(settings: Settings) -> None:
                 f"Can't listen on {settings.host}:{settings.port} ({error.strerror}): "
                 "stop what uses the port, or choose another with `--port` or BURNISH_PORT."
             ) from None
+
+
+def _prepare_bundled(settings: Settings) -> int:
+    needed = settings.engine == "local" and settings.base_model == BUNDLED_MODEL
+    return prepare_model(settings) if needed else 0
 
 
 def prepare_model(settings: Settings) -> int:

@@ -10,6 +10,7 @@ from litestar.params import JSONBody
 from litestar.response import Stream
 from pydantic import BaseModel, Field
 
+from feedback.config import Settings
 from feedback.errors import BurnishError, InvalidInput
 from feedback.keys import Caller
 from service.auth import may
@@ -60,8 +61,8 @@ class ChatRequest(BaseModel):
     metadata: dict[str, Any] | None = None
     store: bool | None = None
 
-    def turn(self, default_max_tokens: int) -> ChatTurn:
-        """The request without OpenAI's spelling. OpenAI's defaults for sampling: temperature 1, top_p 1."""
+    def turn(self, settings: Settings) -> ChatTurn:
+        """The request without OpenAI's spelling, its gaps filled from the settings."""
         roles = {"developer": "system"}
         messages: list[ChatMessage] = [
             {"role": roles.get(message.role, message.role), "content": message.text()} for message in self.messages
@@ -76,8 +77,8 @@ class ChatRequest(BaseModel):
             model=self.model,
             messages=messages,
             sampling=SamplingParams(
-                max_tokens=self.max_completion_tokens or self.max_tokens or default_max_tokens,
-                temperature=1.0 if self.temperature is None else self.temperature,
+                max_tokens=self.max_completion_tokens or self.max_tokens or settings.default_max_tokens,
+                temperature=settings.default_temperature if self.temperature is None else self.temperature,
                 top_p=1.0 if self.top_p is None else self.top_p,
                 stop=tuple(stop for stop in stops if stop),
                 seed=self.seed,
@@ -95,9 +96,9 @@ async def create_chat_completion(
     data: JSONBody[ChatRequest],
     caller: Caller,
     chat: Chat,
-    default_max_tokens: int,
+    settings: Settings,
 ) -> Response[Any]:
-    reply = await chat.begin(caller, data.turn(default_max_tokens))
+    reply = await chat.begin(caller, data.turn(settings))
     if data.stream:
         with_usage = data.stream_options is not None and data.stream_options.include_usage
         return Stream(
