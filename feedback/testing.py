@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import migrations
-from feedback import assistants, conversations, keys, releases
+from feedback import assistants, contributors, conversations, keys, releases
 from feedback.collect import intake
 from feedback.config import Settings
 from feedback.database import Database
@@ -68,7 +68,7 @@ class House:
         completion_id = f"chatcmpl-{secrets.token_hex(8)}"
         person = None
         if user is not None:
-            person = intake.contributors.contributor_id(SECRET, self.assistant.id, self.caller.api_key_id, user)
+            person = contributors.contributor_id(SECRET, self.assistant.id, self.caller.api_key_id, user)
         with self.database.write() as session:
             guidelines = assistants.current_guidelines(session, self.assistant)
             version = releases.live(session, self.assistant).version
