@@ -77,11 +77,15 @@ class Engine(Protocol):
         """Token log-probabilities (nats) of each completion, in the serving dtype and path."""
 
     async def score_text(self, texts: Sequence[str], version: str = BASE) -> list[list[float]]:
-        """Token log-probabilities (nats) of plain text without a chat template: perplexity's input."""
+        """Token log-probabilities (nats) of plain text without a chat template: perplexity's input.
+
+        A text's first token has nothing before it and gets none: n tokens give n - 1 numbers.
+        """
 
     async def load(self, version: str, folder: Path) -> None:
         """Verify, load and probe an adapter; it can be generated with once this returns.
 
+        `version` is the adapter's content hash, `adapter_format.adapter_sha256(folder)`.
         Loading a version that is loaded is a no-op. Raises AdapterRefused; what was loaded stays as it was.
         """
 

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from feedback.errors import BurnishError
+from service.engines.local.pipe import Pipe
 
 
 def main() -> None:
@@ -23,9 +24,11 @@ def main() -> None:
     if arguments.command == "prepare":
         _prepare(arguments.models_folder)
     else:
+        pipe = Pipe()
         from service.engines.local.worker import serve as run
 
         run(
+            pipe,
             arguments.path,
             device=arguments.device,
             dtype=arguments.dtype,

@@ -140,6 +140,9 @@ def render(
 
     Some templates add a system prompt of their own when none is given (SmolLM2's does).
     """
+    for message in messages:
+        if not (isinstance(message.get("role"), str) and isinstance(message.get("content"), str)):
+            raise InvalidInput("A message needs a role and a content, both text.", param="messages")
     plain = [{**message, "content": disarm(tokenizer, message["content"])} for message in messages]
     try:
         tokens = tokenizer.apply_chat_template(

@@ -11,6 +11,7 @@ import itertools
 import json
 import os
 import sys
+import time
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -145,7 +146,7 @@ class LocalEngine:
         loaded = tuple(self._folders)
         if not self._ready:
             return EngineHealth(False, self._detail, loaded)
-        silence = asyncio.get_running_loop().time() - self._heard
+        silence = time.monotonic() - self._heard
         if (self._streams or self._answers) and silence > SILENCE_SECONDS:
             return EngineHealth(False, f"requests wait, but no token came for {silence:.0f} s", loaded)
         return EngineHealth(True, self._detail, loaded)
@@ -154,7 +155,7 @@ class LocalEngine:
         """Run the child, and run it again whenever it dies; only the first start may fail for good."""
         pause = FIRST_PAUSE_SECONDS
         while True:
-            began = asyncio.get_running_loop().time()
+            began = time.monotonic()
             try:
                 await self._run_child(path, started)
                 self._detail = "the engine's process ended; it is being restarted"
@@ -163,7 +164,7 @@ class LocalEngine:
                     started.set_exception(error)
                     return
                 self._detail = f"the engine can't be restarted: {error}"
-            if asyncio.get_running_loop().time() - began > LONGEST_PAUSE_SECONDS:
+            if time.monotonic() - began > LONGEST_PAUSE_SECONDS:
                 pause = FIRST_PAUSE_SECONDS
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
@@ -176,7 +177,7 @@ class LocalEngine:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=LINE_BYTES,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join([ROOT, os.environ.get("PYTHONPATH", "")])},
+            env=_child_environment(),
         )
         self._process = process
         reader: asyncio.Task[None] | None = None
@@ -211,7 +212,7 @@ class LocalEngine:
 
     async def _read_events(self, process: asyncio.subprocess.Process) -> None:
         while (event := await self._read_event(process)) is not None:
-            self._heard = asyncio.get_running_loop().time()
+            self._heard = time.monotonic()
             if event["event"] == "deltas":
                 for id, text, prompt_tokens, completion_tokens, finish_reason in event["deltas"]:
                     if id in self._streams:
@@ -268,7 +269,7 @@ class LocalEngine:
 
     async def _send(self, command: Event) -> None:
         if len(self._streams) + len(self._answers) <= 1:
-            self._heard = asyncio.get_running_loop().time()
+            self._heard = time.monotonic()
         self._write(command)
         process = self._process
         if process is not None and process.stdin is not None:
@@ -299,6 +300,13 @@ def _error(event: Event) -> BurnishError:
     kind = getattr(errors, event["kind"], BurnishError)
     error: BurnishError = kind(event["message"], param=event.get("param"), code=event.get("code"))
     return error
+
+
+def _child_environment() -> dict[str, str]:
+    """Threads that wait for each other sleep rather than spin: beside a training run, spinning made replies seven
+    times slower, each core being busy with waiting for the other."""
+    path = os.pathsep.join([ROOT, os.environ.get("PYTHONPATH", "")])
+    return {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "PYTHONPATH": path}
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

@@ -1,22 +1,18 @@
-"""The child process: commands in on stdin, events out on stdout, one JSON object a line.
+"""The child process: commands in, steps of the scheduler, events out.
 
 Promises: one thread owns model and scheduler; a command is answered by exactly one `result` or `error`, a
-`generate` by deltas or an `error`; the process ends when its stdin does, so that it never outlives its parent.
-Leaves out restarts (`engine`) and batching (`scheduler`).
+`generate` by deltas or an `error`. Leaves out the pipe (`pipe`), restarts (`engine`) and batching (`scheduler`).
 
 Commands: generate, cancel, score, score_text, load, unload; each with an `id`.
 Events: ready, fatal, deltas `[[id, text, prompt_tokens, completion_tokens, finish_reason]…]`, result, error.
 """
 
-import json
-import os
-import queue
-import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -26,24 +22,21 @@ from service.engines.adapter_format import TENSOR_FILE, read_adapter
 from service.engines.base import BASE, SamplingParams
 from service.engines.local import base_model
 from service.engines.local.decoder import Decoder
+from service.engines.local.pipe import Command, Pipe
 from service.engines.local.scheduler import Scheduler
 from service.engines.local.scoring import ScoreJob
 
-Command = dict[str, Any]
 
-
-def serve(path: str, *, device: str, dtype: str, max_batch: int, max_context_tokens: int, threads: int | None) -> None:
+def serve(
+    pipe: Pipe, path: str, *, device: str, dtype: str, max_batch: int, max_context_tokens: int, threads: int | None
+) -> None:
     """Load the base model and serve until stdin ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides when to stop
-    commands: queue.Queue[Command] = queue.Queue()
-    output = _take_stdout()
-    threading.Thread(target=_read_commands, args=(commands,), daemon=True).start()
     try:
         if threads:
             torch.set_num_threads(threads)
-        worker = Worker(path, device, dtype, max_batch, max_context_tokens, commands, output)
+        worker = Worker(pipe, path, device, dtype, max_batch, max_context_tokens)
     except BurnishError as error:
-        _send(output, {"event": "fatal", **_described(error)})
+        pipe.send({"event": "fatal", **_described(error)})
         sys.exit(1)
     worker.run()
 
@@ -51,13 +44,12 @@ def serve(path: str, *, device: str, dtype: str, max_batch: int, max_context_tok
 class Worker:
     def __init__(
         self,
+        pipe: Pipe,
         path: str,
         device: str,
         dtype: str,
         max_batch: int,
         max_context_tokens: int,
-        commands: "queue.Queue[Command]",
-        output: BinaryIO,
     ) -> None:
         device = base_model.choose_device(device)
         model, self._tokenizer = base_model.load_base_model(path, base_model.choose_dtype(dtype, device), device)
@@ -69,8 +61,7 @@ class Worker:
             stop_tokens=base_model.stop_tokens(model, self._tokenizer),
             decode=self._text,
         )
-        self._commands = commands
-        self._output = output
+        self._pipe = pipe
         self._retiring: dict[str, list[int]] = {}
         self._scores: dict[int, list[list[float] | None]] = {}
         self._handlers: dict[str, Callable[[Command], None]] = {
@@ -86,7 +77,7 @@ class Worker:
     def run(self) -> None:
         self._scheduler.submit(0, BASE, [0], SamplingParams(max_tokens=1, temperature=0))
         self._scheduler.step()
-        self._send({"event": "ready", "context_tokens": self._scheduler.context_tokens})
+        self._pipe.send({"event": "ready", "context_tokens": self._scheduler.context_tokens})
         while True:
             self._take_commands()
             if self._scheduler.busy:
@@ -96,13 +87,16 @@ class Worker:
     def _take_commands(self) -> None:
         """Handle what has arrived; wait for something when there is nothing else to do."""
         waiting = not self._scheduler.busy
-        while waiting or not self._commands.empty():
-            command = self._commands.get()
+        while waiting or not self._pipe.commands.empty():
+            command = self._pipe.commands.get()
             waiting = False
             try:
                 self._handlers[command["op"]](command)
             except BurnishError as error:
                 self._fail(command["id"], error)
+            except Exception as error:  # one command must not take the others' replies with it
+                traceback.print_exc()
+                self._fail(command["id"], BurnishError(f"The engine failed on this request: {error!r}"))
 
     def _step(self) -> None:
         step = self._scheduler.step()
@@ -111,7 +105,7 @@ class Worker:
                 [id, delta.text, delta.prompt_tokens, delta.completion_tokens, delta.finish_reason]
                 for id, delta in step.deltas
             ]
-            self._send({"event": "deltas", "deltas": rows})
+            self._pipe.send({"event": "deltas", "deltas": rows})
         for job in step.scored:
             if job.id in self._scores:  # not cancelled meanwhile
                 self._scores[job.id][job.index] = job.scores
@@ -159,7 +153,7 @@ class Worker:
 
     def _answer_scored(self, id: int) -> None:
         if None not in self._scores[id]:
-            self._send({"event": "result", "id": id, "value": self._scores.pop(id)})
+            self._pipe.send({"event": "result", "id": id, "value": self._scores.pop(id)})
 
     def _load(self, command: Command) -> None:
         """Read the files in a thread of their own: streams go on meanwhile; `attach` follows."""
@@ -174,12 +168,12 @@ class Worker:
             files = error
         except Exception as error:  # whatever a broken file makes the library raise
             files = AdapterRefused(f"{folder}: can't be read: {error} Save the adapter with PEFT again.")
-        self._commands.put({**command, "op": "attach", "files": files})
+        self._pipe.commands.put({**command, "op": "attach", "files": files})
 
     def _attach(self, command: Command) -> None:
         version = command["version"]
         for id in self._retiring.pop(version, []):  # wanted again before it was gone
-            self._send({"event": "result", "id": id, "value": None})
+            self._pipe.send({"event": "result", "id": id, "value": None})
         if version not in self._decoder.adapters.versions:
             if isinstance(command["files"], AdapterRefused):
                 raise command["files"]
@@ -190,7 +184,7 @@ class Worker:
             except AdapterRefused:
                 self._decoder.adapters.remove(version)
                 raise
-        self._send({"event": "result", "id": command["id"], "value": None})
+        self._pipe.send({"event": "result", "id": command["id"], "value": None})
 
     def _unload(self, command: Command) -> None:
         self._retiring.setdefault(command["version"], []).append(command["id"])
@@ -199,7 +193,7 @@ class Worker:
         for version in [version for version in self._retiring if not self._scheduler.uses(version)]:
             self._decoder.adapters.remove(version)
             for id in self._retiring.pop(version):
-                self._send({"event": "result", "id": id, "value": None})
+                self._pipe.send({"event": "result", "id": id, "value": None})
 
     def _check_version(self, version: str) -> None:
         if version == BASE:
@@ -212,10 +206,7 @@ class Worker:
         return str(text)
 
     def _fail(self, id: int, error: BurnishError) -> None:
-        self._send({"event": "error", "id": id, **_described(error)})
-
-    def _send(self, event: dict[str, Any]) -> None:
-        _send(self._output, event)
+        self._pipe.send({"event": "error", "id": id, **_described(error)})
 
 
 def _too_long(what: str, context: int, param: str) -> InvalidInput:
@@ -228,24 +219,3 @@ def _too_long(what: str, context: int, param: str) -> InvalidInput:
 
 def _described(error: BurnishError) -> dict[str, Any]:
     return {"kind": type(error).__name__, "message": error.message, "param": error.param, "code": error.code}
-
-
-def _send(output: BinaryIO, event: dict[str, Any]) -> None:
-    try:
-        output.write(json.dumps(event).encode() + b"\n")
-        output.flush()
-    except BrokenPipeError:
-        os._exit(0)  # the parent is gone
-
-
-def _take_stdout() -> BinaryIO:
-    """Keep the pipe for events; whatever else prints goes to stderr."""
-    output = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    return output
-
-
-def _read_commands(commands: "queue.Queue[Command]") -> None:
-    for line in sys.stdin.buffer:
-        commands.put(json.loads(line))
-    os._exit(0)
