@@ -140,6 +140,7 @@ class LocalEngine:
             self._supervisor.cancel()
             await asyncio.wait([self._supervisor])
             self._supervisor = None
+        self._folders.clear()
         self._detail = "closed"
 
     def health(self) -> EngineHealth:
