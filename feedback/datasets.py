@@ -32,7 +32,7 @@ from feedback.models import (
     Run,
 )
 from feedback.run_folder import SPLITS, RunSpec, Turn
-from feedback.states import FeedbackKind, FeedbackStatus, ReviewDecision
+from feedback.states import FeedbackKind, FeedbackStatus, MessageStatus, ReviewDecision
 
 LEARNABLE = (FeedbackKind.CORRECTION, FeedbackKind.PREFERENCE, FeedbackKind.RATING)
 
@@ -93,6 +93,7 @@ def gather(session: Session, assistant: Assistant) -> list[Item]:
                 key_facts=tuple(feedback.value.get("key_facts", ())),
                 rejected=other.content if other else None,
                 rejected_version=other_sha256,
+                rejected_status=other.status if other else MessageStatus.COMPLETE,
                 store=reply.store,
                 training=feedback.training,
                 review=reviews.get(feedback.id),

@@ -17,7 +17,8 @@ def parse(reply: Message, value: Any) -> Parsed:
         raise InvalidInput("A correction needs the right reply as text.", param="value")
     if not isinstance(key_facts, list) or not all(isinstance(fact, str) and fact.strip() for fact in key_facts):
         raise InvalidInput("`key_facts` is a list of non-empty strings.", param="value")
+    content, key_facts = content.strip(), [fact.strip() for fact in key_facts]
     for fact in key_facts:
         if fact.casefold() not in content.casefold():
             raise InvalidInput(f"Key fact '{fact}' isn't in the corrected reply: repeat it there.", param="value")
-    return Parsed({"content": content.strip(), "key_facts": key_facts}, about=f"reply {reply.id}")
+    return Parsed({"content": content, "key_facts": key_facts}, about=f"reply {reply.id}")

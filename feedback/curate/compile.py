@@ -53,6 +53,27 @@ def methods_for(rows: list[Compiled], policy: TrainingPolicy) -> list[Method]:
     return methods
 
 
+def leave_out_untrained(
+    rows: list[Compiled], methods: list[Method], policy: TrainingPolicy
+) -> tuple[list[Compiled], list[Dropped]]:
+    """Drop the training and dev rows of methods that won't run: a receipt must not call them learned."""
+    pairs = f"fewer choices and corrections than min_preference_pairs ({policy.min_preference_pairs}) to train on pairs"
+    ratings = "ratings train only where pairs are too few"
+    if "dpo" not in methods:
+        ratings = f"fewer ratings than min_ratings ({policy.min_ratings}) to train on them"
+    why = {"sft": "no correction is on the training side", "dpo": pairs, "kto": ratings}
+    kept: list[Compiled] = []
+    dropped: list[Dropped] = []
+    for made in rows:
+        if made.side == Side.GATE or made.row.method in methods:
+            kept.append(made)
+        else:
+            still = made.row.method == "dpo" and made.row.source == "correction" and "sft" in methods
+            reason = why[made.row.method] + ("; its correction still trains" if still else "")
+            dropped.append(Dropped(made.feedback_ids, "compile", reason))
+    return kept, dropped
+
+
 def _rows(item: Item, prompt: list[Turn]) -> list[Row]:
     topic = " | ".join(sorted(fact.casefold() for fact in item.key_facts)) or item.cluster
     shared = {

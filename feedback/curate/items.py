@@ -30,6 +30,7 @@ class Item:
     training: bool | None = None  # the giver's grant
     review: ReviewDecision | None = None
     reply_status: MessageStatus = MessageStatus.COMPLETE
+    rejected_status: MessageStatus = MessageStatus.COMPLETE
     cluster: str = ""  # set in split
 
     @property

@@ -6,7 +6,7 @@ Pure: no database, no clock, no files. The same items and policy give the same r
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from feedback.curate.compile import Compiled, Prompt, compile_rows, methods_for
+from feedback.curate.compile import Compiled, Prompt, compile_rows, leave_out_untrained, methods_for
 from feedback.curate.conflicts import conflicts
 from feedback.curate.consent import consent
 from feedback.curate.duplicates import duplicates
@@ -42,4 +42,6 @@ def curate(items: Iterable[Item], policy: TrainingPolicy, consent_policy: str, p
         dropped += out
         funnel.append((name, len(kept)))
     rows, out = compile_rows(kept, policy, prompt)
-    return Curated(rows, methods_for(rows, policy), dropped + out, funnel)
+    methods = methods_for(rows, policy)
+    rows, untrained = leave_out_untrained(rows, methods, policy)
+    return Curated(rows, methods, dropped + out + untrained, funnel)

@@ -19,6 +19,10 @@ def _why(item: Item) -> str | None:
         return "the reply was cut off"
     if item.kind != FeedbackKind.CORRECTION and not normalise(item.reply):
         return "the reply is empty"
+    if item.kind == FeedbackKind.PREFERENCE and item.rejected_status != MessageStatus.COMPLETE:
+        return "the other reply was cut off"
+    if item.kind == FeedbackKind.PREFERENCE and not normalise(item.rejected or ""):
+        return "the other reply is empty"
     if item.kind == FeedbackKind.PREFERENCE and normalise(item.reply) == normalise(item.rejected or ""):
         return "both replies say the same"
     if item.kind == FeedbackKind.RATING and item.score == 0:

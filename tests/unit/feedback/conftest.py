@@ -1,0 +1,20 @@
+"""A deployment on SQLite alone, for what doesn't depend on the kind of database; `house` runs on both."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from feedback.testing import House, make_database, make_settings
+
+hypothesis.settings.register_profile("noisy machines", deadline=None)
+hypothesis.settings.load_profile("noisy machines")
+
+
+@pytest.fixture
+def embedded(tmp_path: Path) -> Iterator[House]:
+    settings = make_settings(tmp_path)
+    database = make_database(settings)
+    yield House(settings, database)
+    database.close()

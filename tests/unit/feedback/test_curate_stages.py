@@ -1,0 +1,325 @@
+"""Every stage of the curation on a few explicit items: what stays, what goes, and in which words."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from feedback.conversations import with_guidelines
+from feedback.curate.compile import Compiled, compile_rows
+from feedback.curate.conflicts import conflicts
+from feedback.curate.consent import consent
+from feedback.curate.datasheet import as_markdown, datasheet
+from feedback.curate.duplicates import duplicates
+from feedback.curate.items import Dropped, Item, Turns
+from feedback.curate.pipeline import curate
+from feedback.curate.quality import quality
+from feedback.curate.split import split
+from feedback.models import Guidelines
+from feedback.policies import TrainingPolicy
+from feedback.run_folder import Turn
+from feedback.states import FeedbackKind, MessageStatus, ReviewDecision, Side
+
+GUIDELINES = Guidelines(system_prompt="Answer briefly.")
+START = datetime(2025, 1, 1, tzinfo=UTC)
+
+
+def item(number: int, question: str, reply: str = "It is red.", **more: Any) -> Item:
+    fields = {"kind": FeedbackKind.RATING, "score": 1.0, "contributor": "ada", "side": Side.TRAIN, **more}
+    if "correction" in more:
+        fields |= {"kind": FeedbackKind.CORRECTION, "score": None}
+    if "rejected" in more:
+        fields |= {"kind": FeedbackKind.PREFERENCE, "score": None}
+    if fields["contributor"] is None:
+        fields["side"] = None
+    return Item(
+        (number,), history=(("user", question),), reply=reply, reply_version="base",
+        created_at=START + timedelta(minutes=number), **fields,
+    )  # fmt: skip
+
+
+def prompt(turns: Turns) -> list[Turn]:
+    messages = [{"role": role, "content": content} for role, content in turns]
+    return [Turn.model_validate(message) for message in with_guidelines(GUIDELINES, messages)]
+
+
+def ids(items: list[Item]) -> list[int]:
+    return [number for kept in items for number in kept.feedback_ids]
+
+
+def reasons(dropped: list[Dropped]) -> dict[int, str]:
+    return {number: out.reason for out in dropped for number in out.feedback_ids}
+
+
+# ── consent ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("policy", ["opt_out", "opt_in"])
+@pytest.mark.parametrize("store", [True, None, False])
+@pytest.mark.parametrize("training", [True, None, False])
+def test_both_must_grant_and_silence_is_the_assistants_choice(
+    policy: str, store: bool | None, training: bool | None
+) -> None:
+    kept, dropped = consent([item(1, "Which colour?", store=store, training=training)], policy)
+    silence = policy == "opt_out"
+    granted = (silence if store is None else store) and (silence if training is None else training)
+    assert (len(kept), len(dropped)) == ((1, 0) if granted else (0, 1))
+
+
+# ── quality ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        (item(1, "Which colour?", review=ReviewDecision.REJECTED), "a reviewer turned it down"),
+        (item(1, " ?! "), "there is no question"),
+        (item(1, "Which colour?", "It is red.", correction="it is RED"), "the correction says what the reply said"),
+        (item(1, "Which colour?", reply_status=MessageStatus.STOPPED), "the reply was cut off"),
+        (item(1, "Which colour?", " "), "the reply is empty"),
+        (item(1, "Which colour?", "It is red.", rejected="it is red"), "both replies say the same"),
+        (item(1, "Which colour?", rejected=""), "the other reply is empty"),
+        (item(1, "Which colour?", rejected="It", rejected_status=MessageStatus.STOPPED), "the other reply was cut off"),
+        (item(1, "Which colour?", score=0.0), "three stars say neither good nor bad"),
+    ],
+)
+def test_what_cannot_teach_is_dropped(given: Item, reason: str) -> None:
+    kept, dropped = quality([given])
+    assert kept == []
+    assert reasons(dropped) == {1: reason}
+
+
+def test_what_can_teach_stays() -> None:
+    good = [
+        item(1, "Which colour?"),
+        item(2, "Which colour?", score=-0.5),
+        item(3, "Which colour?", rejected="It is blue."),
+        item(4, "Which colour?", correction="It is blue."),
+        item(5, "Which colour?", "It i", correction="It is blue.", reply_status=MessageStatus.STOPPED),
+        item(6, "Which colour?", review=ReviewDecision.APPROVED),
+    ]
+    assert quality(good) == (good, [])
+
+
+# ── conflicts ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_the_latest_word_of_a_person_wins(reverse: bool) -> None:
+    said = [
+        item(1, "Which colour?", correction="Blue."),
+        item(2, "which colour", correction="Green."),
+        item(3, "Which size?", score=1.0),
+        item(4, "Which size?", score=-1.0),
+        item(5, "Which shape?", "Round.", rejected="Square."),
+        item(6, "Which shape?", "Square.", rejected="Round."),
+    ]
+    kept, dropped = conflicts(said[::-1] if reverse else said)
+    assert sorted(ids(kept)) == [2, 4, 6]
+    assert set(reasons(dropped)) == {1, 3, 5}
+
+
+def test_anonymous_words_do_not_replace_each_other() -> None:
+    said = [item(n, "Which colour?", correction="Blue.", contributor=None) for n in (1, 2)]
+    assert ids(conflicts(said)[0]) == [1, 2]
+
+
+def test_contradictory_corrections_are_both_dropped() -> None:
+    said = [
+        item(1, "Which colour?", correction="It is blue.", key_facts=("blue",)),
+        item(2, "which colour", correction="It is green.", key_facts=("green",), contributor="bob"),
+        item(3, "Which size?", correction="It is tall.", key_facts=("tall",)),
+    ]
+    kept, dropped = conflicts(said)
+    assert ids(kept) == [3]
+    assert set(reasons(dropped).values()) == {"people corrected this question to different facts"}
+
+
+def test_corrections_that_include_each_others_facts_agree() -> None:
+    said = [
+        item(1, "Which colour?", correction="It is blue.", key_facts=("blue",)),
+        item(2, "Which colour?", correction="Blue and tall.", key_facts=("blue", "tall"), contributor="bob"),
+    ]
+    assert ids(conflicts(said)[0]) == [1, 2]
+
+
+def test_opposed_ratings_and_opposed_choices_are_both_dropped() -> None:
+    said = [
+        item(1, "Which colour?", score=1.0),
+        item(2, "Which colour?", score=-1.0, contributor="bob"),
+        item(3, "Which shape?", "Round.", rejected="Square."),
+        item(4, "Which shape?", "Square.", rejected="Round.", contributor="bob"),
+        item(5, "Which colour?", "Something else.", score=-1.0, contributor="bob"),
+    ]
+    kept, dropped = conflicts(said)
+    assert ids(kept) == [5]
+    assert set(reasons(dropped)) == {1, 2, 3, 4}
+
+
+# ── duplicates ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_same_words_count_once_and_remember_everyone() -> None:
+    said = [item(n, "Which colour?", correction="Blue.", contributor=who) for n, who in ((2, "bob"), (1, "ada"))]
+    kept, dropped = duplicates(said)
+    assert [(one.feedback_ids, one.contributor) for one in kept] == [((1, 2), "ada")]
+    assert set(reasons(dropped)) == {2}
+
+
+def test_the_same_words_on_different_sides_are_not_merged() -> None:
+    said = [
+        item(1, "Which colour?", correction="Blue."),
+        item(2, "Which colour?", correction="Blue.", contributor="gus", side=Side.GATE),
+    ]
+    assert duplicates(said) == (said, [])
+
+
+# ── split ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_is_nearly_a_held_out_question_is_not_trained_on() -> None:
+    said = [
+        item(1, "Which colour is the big tank of ours"),
+        item(2, "Which colour is the big tank of ours?", contributor="gus", side=Side.GATE),
+        item(3, "When do you close on Sundays?", contributor="dan", side=Side.DEV),
+        item(4, "When do you close on sundays"),
+        item(5, "How long is the cable?", contributor="dan", side=Side.DEV),
+        item(6, "How long is the cable", contributor="gus", side=Side.GATE),
+        item(7, "Do you ship abroad?"),
+    ]
+    kept, dropped = split(said, TrainingPolicy())
+    assert sorted(ids(kept)) == [2, 3, 6, 7]
+    assert "held out (gate)" in reasons(dropped)[1]
+    assert "held out (dev)" in reasons(dropped)[4]
+    assert "held out (gate)" in reasons(dropped)[5]
+
+
+def test_another_persons_own_phrasing_stays_in_the_gate() -> None:
+    said = [
+        item(1, "Which colour is the big tank?", correction="It is blue.", key_facts=("blue",)),
+        item(2, "The tank you sell, what does it look like?", correction="It is blue.", key_facts=("blue",),
+             contributor="gus", side=Side.GATE),
+    ]  # fmt: skip
+    kept, dropped = split(said, TrainingPolicy())
+    assert {one.feedback_ids[0]: one.side for one in kept} == {1: Side.TRAIN, 2: Side.GATE}
+    assert dropped == []
+
+
+def test_anonymous_words_on_one_question_share_a_side() -> None:
+    said = [item(n, f"Is article {n // 2} in stock?", f"No. {n}", contributor=None) for n in range(40)]
+    kept, dropped = split(said, TrainingPolicy(near_duplicate_similarity=1, gate_fraction=0.4, dev_fraction=0.2))
+    sides = {one.feedback_ids[0]: one.side for one in kept}
+    assert dropped == []
+    assert all(sides[n] == sides[n + 1] for n in range(0, 40, 2))
+    assert set(sides.values()) == set(Side)
+
+
+# ── compile ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def compiled(*items: Item, **policy: Any) -> tuple[list[Compiled], list[Dropped]]:
+    return compile_rows([replace(one, cluster="c") for one in items], TrainingPolicy(**policy), prompt)
+
+
+def test_a_correction_becomes_an_sft_row_and_a_pair() -> None:
+    rows, _ = compiled(item(1, "Which colour?", correction="Blue.", key_facts=("Blue",)))
+    sft, pair = sorted((made.row for made in rows), key=lambda row: row.method, reverse=True)
+    asked = [Turn(role="system", content="Answer briefly."), Turn(role="user", content="Which colour?")]
+    assert (sft.method, sft.prompt, sft.completion) == ("sft", asked, [Turn(role="assistant", content="Blue.")])
+    assert (pair.method, pair.prompt, pair.chosen) == ("dpo", asked, sft.completion)
+    assert pair.rejected == [Turn(role="assistant", content="It is red.")]
+    assert (pair.chosen_version, pair.rejected_version) == (None, "base")
+    assert (sft.topic, sft.key_facts) == ("blue", ["Blue"])
+
+
+def test_a_correction_of_nothing_makes_no_pair() -> None:
+    rows, _ = compiled(item(1, "Which colour?", "", correction="Blue."))
+    assert [made.row.method for made in rows] == ["sft"]
+
+
+def test_a_choice_becomes_a_pair_and_a_rating_a_labelled_row() -> None:
+    rows, _ = compiled(
+        item(1, "Which colour?", rejected="Blue.", rejected_version="f00"), item(2, "Which size?", score=-0.5)
+    )
+    pair, rated = sorted((made.row for made in rows), key=lambda row: row.method)
+    assert (pair.method, pair.chosen_version, pair.rejected_version) == ("dpo", "base", "f00")
+    assert (rated.method, rated.label) == ("kto", False)
+
+
+def test_choices_come_before_corrections_when_pairs_are_capped() -> None:
+    corrections = [item(n, f"Question {n}?", correction=f"Answer {n}.") for n in range(1, 6)]
+    choices = [item(n, f"Choice {n}?", rejected=f"Other {n}.") for n in range(6, 10)]
+    rows, dropped = compiled(*corrections, *choices, max_preference_pairs=5)
+    pairs = [made.row.source for made in rows if made.row.method == "dpo"]
+    assert sorted(pairs) == ["correction", *["preference"] * 4]
+    assert sum(made.row.method == "sft" for made in rows) == 5
+    assert len(dropped) == 4
+    assert all("its correction still trains" in out.reason for out in dropped)
+
+
+def test_the_cap_does_not_touch_what_judges() -> None:
+    held_out = [item(n, f"Choice {n}?", rejected=f"Other {n}.", side=Side.GATE) for n in range(5)]
+    rows, dropped = compiled(*held_out, max_preference_pairs=0)
+    assert (len(rows), dropped) == (5, [])
+
+
+# ── the whole ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def curated(items: list[Item], **policy: Any) -> Any:
+    return curate(items, TrainingPolicy(**policy), "opt_out", prompt)
+
+
+def unlike(number: int) -> str:
+    """A question that is near no other of these."""
+    return f"{'abcdefghijklmnopqrstuvwxyz'[number] * 7} {number * 7919}?"
+
+
+def test_corrections_and_enough_pairs_train_sft_then_dpo() -> None:
+    said = [item(n, unlike(n), correction=f"Answer {n}.") for n in range(4)]
+    assert curated(said, min_preference_pairs=4).methods == ["sft", "dpo"]
+    assert curated(said, min_preference_pairs=5).methods == ["sft"]
+
+
+def test_ratings_train_where_pairs_are_too_few() -> None:
+    said = [item(n, unlike(n)) for n in range(4)]
+    assert curated(said, min_ratings=4).methods == ["kto"]
+    assert curated(said, min_ratings=5).methods == []
+
+
+def test_rows_that_no_method_will_train_on_are_dropped_and_said_so() -> None:
+    """Else a receipt would say "learned" of what nothing learned from."""
+    said = [
+        item(1, unlike(1), correction="Answer."),
+        item(2, unlike(2), rejected="Other."),
+        item(3, unlike(3)),
+        item(4, unlike(4), contributor="dan", side=Side.DEV),
+        item(5, unlike(5), contributor="gus", side=Side.GATE),
+    ]
+    result = curated(said, min_preference_pairs=8)
+    assert result.methods == ["sft"]
+    assert {(made.side, made.row.method) for made in result.rows} == {(Side.TRAIN, "sft"), (Side.GATE, "kto")}
+    told = reasons(result.dropped)
+    assert set(told) == {1, 2, 3, 4}  # 1: its pair
+    assert "min_preference_pairs (8)" in told[2]
+    assert "its correction still trains" in told[1]
+
+
+def test_the_datasheet_tells_the_same_in_numbers_and_words() -> None:
+    said = [
+        item(1, unlike(1), correction="Answer."),
+        item(2, unlike(2), score=0.0),
+        item(3, unlike(3), contributor="gus", side=Side.GATE),
+    ]
+    policy = TrainingPolicy(min_preference_pairs=1)
+    sheet = datasheet(curate(said, policy, "opt_out", prompt), "support", policy, "cafe")
+    assert sheet["rows"]["train"] == {"sft": 1, "dpo": 1, "kto": 0}
+    assert sheet["rows"]["gate"] == {"sft": 0, "dpo": 0, "kto": 1}
+    assert sheet["contributors"] == {"train": 1, "dev": 0, "gate": 1}
+    assert sheet["funnel"][0] == {"stage": "received", "items_left": 3}
+    assert sheet["dropped"] == [{"stage": "quality", "reason": "three stars say neither good nor bad", "items": 1}]
+    words = as_markdown(sheet)
+    assert "| train | 1 | 1 | 0 | 1 |" in words
+    assert "Trains: sft, dpo." in words
+    assert "1 × quality: three stars say neither good nor bad" in words
