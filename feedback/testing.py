@@ -4,7 +4,8 @@ Everything goes through the public functions that the service uses; nothing is w
 """
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -107,3 +108,14 @@ class House:
         """Ask, get a wrong answer, and correct it."""
         completion_id = self.reply(question, wrong, user=user)
         return self.say(completion_id, "correction", {"content": right, "key_facts": list(key_facts)})
+
+
+@contextmanager
+def open_house(folder: Path, **policies: Any) -> Iterator[House]:
+    """A House on an SQLite file in `folder`."""
+    settings = make_settings(folder)
+    database = make_database(settings)
+    try:
+        yield House(settings, database, **policies)
+    finally:
+        database.close()

@@ -1,6 +1,7 @@
 """`burnish up serve worker demo status doctor model`: the programs, and how they are."""
 
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -14,6 +15,7 @@ from feedback import assistants, doctor, releases, runs
 from feedback.cli import supervisor
 from feedback.cli.app import AsJson, app, console, open_all, print_fields, print_json, print_rows
 from feedback.config import Settings
+from feedback.errors import BurnishError
 from feedback.models import Assistant
 from feedback.progress import read_progress
 from feedback.run_folder import attempt_folder
@@ -174,3 +176,17 @@ def _health(settings: Settings) -> dict[str, object]:
     except (httpx.HTTPError, ValueError):
         return {"status": "not running"}
     return answer
+
+
+@app.command()
+def bench(
+    names: Annotated[list[str] | None, typer.Argument(help="serving, training; all if none is named.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure this machine with the benchmarks of a source checkout."""
+    script = Path(__file__).parents[2] / "tests" / "bench" / "run.py"
+    if not script.exists():
+        raise BurnishError("The benchmarks come with the source: clone the repository and run `make bench`.")
+    command = [sys.executable, str(script), *(names or []), *(["--json"] if as_json else [])]
+    environment = os.environ | {"BURNISH_MODELS_FOLDER": str(Settings().models)}
+    raise typer.Exit(subprocess.run(command, env=environment, check=False).returncode)
