@@ -14,6 +14,15 @@ BIG: Any = BigInteger().with_variant(Integer, "sqlite")
 """64 bits wide; SQLite numbers rows by itself only in columns that it knows as INTEGER."""
 
 
+def is_storable(text: str) -> bool:
+    """Whether every database and file can hold it: PostgreSQL refuses NUL, UTF-8 refuses lone surrogates.
+
+    >>> [is_storable(text) for text in ("tea", "\\0", "\\ud800")]
+    [True, False, False]
+    """
+    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def now() -> datetime:
     return datetime.now(UTC)
 

@@ -29,8 +29,11 @@ def side_of(identity: str, policy: TrainingPolicy) -> Side:
 
 
 def remember(session: Session, assistant: Assistant, identity: str, policy: TrainingPolicy) -> Contributor:
-    """The contributor's row; its side is fixed at first sight and outlives changes of the fractions."""
-    known = session.get(Contributor, identity)
+    """The contributor's row; its side is fixed at first sight and outlives changes of the fractions.
+
+    Locked until the transaction ends, so that one person's words are taken one after the other.
+    """
+    known = session.get(Contributor, identity, with_for_update={"key_share": True})
     if known is None:
         known = Contributor(id=identity, assistant_id=assistant.id, side=side_of(identity, policy))
         session.add(known)

@@ -13,7 +13,7 @@ from sqlalchemy import update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
-from feedback.columns import now
+from feedback.columns import is_storable, now
 from feedback.errors import InvalidInput, NotFound
 from feedback.models import AdapterVersion, Assistant, Conversation, Guidelines, Message
 from feedback.states import MessageStatus
@@ -62,7 +62,7 @@ def begin_replies(
             parent_id=parent.id,
             role="assistant",
             content="",
-            history_sha256=parent.history_sha256,  # its own is known once it is written
+            history_sha256="",  # known once it is written: until then it is in nobody's history
             status=MessageStatus.WRITING,
             store=turn.store,
             completion_id=completion_id,
@@ -95,7 +95,8 @@ def finish_reply(
     reply.prompt_tokens = prompt_tokens
     reply.completion_tokens = completion_tokens
     reply.completed_at = now()
-    reply.history_sha256 = _extend(reply.history_sha256, "assistant", content)
+    parent = session.get_one(Message, reply.parent_id)
+    reply.history_sha256 = _extend(parent.history_sha256, "assistant", content)
 
 
 def fail_abandoned(session: Session, older_than_seconds: float) -> int:
@@ -113,7 +114,7 @@ def get_reply(session: Session, assistant_ids: frozenset[int] | None, completion
     found = session.exec(
         select(Message, Conversation)
         .join(Conversation, col(Message.conversation_id) == col(Conversation.id))
-        .where(Message.completion_id == completion_id, Message.choice_index == choice)
+        .where(Message.completion_id == completion_id, Message.choice_index == min(choice, 2**31 - 1))
     ).first()
     if found is None or (assistant_ids is not None and found[1].assistant_id not in assistant_ids):
         raise NotFound(
@@ -136,9 +137,14 @@ def history(session: Session, message: Message) -> list[ChatMessage]:
 
 
 def _store_history(session: Session, assistant: Assistant, turn: Turn) -> Message:
-    """Find the conversation, add what it lacks; returns the message that the reply answers."""
+    """Find the conversation, add what it lacks; returns the message that the reply answers.
+
+    The conversation stays locked until the transaction ends, so that two requests at once don't both add it.
+    """
     if not turn.messages:
         raise InvalidInput("`messages` is empty: send at least one message.", param="messages")
+    if not all(is_storable(message["content"]) for message in turn.messages):
+        raise InvalidInput("`content` can't have NUL characters or lone surrogates.", param="messages")
     hashes: list[str] = []
     for message in turn.messages:
         hashes.append(_extend(hashes[-1] if hashes else "", message["role"], message["content"]))
@@ -148,7 +154,6 @@ def _store_history(session: Session, assistant: Assistant, turn: Turn) -> Messag
     stored = session.exec(
         select(Message)
         .where(Message.conversation_id == conversation.id, col(Message.history_sha256).in_(hashes))
-        .where(col(Message.status) != MessageStatus.WRITING)
         .order_by(col(Message.id))
     ).all()
     known = {message.history_sha256: message for message in stored}
@@ -183,11 +188,13 @@ def _begin_conversation(session: Session, assistant: Assistant, turn: Turn) -> C
             session.add(conversation)
     except IntegrityError:  # another request began the same conversation id at this moment
         return session.exec(
-            select(Conversation).where(
+            select(Conversation)
+            .where(
                 Conversation.assistant_id == assistant.id,
                 Conversation.api_key_id == turn.api_key_id,
                 Conversation.external_id == turn.external_id,
             )
+            .with_for_update(key_share=True)
         ).one()
     return conversation
 
@@ -197,7 +204,9 @@ def _find_conversation(session: Session, assistant: Assistant, turn: Turn, hashe
         Conversation.assistant_id == assistant.id, Conversation.api_key_id == turn.api_key_id
     )
     if turn.external_id is not None:
-        return session.exec(mine.where(Conversation.external_id == turn.external_id)).first()
+        return session.exec(
+            mine.where(Conversation.external_id == turn.external_id).with_for_update(key_share=True)
+        ).first()
     same_person = (
         col(Conversation.contributor_id).is_(None)
         if turn.contributor_id is None
@@ -211,6 +220,7 @@ def _find_conversation(session: Session, assistant: Assistant, turn: Turn, hashe
             .where(same_person, Message.history_sha256 == digest)
             .order_by(col(Conversation.id).desc())
             .limit(1)
+            .with_for_update(of=Conversation, key_share=True)
         ).first()
         if found is not None:
             return found

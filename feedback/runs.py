@@ -75,6 +75,8 @@ def request_if_due(session: Session, assistant: Assistant) -> Run | None:
         last.status in OPEN_RUNS or now() - last.created_at < timedelta(seconds=policy.min_seconds_between_runs)
     ):
         return None
+    # one intake at a time counts: else two at once each miss the other's word, and none sees that it is due
+    session.exec(select(Assistant.id).where(Assistant.id == assistant.id).with_for_update(key_share=True)).one()
     fresh = (
         select(func.count())
         .select_from(Feedback)

@@ -17,11 +17,11 @@ def parse(session: Session, reply: Message, value: Any) -> Parsed:
             'A preference\'s `value` is {"rejected": {"completion_id", "choice"}}; the addressed reply is chosen.',
             param="value",
         )
+    completion_id, choice = rejected.get("completion_id", reply.completion_id), rejected.get("choice", 0)
+    if not isinstance(completion_id, str) or type(choice) is not int or not 0 <= choice < 2**31:
+        raise InvalidInput("`rejected.completion_id` is a string, `rejected.choice` a number from 0.", param="value")
     other = session.exec(
-        select(Message).where(
-            Message.completion_id == rejected.get("completion_id", reply.completion_id),
-            Message.choice_index == rejected.get("choice", 0),
-        )
+        select(Message).where(Message.completion_id == completion_id, Message.choice_index == choice)
     ).first()
     if other is None or other.id == reply.id or other.parent_id != reply.parent_id:
         raise InvalidInput(

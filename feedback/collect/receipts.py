@@ -9,7 +9,7 @@ from feedback import lineage
 from feedback.collect.intake import hash_receipt
 from feedback.errors import NotFound
 from feedback.models import Feedback, Review
-from feedback.states import FeedbackStatus
+from feedback.states import FeedbackKind, FeedbackStatus
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,10 @@ def _tell(session: Session, feedback: Feedback) -> tuple[str, str]:
     if reach.dataset_number is not None:
         return "used", f"Used in dataset v{reach.dataset_number}."
     match feedback.status:
+        case FeedbackStatus.RECEIVED if feedback.kind == FeedbackKind.REPORT:
+            return "received", "A person has looked at it and closed the case."
+        case FeedbackStatus.RECEIVED if feedback.kind == FeedbackKind.COMMENT:
+            return "received", "Stored for people to read; nothing is trained on comments."
         case FeedbackStatus.RECEIVED:
             return "received", "Stored; it will be looked at when the next dataset is made."
         case FeedbackStatus.IN_REVIEW:

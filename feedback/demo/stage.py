@@ -141,6 +141,8 @@ class Stage:
                     bar = bars.get(told["stage"])
                     if bar is None:
                         bar = bars[told["stage"]] = progress.add_task(told["stage"], detail="")
+                        if not console.is_terminal:  # a pipe shows no moving bars
+                            console.print(f"  {told['stage']} …")
                     loss = f"loss {told['loss']:.3f}" if isinstance(told.get("loss"), float) else ""
                     progress.update(bar, completed=told.get("step"), total=told.get("total_steps") or None, detail=loss)
                 time.sleep(0.2)

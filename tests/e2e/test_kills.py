@@ -18,6 +18,7 @@ from feedback.models import AdapterVersion, Evaluation, Run
 from feedback.states import RunStatus
 
 LEASE_SECONDS = 3.0
+VICTIMS = ("worker", "training process")
 
 
 @pytest.mark.parametrize(
@@ -28,11 +29,7 @@ def test_every_killed_run_finishes(tmp_path: Path, tiny_base: Path, count: int) 
     with deployment(tmp_path, base_model=str(tiny_base), lease_seconds=LEASE_SECONDS, queue_poll_seconds=0.2) as house:
         teach(house)
         for number in range(count):
-            victim = (
-                ("worker", "training process")[number % 2]
-                if number < 2
-                else chance.choice(["worker", "training process"])
-            )
+            victim = VICTIMS[number] if number < len(VICTIMS) else chance.choice(VICTIMS)
             kill_one(house, victim, chance)
         with house.database.read() as session:
             versions = session.exec(select(AdapterVersion).where(AdapterVersion.number > 0)).all()

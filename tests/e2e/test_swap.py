@@ -67,9 +67,7 @@ def agrees(text: str, own: str, others: list[str]) -> bool:
     """
 
     def shared(other: str) -> int:
-        return next(
-            (i for i, (a, b) in enumerate(zip(text, other, strict=False)) if a != b), min(len(text), len(other))
-        )
+        return len(os.path.commonprefix([text, other]))
 
     return text == own or all(shared(own) >= shared(other) for other in others)
 
