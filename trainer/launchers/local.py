@@ -11,6 +11,8 @@ from feedback.config import Settings
 LOCKED = 75
 """Exit status of a process that found another one at work in the folder (EX_TEMPFAIL)."""
 
+NICENESS = 10
+
 Task = Literal["run", "evaluate"]
 
 
@@ -31,4 +33,7 @@ class LocalLauncher:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 process_group=0,
+                # Serving comes first on a shared machine, and spinning barriers would starve both of processor time.
+                preexec_fn=lambda: os.nice(NICENESS),
+                env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ},
             )
