@@ -1,45 +1,112 @@
 """`python -m service`: read the settings, choose the engine, serve."""
 
+import contextlib
+import logging
+import signal
+import socket
 import sys
 
+import structlog
 import uvicorn
+from pydantic import ValidationError
+from sqlalchemy.exc import SQLAlchemyError
 
 from feedback import logs
 from feedback.config import Settings
 from feedback.errors import BurnishError
 from service.app import create_app
 from service.engines import open_engine
+from service.requests_log import whereabouts
 
 
 def main() -> int:
-    settings = Settings()
-    logs.configure(settings.log_level)
     try:
-        settings.open_database().check()
-        engine = open_engine(
-            settings.engine,
-            settings.base_model,
-            settings.models,
-            device=settings.device,
-            dtype=settings.dtype,
-            max_batch=settings.max_batch,
-        )
-        app = create_app(settings, engine)
+        return serve(Settings())
+    except ValidationError as error:
+        first = error.errors()[0]
+        return _complain(f"Setting BURNISH_{'_'.join(map(str, first['loc'])).upper()}: {first['msg']}.")
     except BurnishError as error:
-        print(f"burnish: {error.message}", file=sys.stderr)
-        return 1
+        return _complain(error.message)
+    except ImportError as error:
+        return _complain(f"{error}: install it, or choose a database or engine that does without it.")
+    except SQLAlchemyError as error:
+        reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+        return _complain(f"The database says: {reason}. Check BURNISH_DATABASE_URL; `burnish doctor` tells more.")
+    except OSError as error:
+        return _complain(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "))
+
+
+def serve(settings: Settings) -> int:
+    """Serve until SIGTERM or Ctrl-C; running replies finish first."""
+    logs.configure(settings.log_level)
+    settings.open_database().check()
+    engine = open_engine(
+        settings.engine,
+        settings.base_model,
+        settings.models,
+        device=settings.device,
+        dtype=settings.dtype,
+        max_batch=settings.max_batch,
+    )
+    app = create_app(settings, engine)
     config = uvicorn.Config(
         app,
-        host=settings.host,
-        port=settings.port,
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=settings.shutdown_seconds,
         server_header=False,
     )
     server = uvicorn.Server(config)
-    server.run()
-    return 0 if server.started else 1
+    log = _ServerLog(server)
+    logging.getLogger("uvicorn").addHandler(log)
+
+    def stop(*_: object) -> None:
+        server.should_exit = True
+
+    for wanted in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises them again when it has stopped: no reason to die
+        signal.signal(wanted, stop)
+    with _listen(settings) as listener, contextlib.suppress(SystemExit):  # uvicorn's word for a failed start
+        server.run(sockets=[listener])
+    if server.started:
+        return 0
+    failure = app.state.get("failure")
+    if failure is not None:
+        raise failure
+    return 0 if server.should_exit else 1
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """Take the port before the model is loaded; connections are accepted once it is."""
+    try:
+        family = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0][0]
+        listener = socket.socket(family)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        raise BurnishError(
+            f"Can't listen on {settings.host}:{settings.port} ({error.strerror}): "
+            "stop what uses the port, or choose another with BURNISH_PORT or BURNISH_HOST."
+        ) from None
+    return listener
+
+
+class _ServerLog(logging.Handler):
+    """uvicorn's warnings as lines of our log. Why a start failed is for `main` to say."""
+
+    def __init__(self, server: uvicorn.Server) -> None:
+        super().__init__(logging.WARNING)
+        self._server = server
+        self._log = structlog.get_logger()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self._server.started:
+            error = record.exc_info[1] if record.exc_info else None
+            self._log.log(record.levelno, "server", says=record.getMessage(), **whereabouts(error))
+
+
+def _complain(message: str) -> int:
+    print(f"burnish: {message}", file=sys.stderr)
+    return 1
 
 
 if __name__ == "__main__":

@@ -34,10 +34,14 @@ def create_app(settings: Settings, engine: Engine) -> Litestar:
     chats = Chat(database, engine, routing, settings, secret.value)
 
     @contextlib.asynccontextmanager
-    async def lifespan(_: Litestar) -> AsyncIterator[None]:
-        await asyncio.to_thread(database.check)
-        await engine.start()
-        await routing.refresh()
+    async def lifespan(app: Litestar) -> AsyncIterator[None]:
+        try:
+            await asyncio.to_thread(database.check)
+            await engine.start()
+            await routing.refresh()
+        except Exception as error:
+            app.state["failure"] = error  # for whoever started the server: it only learns that starting failed
+            raise
         background = [asyncio.create_task(routing.follow()), asyncio.create_task(_tend(database))]
         try:
             yield
@@ -49,7 +53,7 @@ def create_app(settings: Settings, engine: Engine) -> Litestar:
             await engine.close()
             database.close()
 
-    return Litestar(
+    app = Litestar(
         route_handlers=[
             chat.create_chat_completion,
             models.list_models,
@@ -79,12 +83,13 @@ def create_app(settings: Settings, engine: Engine) -> Litestar:
         },
         exception_handlers=HANDLERS,
         lifespan=[lifespan],
-        middleware=[log_requests],
         state=State({"database": database}),
         openapi_config=OpenAPIConfig(title="Burnish", version="1", path="/schema", render_plugins=[JsonRenderPlugin()]),
         logging_config=None,
         request_max_body_size=4_000_000,
     )
+    app.asgi_handler = log_requests(app.asgi_handler)  # around the router, so that a 404 has a request id too
+    return app
 
 
 async def _tend(database: Database) -> None:

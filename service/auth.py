@@ -1,4 +1,4 @@
-"""Key → caller. A guard names the deed that a route needs; the caller is then a handler's argument."""
+"""Key → caller, and what it may see. A guard names the deed that a route needs; the caller is then an argument."""
 
 import asyncio
 from typing import Any
@@ -7,11 +7,13 @@ from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.handlers.base import BaseRouteHandler
 from litestar.types import Guard
+from sqlmodel import Session, select
 
 from feedback import keys
 from feedback.database import Database
-from feedback.errors import Unauthenticated
+from feedback.errors import NotFound, Unauthenticated
 from feedback.keys import Caller
+from feedback.models import Assistant
 
 Connection = ASGIConnection[Any, Any, Any, Any]
 
@@ -40,6 +42,19 @@ def may(deed: str) -> Guard:
         (await authenticate(connection)).require(deed)
 
     return guard
+
+
+def find_visible(session: Session, caller: Caller, name: str) -> Assistant | None:
+    """The assistant, unless there is none or the key may not see it: nobody can tell which."""
+    assistant = session.exec(select(Assistant).where(Assistant.name == name)).first()
+    return assistant if assistant is not None and caller.sees(assistant) else None
+
+
+def visible(session: Session, caller: Caller, name: str) -> Assistant:
+    assistant = find_visible(session, caller, name)
+    if assistant is None:
+        raise NotFound(f"No assistant '{name}'.", param="model", code="model_not_found")
+    return assistant
 
 
 def _look_up(database: Database, token: str) -> Caller:

@@ -22,6 +22,7 @@ from feedback.errors import BurnishError, EngineUnavailable
 from feedback.keys import Caller
 from feedback.states import MessageStatus
 from service.engines.base import ChatMessage, Engine, FinishReason, GenerationRequest, SamplingParams
+from service.requests_log import whereabouts
 from service.routing import Route, Routing
 
 _log = structlog.get_logger()
@@ -161,7 +162,7 @@ class Chat:
                 await self._stop(writers)
                 await self._store_all(reply, MessageStatus.FAILED)
                 if not isinstance(error, BurnishError):
-                    _log.error("reply failed", completion_id=reply.completion_id, exc_info=error)
+                    _log.error("reply failed", completion_id=reply.completion_id, **whereabouts(error))
                 if started.done():
                     await self._put(reply, error)
                 else:

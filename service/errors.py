@@ -18,6 +18,7 @@ from feedback.errors import (
     NotFound,
     Unauthenticated,
 )
+from service.requests_log import whereabouts
 
 AnyRequest = Request[Any, Any, Any]
 AnyResponse = Response[Any]
@@ -66,7 +67,7 @@ def http_error(request: AnyRequest, error: HTTPException) -> AnyResponse:
 
 
 def unexpected_error(request: AnyRequest, error: Exception) -> AnyResponse:
-    _log.error("unexpected error", path=request.url.path, error=type(error).__name__, exc_info=error)
+    _log.error("unexpected error", path=request.scope["path"], **whereabouts(error))
     return Response(error_body(error), status_code=500)
 
 

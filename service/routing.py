@@ -5,6 +5,7 @@ on the old version finishes there. If a step fails the old version goes on servi
 """
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,16 +16,18 @@ import structlog
 from sqlmodel import col, select
 
 from feedback import adapters
-from feedback.assistants import get_assistant
 from feedback.config import Settings
 from feedback.database import Database
 from feedback.errors import BurnishError, EngineUnavailable, NotFound
 from feedback.keys import Caller
 from feedback.models import AdapterVersion, Assistant, Release
 from feedback.states import ReleaseState
+from service.auth import find_visible
 from service.engines.base import BASE, Engine
+from service.requests_log import whereabouts
 
 _log = structlog.get_logger()
+_NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ class Routing:
                 await self.refresh()
                 self.problems.pop("releases", None)
             except Exception as error:
-                _log.error("could not read releases", error=type(error).__name__, exc_info=error)
+                _log.error("could not read releases", **whereabouts(error))
                 self.problems["releases"] = "The database did not answer; what served goes on serving."
             await asyncio.sleep(self._settings.release_poll_seconds)
 
@@ -113,7 +116,7 @@ class Routing:
                     return route
             if not looked_again:  # perhaps it was made a moment ago
                 await self.refresh()
-        if name in self.problems:
+        if name in self.problems and await asyncio.to_thread(self._exists, caller, name):
             raise EngineUnavailable(f"'{name}' has no version that could be loaded: see /health/ready.")
         raise _unknown(model)
 
@@ -128,20 +131,29 @@ class Routing:
             return
         if version.sha256 not in self._recent:
             async with self._loading:
-                folder = self._folder(version)
-                await asyncio.to_thread(adapters.verify, self._settings.adapters, version)
-                await self._engine.load(version.sha256, folder)
+                if version.sha256 not in self._recent:
+                    folder = self._folder(version)
+                    await asyncio.to_thread(adapters.verify, self._settings.adapters, version)
+                    await self._engine.load(version.sha256, folder)
         self._recent.pop(version.sha256, None)
         self._recent[version.sha256] = None
 
     async def _unload_idle(self) -> None:
-        """Keep what is live, in use or most recently used; forget the rest."""
+        """Keep what is live, in use or most recently used; forget the rest, one at a time.
+
+        A request may ask for a version while it or another one is being unloaded: each is looked at again before
+        it goes, and whoever wants it back waits for the lock and loads it anew.
+        """
+        async with self._loading:
+            while (sha256 := self._surplus()) is not None:
+                del self._recent[sha256]
+                await self._engine.unload(sha256)
+
+    def _surplus(self) -> str | None:
+        if len(self._recent) <= self._settings.max_adapters:
+            return None
         live = {route.version.sha256 for route in self._live.values()}
-        surplus = len(self._recent) - self._settings.max_adapters
-        idle = [sha for sha in self._recent if sha not in live and not self._in_use[sha]]
-        for sha256 in idle[: max(0, surplus)]:
-            del self._recent[sha256]
-            await self._engine.unload(sha256)
+        return next((sha for sha in self._recent if sha not in live and not self._in_use[sha]), None)
 
     def _folder(self, version: AdapterVersion) -> Path:
         folder = adapters.folder_of(self._settings.adapters, version)
@@ -159,10 +171,14 @@ class Routing:
             )
             return [Route(assistant, version, release.id) for assistant, release, version in found]
 
+    def _exists(self, caller: Caller, name: str) -> bool:
+        with self._database.read() as session:
+            return find_visible(session, caller, name) is not None
+
     def _read_version(self, caller: Caller, model: str, name: str, number: str) -> Route:
         with self._database.read() as session:
-            assistant = get_assistant(session, name)
-            if not number.isdigit() or not caller.sees(assistant):
+            assistant = find_visible(session, caller, name)
+            if assistant is None or not _NUMBER.fullmatch(number):
                 raise _unknown(model)
             return Route(assistant, adapters.get_number(session, assistant, int(number)), None)
 

@@ -9,14 +9,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlmodel import Session
 
 from feedback import adapters, releases, runs
-from feedback.assistants import get_assistant, list_assistants, policies
+from feedback.assistants import list_assistants, policies
 from feedback.database import Database
 from feedback.errors import NotFound
 from feedback.keys import Caller
 from feedback.models import AdapterVersion, Assistant, Run
 from feedback.report import VersionReport, version_reports
 from feedback.states import RunStatus
-from service.auth import may
+from service.auth import may, visible
 
 
 class AssistantRead(BaseModel):
@@ -46,7 +46,7 @@ class RunCreate(BaseModel):
 
 class Promote(BaseModel):
     model_config = ConfigDict(extra="forbid")
-    version: int = Field(ge=0)
+    version: int = Field(ge=0, lt=2**31)
     reason: str = Field("promoted through the API", max_length=500)
     force: bool = False
 
@@ -71,13 +71,13 @@ def get_assistants(caller: Caller, database: Database) -> list[AssistantRead]:
 @get("/v1/assistants/{name:str}/versions", guards=[may("operate")], sync_to_thread=True)
 def get_versions(name: str, caller: Caller, database: Database) -> list[VersionReport]:
     with database.read() as session:
-        return version_reports(session, _visible(session, caller, name))
+        return version_reports(session, visible(session, caller, name))
 
 
 @post("/v1/assistants/{name:str}/promote", guards=[may("operate")], status_code=200, sync_to_thread=True)
 def promote(name: str, data: JSONBody[Promote], caller: Caller, database: Database) -> ReleaseRead:
     with database.write() as session:
-        assistant = _visible(session, caller, name)
+        assistant = visible(session, caller, name)
         before = releases.live(session, assistant).version
         version = adapters.get_number(session, assistant, data.version)
         releases.promote(session, assistant, version, actor=caller.actor, reason=data.reason, force=data.force)
@@ -87,7 +87,7 @@ def promote(name: str, data: JSONBody[Promote], caller: Caller, database: Databa
 @post("/v1/assistants/{name:str}/rollback", guards=[may("operate")], status_code=200, sync_to_thread=True)
 def roll_back(name: str, data: JSONBody[RollBack], caller: Caller, database: Database) -> ReleaseRead:
     with database.write() as session:
-        assistant = _visible(session, caller, name)
+        assistant = visible(session, caller, name)
         before = releases.live(session, assistant).version
         releases.roll_back(session, assistant, actor=caller.actor, reason=data.reason)
         return _release(assistant, releases.live(session, assistant).version, before, data.reason)
@@ -96,14 +96,14 @@ def roll_back(name: str, data: JSONBody[RollBack], caller: Caller, database: Dat
 @post("/v1/assistants/{name:str}/runs", guards=[may("operate")], status_code=201, sync_to_thread=True)
 def request_run(name: str, data: JSONBody[RunCreate], caller: Caller, database: Database) -> RunRead:
     with database.write() as session:
-        assistant = _visible(session, caller, name)
+        assistant = visible(session, caller, name)
         return _run(session, runs.request(session, assistant, data.reason, actor=caller.actor))
 
 
 @get("/v1/assistants/{name:str}/runs", guards=[may("operate")], sync_to_thread=True)
 def list_runs(name: str, caller: Caller, database: Database) -> list[RunRead]:
     with database.read() as session:
-        return [_run(session, run) for run in runs.list_runs(session, _visible(session, caller, name))]
+        return [_run(session, run) for run in runs.list_runs(session, visible(session, caller, name))]
 
 
 @post("/v1/runs/{run_id:str}/cancel", guards=[may("operate")], status_code=200, sync_to_thread=True)
@@ -111,15 +111,8 @@ def cancel_run(run_id: str, caller: Caller, database: Database) -> RunRead:
     with database.write() as session:
         run = runs.get_run(session, run_id)
         if not caller.sees(session.get_one(Assistant, run.assistant_id)):
-            raise NotFound(f"No run '{run_id}'.")
+            raise NotFound(f"No run '{run_id}': `burnish status` lists them.", param="run_id", code="run_not_found")
         return _run(session, runs.cancel(session, run_id, actor=caller.actor))
-
-
-def _visible(session: Session, caller: Caller, name: str) -> Assistant:
-    assistant = get_assistant(session, name)
-    if not caller.sees(assistant):
-        raise NotFound(f"No assistant '{name}'.", param="model", code="model_not_found")
-    return assistant
 
 
 def _assistant(session: Session, assistant: Assistant) -> AssistantRead:

@@ -47,7 +47,7 @@ class StreamOptions(BaseModel):
 class ChatRequest(BaseModel):
     model: str
     messages: list[RequestMessage] = Field(min_length=1)
-    stream: bool = False
+    stream: bool | None = None
     stream_options: StreamOptions | None = None
     max_tokens: int | None = Field(None, ge=1)
     max_completion_tokens: int | None = Field(None, ge=1)

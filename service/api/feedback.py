@@ -8,14 +8,13 @@ from litestar.params import JSONBody, Parameter
 from pydantic import BaseModel, ConfigDict, Field
 
 from feedback import review
-from feedback.assistants import get_assistant
 from feedback.collect import intake, receipts
 from feedback.database import Database
-from feedback.errors import InvalidInput, NotFound
+from feedback.errors import InvalidInput
 from feedback.keys import Caller
 from feedback.models import Feedback
 from feedback.states import FeedbackKind, FeedbackStatus, ReviewDecision
-from service.auth import may
+from service.auth import may, visible
 from service.secret import Secret
 
 
@@ -23,7 +22,7 @@ class FeedbackCreate(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     completion_id: str = Field(max_length=64)
-    choice: int = Field(0, ge=0)
+    choice: int = Field(0, ge=0, lt=2**31)
     kind: FeedbackKind
     value: Any = None
     comment: str | None = None
@@ -105,9 +104,7 @@ def list_feedback(
     limit: Annotated[int, Parameter(ge=1, le=200)] = 50,
 ) -> list[FeedbackRead]:
     with database.read() as session:
-        assistant = get_assistant(session, name)
-        if not caller.sees(assistant):
-            raise NotFound(f"No assistant '{name}'.")
+        assistant = visible(session, caller, name)
         return [FeedbackRead.of(row) for row in review.list_feedback(session, assistant, status=status, limit=limit)]
 
 

@@ -1,0 +1,262 @@
+"""A deployment with a real `python -m service`, and what tests do to it: keys, versions, commands, looks inside."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy
+import openai
+import uvicorn
+from safetensors.numpy import save_file
+from sqlmodel import col, select
+
+from feedback import adapters, assistants, keys, releases, runs
+from feedback.models import AdapterVersion, Evaluation, Message
+from feedback.states import Role, VerdictWord
+from feedback.testing import make_database, make_settings
+from service.app import create_app
+from service.engines.adapter_format import read_adapter
+from service.engines.base import Engine
+
+DEADLINE_SECONDS = 60.0
+"""How long anything may take before a test gives up on it; nothing is expected to come near."""
+BURNISH = Path(sys.executable).with_name("burnish")
+
+
+def eventually(condition: Callable[[], Any], what: str, seconds: float = DEADLINE_SECONDS) -> Any:
+    """The first true value of `condition`, asked again and again until the deadline."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
+        time.sleep(0.05)
+    return value
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def clean_environment(**settings: str) -> dict[str, str]:
+    """This process's environment with no BURNISH_ setting but the given ones."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("BURNISH_")}
+    return {**kept, **settings}
+
+
+class Deployment:
+    """A data folder with a migrated database; the service runs once `start()` was called."""
+
+    def __init__(self, folder: Path, **changes: Any) -> None:
+        self.settings = make_settings(folder, port=free_port(), **changes)
+        self.database = make_database(self.settings)
+        self.log = folder / "service.log"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.environment = clean_environment(**self.settings.as_environment())
+        self.make_assistant("support")
+        self.admin = self.make_key(Role.ADMIN)
+        self.http = httpx.Client(base_url=self.settings.url, headers=bearer(self.admin), timeout=DEADLINE_SECONDS)
+
+    # ── the service's process ──
+
+    def start(self) -> "Deployment":
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "service"], env=self.environment, stdout=log, stderr=log, start_new_session=True
+            )
+        eventually(self._answers, "the service answers")
+        return self
+
+    def stop(self) -> int:
+        """SIGTERM and wait; returns the exit status."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.wait()
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def wait(self) -> int:
+        assert self.process is not None
+        return self.process.wait(DEADLINE_SECONDS)
+
+    def clean_up(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.kill()
+        self.http.close()
+        self.database.close()
+
+    def _answers(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, self.log.read_text()
+        try:
+            return httpx.get(f"{self.settings.url}/health/live", timeout=5).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def log_lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+    # ── keys, assistants, versions ──
+
+    def make_assistant(self, name: str) -> str:
+        with self.database.write() as session:
+            assistants.create(session, name, self.settings.base_model, actor="test")
+        return name
+
+    def make_key(self, role: Role, *names: str) -> str:
+        with self.database.write() as session:
+            return keys.create(session, f"a {role} key", role, names, actor="test")[1]
+
+    def publish_version(self, name: str = "support", *, verdict: VerdictWord = VerdictWord.PROMOTE) -> AdapterVersion:
+        """A new adapter with random weights, registered with its evaluation the way the worker does it."""
+        source = write_adapter(self.settings.data_folder / f"made-{os.urandom(4).hex()}")
+        read_adapter(source)
+        sha256 = adapters.publish(source, self.settings.adapters)
+        with self.database.write() as session:
+            run = runs.request(session, assistants.get_assistant(session, name), "a test", actor="test")
+        held = runs.claim(self.database, "test", lease_seconds=60)
+        assert held is not None
+        assert held.run_id == run.id
+        with self.database.write() as session:
+            assistant = assistants.get_assistant(session, name)
+            baseline = releases.live(session, assistant).version
+            version = adapters.register(session, assistant, sha256, run.id)
+            evaluation = Evaluation(
+                run_id=run.id, candidate_id=version.id, baseline_id=baseline.id, verdict=verdict, reasons=["a test"]
+            )
+            session.add(evaluation)
+            session.flush()
+            runs.finish(session, held)
+        return version
+
+    def promote(self, version: AdapterVersion, name: str = "support") -> None:
+        with self.database.write() as session:
+            releases.promote(session, assistants.get_assistant(session, name), version, actor="test", reason="a test")
+
+    # ── talking to it ──
+
+    def openai(self, token: str | None = None) -> openai.OpenAI:
+        return openai.OpenAI(
+            base_url=f"{self.settings.url}/v1", api_key=token or self.admin, max_retries=0, timeout=DEADLINE_SECONDS
+        )
+
+    def ask(self, words: str, model: str = "support", **more: Any) -> dict[str, Any]:
+        body = {"model": model, "messages": [{"role": "user", "content": words}], **more}
+        answer = self.http.post("/v1/chat/completions", json=body)
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    def give(self, completion_id: str, kind: str, value: Any = None, **more: Any) -> httpx.Response:
+        return self.http.post(
+            "/v1/feedback", json={"completion_id": completion_id, "kind": kind, "value": value, **more}
+        )
+
+    def ready(self) -> httpx.Response:
+        return self.http.get("/health/ready")
+
+    def serves(self, model: str) -> bool:
+        return model in self.ready().json()["serving"]
+
+    # ── looking inside ──
+
+    def replies(self, completion_id: str) -> list[Message]:
+        with self.database.read() as session:
+            return list(
+                session.exec(
+                    select(Message).where(Message.completion_id == completion_id).order_by(col(Message.choice_index))
+                )
+            )
+
+    def version_label(self, message: Message) -> str:
+        assert message.adapter_version_id is not None
+        with self.database.read() as session:
+            return adapters.label_of(session, session.get_one(AdapterVersion, message.adapter_version_id))
+
+    def burnish(self, *arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
+        return burnish(*arguments, environment=self.environment, **more)
+
+
+class InProcess:
+    """The application on a deployment's database, in a thread of this process: the engine can be looked at."""
+
+    def __init__(self, made: Deployment, engine: Engine) -> None:
+        self.engine = engine
+        self._server = uvicorn.Server(
+            uvicorn.Config(create_app(made.settings, engine), log_config=None, access_log=False)
+        )
+        self._listener = socket.create_server(("127.0.0.1", made.settings.port))
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+        eventually(lambda: self._server.started, "the application starts")
+
+    def _run(self) -> None:
+        asyncio.run(self._serve())
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        await self._server.serve(sockets=[self._listener])
+
+    def call(self, deed: Coroutine[Any, Any, Any]) -> Any:
+        """Run a coroutine where the application runs."""
+        return asyncio.run_coroutine_threadsafe(deed, self._loop).result(DEADLINE_SECONDS)
+
+    def stop(self) -> None:
+        self._server.should_exit = True
+        self._thread.join(DEADLINE_SECONDS)
+        assert not self._thread.is_alive()
+
+
+def burnish(
+    *arguments: str, environment: dict[str, str], stdin: str = "", **settings: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the `burnish` command to its end."""
+    return subprocess.run(
+        [str(BURNISH), *arguments],
+        env={**environment, "COLUMNS": "200", **settings},
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+        check=False,
+    )
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {token}"}
+
+
+def write_adapter(folder: Path) -> Path:
+    """A LoRA of rank 2 on one module, in PEFT's format, with weights nobody else has."""
+    folder.mkdir(parents=True)
+    module, dice = "base_model.model.model.layers.0.self_attn.q_proj", numpy.random.default_rng()
+    config = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": 2, "lora_alpha": 4, "target_modules": ["q_proj"]}
+    (folder / "adapter_config.json").write_text(json.dumps({**config, "bias": "none"}))
+    tensors = {
+        f"{module}.lora_A.weight": dice.standard_normal((2, 8), dtype=numpy.float32),
+        f"{module}.lora_B.weight": dice.standard_normal((8, 2), dtype=numpy.float32),
+    }
+    save_file(tensors, folder / "adapter_model.safetensors")
+    return folder
+
+
+@contextmanager
+def deployment(folder: Path, **changes: Any) -> Iterator[Deployment]:
+    made = Deployment(folder, **changes)
+    try:
+        yield made
+    finally:
+        made.clean_up()
