@@ -6,7 +6,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from feedback.testing import House, make_database, make_settings
+from feedback.testing import House, open_house
 
 hypothesis.settings.register_profile("noisy machines", deadline=None)
 hypothesis.settings.load_profile("noisy machines")
@@ -14,7 +14,6 @@ hypothesis.settings.load_profile("noisy machines")
 
 @pytest.fixture
 def embedded(tmp_path: Path) -> Iterator[House]:
-    settings = make_settings(tmp_path)
-    database = make_database(settings)
-    yield House(settings, database)
-    database.close()
+    """A deployment on SQLite alone, for what doesn't depend on the kind of database."""
+    with open_house(tmp_path) as house:
+        yield house
