@@ -39,7 +39,7 @@ class Outcome:
         attempt = attempt_folder(stage.settings.runs / run.id, run.attempt)
         metrics = files.read_json(attempt / "metrics.json")
         guards = files.read_json(attempt / "evaluation.json")["guards"]
-        perplexity = next(guard for guard in guards if guard["name"] == "general_text_perplexity")
+        perplexity = next(guard for guard in guards if guard["name"] == "general_perplexity")
         with stage.database.read() as session:
             evaluation = session.exec(select(Evaluation).where(Evaluation.run_id == run.id)).one()
             candidate = session.get_one(AdapterVersion, evaluation.candidate_id)
