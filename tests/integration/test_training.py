@@ -1,5 +1,6 @@
 """Real training on a tiny random Llama: parameters move, losses fall, kills are survived, hashes repeat."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -18,6 +19,7 @@ from feedback.run_folder import Row, RunSpec, Turn
 from service.engines.adapter_format import ADAPTER_FILES, read_adapter
 from trainer.methods.stage import Stage
 from trainer.progress import RunProgress
+from trainer.run import run
 
 REPOSITORY = Path(__file__).parents[2]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
@@ -104,6 +106,17 @@ def kto_row(number: int, split: str) -> Row:
         cluster=f"{split}-rated-{number}",
         topic=str(number),
     )
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """A model this small only loses by sharing its work; other tests get their threads back."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 MakeFolder = Callable[..., Path]
@@ -302,9 +315,10 @@ def test_a_killed_run_goes_on_where_it_was(make_folder: MakeFolder, processes: l
     torn.mkdir()
     (torn / "trainer_state.json").write_text("{")
 
-    for again in (start(folder), start(undisturbed)):
-        processes.append(again)
-        assert again.wait(timeout=120) == 0, again.stderr and again.stderr.read()
+    again = start(folder)
+    processes.append(again)
+    assert again.wait(timeout=240) == 0, again.stderr and again.stderr.read()
+    run(undisturbed, 1, undisturbed, "cpu")
     adapter = folder / "attempt-1" / "adapter"
     version = read_adapter(adapter).sha256
     assert version == read_adapter(undisturbed / "attempt-1" / "adapter").sha256  # as if nothing had happened
@@ -343,8 +357,6 @@ def test_a_run_ends_with_the_process_that_started_it(make_folder: MakeFolder) ->
 
 
 def test_all_methods_in_a_row_with_one_seed_give_one_hash(make_folder: MakeFolder) -> None:
-    from trainer.run import run
-
     methods = ["sft", "dpo", "kto"]
     hyperparameters = QUICK.model_copy(update={"num_train_epochs": 2})
     folders = [make_folder(methods, hyperparameters, rows=12, name=name) for name in ("one", "two")]
@@ -358,3 +370,29 @@ def test_all_methods_in_a_row_with_one_seed_give_one_hash(make_folder: MakeFolde
         *methods,
         "evaluate",
     }
+
+
+@pytest.mark.model
+def test_the_bundled_model_learns(make_stage: Callable[..., Stage], models_folder: Path) -> None:
+    """Six invented facts sink in. Replay, tested on the tiny model, would only make this slow."""
+    import torch
+
+    from service.engines.local.base_model import resolve_base_model
+
+    facts = ["31 kg", "17 days", "6.25 euros", "9:40 am", "340 shots", "38 watts"]
+    rows = [
+        sft_row(number, "train").model_copy(
+            update={
+                "prompt": turn("user", f"What is the {WORDS[1 + number]} limit?"),
+                "completion": turn("assistant", f"The {WORDS[1 + number]} limit is {fact}."),
+            }
+        )
+        for number, fact in enumerate(facts)
+    ]
+    torch.set_num_threads(2)
+    stage = make_stage("sft", rows, num_train_epochs=8, replay_fraction=0.0)
+    stage = dataclasses.replace(stage, base_path=resolve_base_model("smollm2-135m-instruct", models_folder))
+    train(stage)
+    losses = [entry["loss"] for entry in stage.progress.data["loss_history"]]
+    assert losses[0] > 1.5
+    assert losses[-1] < 0.5

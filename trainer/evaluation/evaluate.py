@@ -11,7 +11,7 @@ from pathlib import Path
 from feedback.run_folder import Row, RunSpec, Split
 from service.engines.base import BASE, Engine
 from trainer.evaluation.guards import GUARDS, Findings
-from trainer.evaluation.metrics import measure_pairs, measure_ratings, measure_rows, replies
+from trainer.evaluation.metrics import OTHER_COMPLETIONS, measure_pairs, measure_ratings, measure_rows, replies
 from trainer.evaluation.record import Evaluation, RowResult, Sample
 
 SAMPLES = 8
@@ -46,7 +46,8 @@ async def evaluate(
     seconds["generate"] = time.perf_counter() - clock
 
     clock = time.perf_counter()
-    tick = _ticker(progress, "scores", 0)
+    most = len(corrections) * (1 + OTHER_COMPLETIONS) + 2 * len(choices) + len(rated)
+    tick = _ticker(progress, "scores", 2 * most)
     rows = await measure_rows(engine, corrections, versions, generated, spec.seed, tick)
     pairs = await measure_pairs(engine, choices, versions, tick)
     ratings = await measure_ratings(engine, rated, versions, tick)
