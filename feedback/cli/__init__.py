@@ -28,6 +28,8 @@ def main() -> None:
     except SQLAlchemyError as error:
         reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
         sys.exit(_complain(f"The database says: {reason}. Is it there and migrated? `burnish doctor` tells."))
+    except ImportError as error:
+        sys.exit(_complain(f"{error}: install it, or choose a database or engine that does without it."))
     except OSError as error:
         sys.exit(_complain(f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")))
 

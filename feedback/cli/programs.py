@@ -167,6 +167,7 @@ def watch_run(settings: Settings, run_id: str, *, follow: bool, as_json: bool) -
 
 
 def _become(*module_and_arguments: str) -> None:
+    open_all()  # settings or a database that can't work are told here, in one line
     os.execv(sys.executable, [sys.executable, "-m", *module_and_arguments])  # noqa: S606  our own program
 
 

@@ -173,9 +173,10 @@ def wait_until_ready(settings: Settings, programs: Programs) -> None:
 
 
 def _announce(settings: Settings, first_key: str | None) -> None:
+    assistant = _shown_assistant(settings)
     api = f"{settings.url}/v1"
     key = first_key or "$BURNISH_API_KEY"
-    body = f'{{"model": "{FIRST_ASSISTANT}", "messages": [{{"role": "user", "content": "Hello!"}}]}}'
+    body = f'{{"model": "{assistant}", "messages": [{{"role": "user", "content": "Hello!"}}]}}'
     curl = f"curl {api}/chat/completions -H 'Content-Type: application/json' -H \"Authorization: Bearer {key}\" \\\n"
     curl += f"  -d {shlex.quote(body)}"
     if first_key:
@@ -183,4 +184,14 @@ def _announce(settings: Settings, first_key: str | None) -> None:
     else:
         first = "operator key  as shown at the first start (a new one: burnish key create NAME --role operator)"
     console.print(Panel(f"chat API      {api}\n{first}", title="Burnish is ready", expand=False), highlight=False)
-    print(f"{curl}\n\nburnish chat talks in this terminal. Ctrl-C stops.", flush=True)
+    chat = "burnish chat" if assistant == FIRST_ASSISTANT else f"burnish chat --model {assistant}"
+    print(f"{curl}\n\n{chat} talks in this terminal. Ctrl-C stops.", flush=True)
+
+
+def _shown_assistant(settings: Settings) -> str:
+    """An assistant that there is: the first one made, unless the deployment has only others."""
+    database = settings.open_database()
+    with database.read() as session:
+        names = [one.name for one in assistants.list_assistants(session) if one.name != assistants.BASE_VERSION]
+    database.close()
+    return FIRST_ASSISTANT if FIRST_ASSISTANT in names else names[0]

@@ -95,7 +95,7 @@ def _give_feedback(client: httpx.Client, completion_id: str, command: str, words
     if answer.status_code == 201:
         console.print(f"Thank you. Receipt: {answer.json()['receipt']}", style="dim")
     else:
-        console.print(answer.json()["error"]["message"], style="red")
+        console.print(_message(answer), style="red")
 
 
 def _stream(client: httpx.Client, body: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -116,7 +116,14 @@ def _stream(client: httpx.Client, body: dict[str, Any]) -> Iterator[tuple[str, s
 
 def _check(answer: httpx.Response) -> None:
     if answer.status_code != 200:
-        raise BurnishError(answer.json()["error"]["message"])
+        raise BurnishError(_message(answer))
+
+
+def _message(answer: httpx.Response) -> str:
+    try:
+        return str(answer.json()["error"]["message"])
+    except (ValueError, TypeError, KeyError):
+        return f"{answer.url} answers {answer.status_code}, but not as Burnish does: is another program on that port?"
 
 
 @contextmanager

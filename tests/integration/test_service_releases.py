@@ -220,14 +220,3 @@ def test_an_assistant_that_could_not_be_loaded_at_start_is_503_to_its_users_and_
     theirs = own_deployment.http.post("/v1/chat/completions", json=body, headers=headers)
     assert theirs.status_code == 404
     assert own_deployment.ask("hello", "garden")["model"] == "garden@0"
-
-
-def test_files_that_vanish_are_told_by_the_commands_too(server: Deployment, shop: str) -> None:
-    version = server.publish_version(shop)
-    damage(server, version)
-    for command in (["verify", f"{shop}@1"], ["promote", f"{shop}@1"]):
-        refused = server.burnish("adapters", *command)
-        assert refused.returncode == 1
-        assert "changed after it was published" in refused.stderr
-        assert refused.stderr.count("\n") == 1
-    assert answering(server, shop) == f"{shop}@0"

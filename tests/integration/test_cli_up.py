@@ -1,0 +1,134 @@
+"""`burnish up`: from an empty folder to a reply, and nothing left behind afterwards."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from burnish_server import BURNISH, DEADLINE_SECONDS, burnish, clean_environment, eventually, free_port
+
+
+class Up:
+    """`burnish up` as a process, with what it has printed so far."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self.environment = clean_environment(
+            BURNISH_ENGINE="echo", BURNISH_DATA_FOLDER=str(folder), BURNISH_PORT=str(port), COLUMNS="80"
+        )
+        self.process = subprocess.Popen(
+            [str(BURNISH), "up"],
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self.printed = ""
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        eventually(lambda: "Ctrl-C stops" in self.printed or self.process.poll() is not None, "burnish up is ready")
+        assert self.process.poll() is None, self.printed
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.printed += line
+
+    def children(self) -> dict[int, str]:
+        found = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return {int(pid): Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ") for pid in found}
+
+    def curl(self) -> str:
+        """The command that was printed, to be pasted as it is."""
+        found = re.search(r"^curl .*\\\n.*$", self.printed, re.MULTILINE)
+        assert found, self.printed
+        return found[0]
+
+    def clean_up(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self._reader.join(DEADLINE_SECONDS)
+
+
+@contextmanager
+def up(folder: Path) -> Iterator[Up]:
+    started = Up(folder, free_port())
+    try:
+        yield started
+    finally:
+        started.clean_up()
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def paste(command: str, environment: dict[str, str]) -> dict[str, object]:
+    done = subprocess.run(
+        ["bash", "-c", command], env=environment, capture_output=True, text=True, timeout=DEADLINE_SECONDS, check=True
+    )
+    answer: dict[str, object] = json.loads(done.stdout)
+    return answer
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for child processes in /proc")
+def test_up_prints_a_curl_that_works_as_pasted_and_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
+    with up(tmp_path) as first:
+        answer = paste(first.curl(), first.environment)
+        assert answer["model"] == "assistant@0"
+        assert answer["choices"][0]["message"]["content"] == "[base] Hello!"  # type: ignore[index]
+        children = first.children()
+        assert sorted(" ".join(command.split()[2:]) for command in children.values()) == ["service", "trainer worker"]
+        asked = burnish("chat", "hi", environment=first.environment)
+        assert (asked.returncode, asked.stdout) == (0, "[base] hi\n")
+        key = re.search(r"sk-burnish-[\w-]+", first.printed)
+        assert key
+        first.process.send_signal(signal.SIGINT)
+        assert first.process.wait(DEADLINE_SECONDS) == 0
+        assert not any(alive(pid) for pid in children)
+        assert "Traceback" not in first.printed
+    with up(tmp_path) as again:  # the key isn't printed a second time: it comes from the environment
+        assert key[0] not in again.printed
+        assert "sk-burnish-" not in again.printed
+        answer = paste(again.curl(), {**again.environment, "BURNISH_API_KEY": key[0]})
+        assert answer["model"] == "assistant@0"
+        children = again.children()
+        again.process.kill()
+        again.process.wait()
+        eventually(lambda: not any(alive(pid) for pid in children), "the children are gone")
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for child processes in /proc")
+def test_up_shows_an_assistant_that_there_is_and_starts_again_what_falls_over(tmp_path: Path) -> None:
+    environment = clean_environment(BURNISH_DATA_FOLDER=str(tmp_path), BURNISH_ENGINE="echo")
+    burnish("doctor", "--migrate", environment=environment)
+    assert burnish("assistant", "create", "gardener", environment=environment).returncode == 0
+    assert burnish("assistant", "create", "base", environment=environment).returncode == 0
+    with up(tmp_path) as started:
+        assert paste(started.curl(), started.environment)["model"] == "gardener@0"
+        assert "burnish chat --model gardener" in started.printed
+        (service,) = [pid for pid, command in started.children().items() if command.endswith("-m service ")]
+        os.kill(service, signal.SIGKILL)
+        eventually(lambda: "starting it again" in started.printed, "the fall is noticed")
+        port = started.environment["BURNISH_PORT"]
+        eventually(lambda: answers(f"http://127.0.0.1:{port}/health/ready"), "the service is back")
+        started.process.send_signal(signal.SIGTERM)
+        assert started.process.wait(DEADLINE_SECONDS) == 0
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=5).status_code == 200
+    except httpx.TransportError:
+        return False
