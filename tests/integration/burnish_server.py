@@ -67,6 +67,8 @@ class Deployment:
         self.make_assistant("support")
         self.admin = self.make_key(Role.ADMIN)
         self.http = httpx.Client(base_url=self.settings.url, headers=bearer(self.admin), timeout=DEADLINE_SECONDS)
+        self.anyone = httpx.Client(base_url=self.settings.url, timeout=DEADLINE_SECONDS)
+        self._transport = openai.DefaultHttpxClient()  # shared, since making one takes long
 
     # ── the service's process ──
 
@@ -96,14 +98,15 @@ class Deployment:
     def clean_up(self) -> None:
         if self.process is not None and self.process.poll() is None:
             self.kill()
-        self.http.close()
+        for client in (self.http, self.anyone, self._transport):
+            client.close()
         self.database.close()
 
     def _answers(self) -> bool:
         assert self.process is not None
         assert self.process.poll() is None, self.log.read_text()
         try:
-            return httpx.get(f"{self.settings.url}/health/live", timeout=5).status_code == 200
+            return self.anyone.get("/health/live").status_code == 200
         except httpx.TransportError:
             return False
 
@@ -151,7 +154,11 @@ class Deployment:
 
     def openai(self, token: str | None = None) -> openai.OpenAI:
         return openai.OpenAI(
-            base_url=f"{self.settings.url}/v1", api_key=token or self.admin, max_retries=0, timeout=DEADLINE_SECONDS
+            base_url=f"{self.settings.url}/v1",
+            api_key=token or self.admin,
+            max_retries=0,
+            timeout=DEADLINE_SECONDS,
+            http_client=self._transport,
         )
 
     def ask(self, words: str, model: str = "support", **more: Any) -> dict[str, Any]:

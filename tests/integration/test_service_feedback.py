@@ -4,7 +4,7 @@ from typing import Any
 
 import httpx
 import pytest
-from burnish_server import DEADLINE_SECONDS, Deployment, bearer
+from burnish_server import Deployment, bearer
 
 from feedback.states import Role
 
@@ -15,7 +15,7 @@ def completion_id(server: Deployment) -> str:
 
 
 def receipt_of(server: Deployment, receipt: str) -> httpx.Response:
-    return httpx.get(f"{server.settings.url}/v1/feedback/{receipt}", timeout=DEADLINE_SECONDS)
+    return server.anyone.get(f"/v1/feedback/{receipt}")
 
 
 @pytest.mark.parametrize(

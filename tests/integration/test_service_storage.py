@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import openai
 import pytest
 from burnish_server import Deployment, InProcess, deployment, eventually
@@ -186,7 +185,7 @@ def test_an_engine_that_is_closed_answers_503_and_breaks_streams_off_with_a_reas
             ready = made.ready()
             assert ready.status_code == 503
             assert ready.json()["status"] == "not ready"
-            assert httpx.get(f"{made.settings.url}/health/live", timeout=60).json() == {"status": "live"}
+            assert made.anyone.get("/health/live").json() == {"status": "live"}
         finally:
             app.stop()
 
