@@ -19,6 +19,9 @@ STEP_TOKENS = 1024
 PATIENT_STEP_TOKENS = 256
 """The same while replies are being written."""
 
+LARGEST_GROUP = 16
+"""Completions of one prompt that are read side by side."""
+
 
 @dataclass(eq=False)
 class ScoreJob:
@@ -37,73 +40,135 @@ class ScoreJob:
         return len(self.tokens) - 1
 
 
+@dataclass(eq=False)
+class _Pass:
+    """One reading of a batch: rows of tokens that continue their slots from `start` on, at most `width` a step."""
+
+    rows: list[list[int]]
+    starts: list[int]
+    versions: list[str]
+    keep: int | None  # how many last positions' logits are wanted; None: all
+    width: int
+    done: int = 0
+
+    def chunks(self) -> list[Chunk]:
+        made = []
+        for row, start, version in zip(self.rows, self.starts, self.versions, strict=True):
+            tokens = row[self.done : self.done + self.width]
+            ends = self.done + len(tokens) == len(row)
+            keep = len(tokens) if self.keep is None else min(self.keep, len(tokens)) * ends
+            made.append(Chunk(tokens, start + self.done, version, keep))
+        return made
+
+
 class Scoring:
+    """Two passes a batch: each prompt is read once, then all its completions side by side."""
+
     def __init__(self, decoder: Decoder) -> None:
         self._decoder = decoder
-        self._waiting: deque[ScoreJob] = deque()
-        self._batch: list[ScoreJob] = []
+        self._waiting: deque[list[ScoreJob]] = deque()  # jobs of one prompt and version together
+        self._batch: list[list[ScoreJob]] = []
+        self._pass: _Pass | None = None
         self._cache = SlotCache(0)
-        self._done = 0  # how many positions of the batch have been read
-        self._width = 0
 
     @property
     def busy(self) -> bool:
         return bool(self._waiting or self._batch)
 
     def uses(self, version: str) -> bool:
-        return any(job.version == version for job in (*self._batch, *self._waiting))
+        return any(group[0].version == version for group in (*self._batch, *self._waiting))
 
     def add(self, jobs: Sequence[ScoreJob]) -> None:
         """Queue jobs that score at least one token each, similar lengths together."""
-        self._waiting.extend(sorted(jobs, key=lambda job: job.inputs))
+        groups: dict[tuple[str, tuple[int, ...]], list[ScoreJob]] = {}
+        for job in jobs:
+            groups.setdefault((job.version, tuple(job.tokens[: job.first])), []).append(job)
+        parts = [
+            group[start : start + LARGEST_GROUP]
+            for group in groups.values()
+            for start in range(0, len(group), LARGEST_GROUP)
+        ]
+        self._waiting.extend(sorted(parts, key=lambda group: (group[0].first, max(job.inputs for job in group))))
 
     def cancel(self, id: int) -> None:
         """Forget a call's jobs; a running batch is dropped only if nobody else is in it."""
-        self._waiting = deque(job for job in self._waiting if job.id != id)
-        if all(job.id == id for job in self._batch):
-            self._batch = []
+        kept = ([job for job in group if job.id != id] for group in self._waiting)
+        self._waiting = deque(group for group in kept if group)
+        if all(job.id == id for group in self._batch for job in group):
+            self._batch, self._pass = [], None
 
     def step(self, *, patient: bool) -> list[ScoreJob]:
         """Read one more piece of the batch; returns its jobs once they are complete."""
-        if not self._batch:
-            self._form_batch(PATIENT_STEP_TOKENS if patient else STEP_TOKENS)
-        chunks = [self._chunk(job) for job in self._batch]
+        if self._pass is None:
+            self._begin(PATIENT_STEP_TOKENS if patient else STEP_TOKENS)
+        reading = self._pass
+        assert reading is not None
+        chunks = reading.chunks()
         logits = self._decoder.forward(self._cache, 0, chunks)  # (N, V), the rows' kept positions in order
-        self._record(chunks, logits)
-        self._done += self._width
-        if any(job.inputs > self._done for job in self._batch):
+        if reading.keep is None:
+            self._record_completions(chunks, logits)
+        elif any(chunk.keep for chunk in chunks):
+            self._record_prompts(chunks, logits)
+        reading.done += reading.width
+        if any(reading.done < len(row) for row in reading.rows):
             return []
-        finished, self._batch = self._batch, []
-        self._cache = SlotCache(0)
+        if reading.keep is not None and self._continue():
+            return []
+        finished = [job for group in self._batch for job in group]
+        self._batch, self._pass, self._cache = [], None, SlotCache(0)
         return finished
 
-    def _form_batch(self, budget: int) -> None:
-        self._width = 0
+    def _begin(self, budget: int) -> None:
+        """Take as many prompts as fit the budget in either pass, and start reading them."""
+        prompt_width = completion_width = rows = 0
         while self._waiting:
-            width = max(self._width, min(self._waiting[0].inputs, PATIENT_STEP_TOKENS))
-            if self._batch and width * (len(self._batch) + 1) > budget:
+            group = self._waiting[0]
+            prompt = max(prompt_width, min(group[0].first, PATIENT_STEP_TOKENS))
+            completion = max(completion_width, min(max(job.inputs - job.first for job in group), PATIENT_STEP_TOKENS))
+            widest = max(prompt * (len(self._batch) + 1), completion * (rows + len(group)))
+            if self._batch and widest > budget:
                 break
-            self._width = width
+            prompt_width, completion_width, rows = prompt, completion, rows + len(group)
             self._batch.append(self._waiting.popleft())
         self._cache = SlotCache(len(self._batch))
-        self._done = 0
+        self._pass = _Pass(
+            rows=[group[0].tokens[: group[0].first] for group in self._batch],
+            starts=[0] * len(self._batch),
+            versions=[group[0].version for group in self._batch],
+            keep=1,  # the last prompt token predicts the first scored one, for all completions alike
+            width=prompt_width,
+        )
 
-    def _chunk(self, job: ScoreJob) -> Chunk:
-        stop = min(self._done + self._width, job.inputs)
-        tokens = job.tokens[self._done : stop]
-        # The logits at position p predict token p + 1, so that `first` is predicted at first - 1.
-        keep = min(len(tokens), stop - max(self._done, job.first - 1))
-        return Chunk(tokens, self._done, job.version, max(0, keep))
+    def _continue(self) -> bool:
+        """Give every completion its prompt's cache; False when the prompts have predicted all there is."""
+        jobs = [job for group in self._batch for job in group]
+        rows = [job.tokens[job.first : -1] for job in jobs]
+        width = max(len(row) for row in rows)
+        if width == 0:
+            return False
+        sources = [number for number, group in enumerate(self._batch) for _ in group]
+        self._cache = self._cache.spread(sources, max(job.first for job in jobs))
+        versions = [job.version for job in jobs]
+        starts = [job.first for job in jobs]
+        self._pass = _Pass(rows, starts, versions, keep=None, width=min(width, PATIENT_STEP_TOKENS))
+        return True
 
-    def _record(self, chunks: list[Chunk], logits: torch.Tensor) -> None:
+    def _record_prompts(self, chunks: list[Chunk], logits: torch.Tensor) -> None:
+        ended = [group for group, chunk in zip(self._batch, chunks, strict=True) if chunk.keep]
+        jobs = [job for group in ended for job in group]
+        row = [number for number, group in enumerate(ended) for _ in group]
+        targets = torch.tensor([job.tokens[job.first] for job in jobs], device=logits.device)
+        scores = logits[row, targets] - logits.logsumexp(-1)[row]
+        for job, score in zip(jobs, scores.tolist(), strict=True):
+            job.scores.append(score)
+
+    def _record_completions(self, chunks: list[Chunk], logits: torch.Tensor) -> None:
+        jobs = [job for group in self._batch for job in group]
         targets: list[int] = []
-        for job, chunk in zip(self._batch, chunks, strict=True):
-            end = chunk.start + len(chunk.tokens) + 1
-            targets += job.tokens[end - chunk.keep : end] if chunk.keep else []
-        if not targets:
-            return
+        for job, chunk in zip(jobs, chunks, strict=True):
+            targets += job.tokens[chunk.start + 1 : chunk.start + 1 + chunk.keep]
         index = torch.tensor(targets, device=logits.device).unsqueeze(1)  # (N, 1)
         scores = (logits.gather(1, index).squeeze(1) - logits.logsumexp(-1)).tolist()  # (N,)
-        for job, chunk in zip(self._batch, chunks, strict=True):
+        for job, chunk in zip(jobs, chunks, strict=True):
             job.scores += scores[: chunk.keep]
             scores = scores[chunk.keep :]

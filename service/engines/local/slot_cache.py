@@ -4,6 +4,8 @@ Promises: a step reads a contiguous range of slots as a view, without copying; w
 copy a layer. Capacity doubles as the longest request grows. Leaves out who sits in which slot.
 """
 
+from collections.abc import Sequence
+
 import torch
 from transformers import Cache
 
@@ -59,6 +61,17 @@ class SlotCache(Cache):  # type: ignore[misc]  # transformers is untyped here
             kept = layer[one, :length].clone()
             layer[one, :length] = layer[other, :length]
             layer[other, :length] = kept
+
+    def spread(self, slots: Sequence[int], length: int) -> "SlotCache":
+        """A new cache whose slot i begins as a copy of this one's `slots[i]`, up to `length` positions."""
+        wide = SlotCache(len(slots))
+        wide.capacity = self.capacity
+        for layers, copies in ((self._keys, wide._keys), (self._values, wide._values)):
+            for layer in layers:
+                copy = layer.new_zeros(len(slots) + 1, self.capacity, *layer.shape[2:])
+                copy[:-1, :length] = layer[list(slots), :length]
+                copies.append(copy)
+        return wide
 
     def shrink(self) -> None:
         """Free what long requests made it grow to; for when nothing runs."""
