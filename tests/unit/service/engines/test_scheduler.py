@@ -187,6 +187,22 @@ def test_scores_equal_pefts_while_replies_are_written(house: House) -> None:
         assert job.scores == pytest.approx(expected, abs=1e-4)
 
 
+def test_completions_of_one_prompt_score_as_each_does_alone(house: House) -> None:
+    prompts = [tokens(30, seed=1), tokens(300, seed=2)]
+    jobs = [
+        ScoreJob(1, index, version, [*prompt, *tokens(length, seed=index)], len(prompt))
+        for index, (version, prompt, length) in enumerate(
+            (version, prompt, length) for version in (BASE, "one") for prompt in prompts for length in (1, 5, 280)
+        )
+    ]
+    house.scheduler.score(jobs)
+    _, _, total = run(house.scheduler)
+    assert len(total.scored) == len(jobs)
+    for job in total.scored:
+        expected = house.log_probabilities(job.version, job.tokens, job.first)
+        assert job.scores == pytest.approx(expected, abs=1e-4)
+
+
 def test_cancelling_frees_the_slot_and_disturbs_nobody(house: House) -> None:
     prompts = {id: tokens(10 + id, seed=id) for id in range(6)}
     versions = [BASE, "one", "two", BASE, "one", "two"]
