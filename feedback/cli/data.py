@@ -88,7 +88,7 @@ def dataset_list(assistant: AssistantName, as_json: AsJson = False) -> None:
 @dataset_app.command("show")
 def dataset_show(
     assistant: AssistantName,
-    number: Annotated[int, typer.Argument(help="The dataset's number.")],
+    number: Annotated[int, typer.Argument(max=2**31 - 1, help="The dataset's number.")],
     as_json: AsJson = False,
 ) -> None:
     """A dataset's datasheet: what is in it and what was dropped, and why."""

@@ -122,6 +122,7 @@ def test_a_key_is_shown_once_listed_without_its_text_and_revoked(run: Run) -> No
     assert_one_clear_line(run("key", "create", " "), "name")
     assert_one_clear_line(run("key", "create", "x", "--assistant", "nobody"), "nobody")
     assert run("key", "create", "x", "--role", "king").status == 2
+    assert run("key", "revoke", "9" * 30).status == 2
 
 
 def test_an_assistant_is_made_shown_and_changed(run: Run) -> None:
