@@ -46,7 +46,9 @@ def key_list(as_json: AsJson = False) -> None:
 
 
 @key_app.command("revoke")
-def key_revoke(key_id: Annotated[int, typer.Argument(max=2**31 - 1, help="The key's number.")], as_json: AsJson = False) -> None:
+def key_revoke(
+    key_id: Annotated[int, typer.Argument(max=2**31 - 1, help="The key's number.")], as_json: AsJson = False
+) -> None:
     """Make a key useless at once."""
     _, database = open_all()
     with database.write() as session:
