@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import func
+from sqlalchemy import ColumnElement, func
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
@@ -54,11 +54,7 @@ def gather(session: Session, assistant: Assistant) -> list[Item]:
         .join(Message, col(Message.id) == col(Feedback.message_id))
         .outerjoin(version, col(version.id) == col(Message.adapter_version_id))
         .outerjoin(Contributor, col(Contributor.id) == col(Feedback.contributor_id))
-        .where(
-            Feedback.assistant_id == assistant.id,
-            col(Feedback.kind).in_(LEARNABLE),
-            col(Feedback.status).in_((FeedbackStatus.RECEIVED, FeedbackStatus.DECLINED)),
-        )
+        .where(*_current(assistant))
         .order_by(col(Feedback.id))
     ).all()
     others = {
@@ -169,10 +165,14 @@ def record(session: Session, assistant: Assistant, run: Run, frozen: Frozen) -> 
         session.add_all(ExampleSource(example_id=example.id, feedback_id=source) for source in made.feedback_ids)
         used.update(made.feedback_ids)
     reasons = {source: out.reason for out in frozen.curated.dropped for source in out.feedback_ids}
-    for feedback in session.exec(select(Feedback).where(col(Feedback.id).in_(used | set(reasons)))):
-        declined = feedback.id not in used
-        feedback.status = FeedbackStatus.DECLINED if declined else FeedbackStatus.RECEIVED
-        feedback.status_reason = f"{reasons[feedback.id]}." if declined else None
+    decisions = _decisions(session, assistant)
+    # what was replaced or turned down since the dataset was frozen stays so
+    current = select(Feedback).where(*_current(assistant)).order_by(col(Feedback.id)).with_for_update()
+    for feedback in session.exec(current):
+        if feedback.id in used and decisions.get(feedback.id) != ReviewDecision.REJECTED:
+            feedback.status, feedback.status_reason = FeedbackStatus.RECEIVED, None
+        elif feedback.id in reasons and feedback.id not in used:
+            feedback.status, feedback.status_reason = FeedbackStatus.DECLINED, f"{reasons[feedback.id]}."
     run.dataset_version_id = dataset.id
     session.add(run)
     session.flush()
@@ -194,6 +194,15 @@ def get_dataset(session: Session, assistant: Assistant, number: int) -> DatasetV
         if dataset.number == number:
             return dataset
     raise NotFound(f"'{assistant.name}' has no dataset v{number}: `burnish dataset list` shows them.")
+
+
+def _current(assistant: Assistant) -> tuple[ColumnElement[bool], ...]:
+    """What teaches and is its giver's latest word; declined words are looked at again for every dataset."""
+    return (
+        col(Feedback.assistant_id) == assistant.id,
+        col(Feedback.kind).in_(LEARNABLE),
+        col(Feedback.status).in_((FeedbackStatus.RECEIVED, FeedbackStatus.DECLINED)),
+    )
 
 
 def _prompt(session: Session, assistant: Assistant) -> Callable[[Turns], list[Turn]]:

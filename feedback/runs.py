@@ -184,7 +184,8 @@ def require_lease(session: Session, held: Claim) -> None:
 
 def cancel(session: Session, run_id: str, *, actor: str) -> Run:
     """Stop an open run: its worker notices at the next heartbeat."""
-    run = get_run(session, run_id)
+    get_run(session, run_id)
+    run = session.get_one(Run, run_id, populate_existing=True, with_for_update=True)  # it may be finishing just now
     if run.status not in OPEN_RUNS:
         raise Conflict(f"Run {run_id} has ended already ({run.status}).")
     run.status = RunStatus.CANCELLED
