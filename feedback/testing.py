@@ -43,9 +43,9 @@ class House:
         self.database = database
         self.name = name
         with database.write() as session:
-            self.assistant = assistants.create(
-                session, name, settings.base_model, system_prompt="Answer briefly.", actor="test"
-            )
+            if name not in {known.name for known in assistants.list_assistants(session)}:
+                assistants.create(session, name, settings.base_model, system_prompt="Answer briefly.", actor="test")
+            self.assistant = assistants.get_assistant(session, name)
             if policies:
                 assistants.set_policies(session, self.assistant, policies, actor="test")
             key, self.token = keys.create(session, "test", Role.ADMIN, actor="test")

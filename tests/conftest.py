@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from tiny import make_tiny_base
 
 from feedback.config import BUNDLED_MODEL, Settings
 from feedback.database import Database
@@ -98,6 +99,12 @@ def database(settings: Settings) -> Iterator[Database]:
 def house(settings: Settings, database: Database) -> House:
     """A deployment on each kind of database, with one assistant."""
     return House(settings, database)
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny random Llama's folder."""
+    return make_tiny_base(tmp_path_factory.mktemp("tiny-base"))
 
 
 def free_port() -> int:

@@ -1,6 +1,6 @@
 """Runs with one kill -9 each, of the worker or of the training process, at a random moment: all of them finish.
 
-`make test` kills three runs on a tiny model; `make soak` kills ten.
+`make test` kills two runs on a tiny model; `make soak` kills ten.
 """
 
 import os
@@ -12,17 +12,19 @@ from pathlib import Path
 import pytest
 from burnish_server import Deployment, deployment, eventually
 from sqlmodel import select
+from tiny import WORDS
 
 from feedback import assistants, runs
 from feedback.models import AdapterVersion, Evaluation, Run
 from feedback.states import RunStatus
+from feedback.testing import House
 
 LEASE_SECONDS = 3.0
 VICTIMS = ("worker", "training process")
 
 
 @pytest.mark.parametrize(
-    "count", [pytest.param(3, id="3 runs"), pytest.param(10, id="10 runs", marks=pytest.mark.slow)]
+    "count", [pytest.param(2, id="2 runs"), pytest.param(10, id="10 runs", marks=pytest.mark.slow)]
 )
 def test_every_killed_run_finishes(tmp_path: Path, tiny_base: Path, count: int) -> None:
     chance = random.Random(int(os.environ.get("BURNISH_TEST_SEED", "11")))
@@ -89,9 +91,8 @@ def teach(house: Deployment) -> None:
             "hyperparameters": {"num_train_epochs": 20, "early_stopping_patience": 20},
         }
         assistants.set_policies(session, assistant, changes, actor="test")
-    house.teach(
-        [
-            (f"where is the {word} key ?", "what ?", f"the {word} key is in box {n} .", str(n), f"person-{n}")
-            for n, word in enumerate(["amber", "brass", "cobalt", "delta", "ember", "flint", "garnet", "hazel"])
-        ]
-    )
+    people = House(house.settings, house.database, "support")
+    for number, word in enumerate(WORDS[1:]):
+        for person in range(3):
+            question = f"where is the {word} key ? {person}"
+            people.correct(question, "what ?", f"the {word} key is in box {number} .", user=f"person-{number}-{person}")

@@ -1,16 +1,17 @@
 """Clients chat without pause while versions are promoted and rolled back: nobody notices but by the `model`."""
 
+import itertools
 import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
 import openai
 import pytest
+from adapters import make_adapter
 from burnish_server import Deployment, deployment, eventually
 
 from feedback.config import BUNDLED_MODEL
@@ -21,11 +22,11 @@ CLIENTS = int(os.environ.get("BURNISH_TEST_CLIENTS", "20"))
 QUESTION = "Name a colour and say why you like it."
 
 
-def test_no_request_is_dropped_or_mixed_while_versions_change(
-    tmp_path: Path, models_folder: Path, real_adapter: Callable[[Path, int], Path]
-) -> None:
+def test_no_request_is_dropped_or_mixed_while_versions_change(tmp_path: Path, models_folder: Path) -> None:
     with deployment(tmp_path, engine="local", base_model=BUNDLED_MODEL, models_folder=models_folder) as house:
-        versions = [house.publish_version(source=real_adapter(tmp_path / f"adapter-{seed}", seed)) for seed in (1, 2)]
+        base = models_folder / BUNDLED_MODEL
+        made = [make_adapter(base, tmp_path / f"adapter-{seed}", seed=seed)[1] for seed in (1, 2)]
+        versions = [house.publish_version(source=adapter) for adapter in made]
         house.start()
         # what each version says to this question, greedily, when nothing else runs
         alone = {
@@ -67,7 +68,7 @@ def agrees(text: str, own: str, others: list[str]) -> bool:
     """
 
     def shared(other: str) -> int:
-        return len(os.path.commonprefix([text, other]))
+        return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(text, other, strict=False)))
 
     return text == own or all(shared(own) >= shared(other) for other in others)
 

@@ -22,8 +22,8 @@ from safetensors.numpy import save_file
 from sqlmodel import col, select
 
 from feedback import adapters, assistants, keys, releases, runs
-from feedback.models import AdapterVersion, Evaluation, Message
-from feedback.states import Role, VerdictWord
+from feedback.models import AdapterVersion, Evaluation, Message, Run
+from feedback.states import OPEN_RUNS, Role, VerdictWord
 from feedback.testing import make_database, make_settings
 from service.app import create_app
 from service.engines.adapter_format import read_adapter
@@ -63,6 +63,7 @@ class Deployment:
         self.database = make_database(self.settings)
         self.log = folder / "service.log"
         self.process: subprocess.Popen[bytes] | None = None
+        self._worker: subprocess.Popen[bytes] | None = None
         self.environment = clean_environment(**self.settings.as_environment())
         self.make_assistant("support")
         self.admin = self.make_key(Role.ADMIN)
@@ -95,7 +96,36 @@ class Deployment:
         assert self.process is not None
         return self.process.wait(DEADLINE_SECONDS)
 
+    # ── the worker's process ──
+
+    def start_worker(self) -> None:
+        with self.log.with_name("worker.log").open("ab") as log:
+            self._worker = subprocess.Popen(
+                [sys.executable, "-m", "trainer", "worker"],
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def kill_worker(self) -> None:
+        if self._worker is not None:
+            self._worker.kill()
+            self._worker.wait()
+
+    def stop_worker(self) -> int:
+        assert self._worker is not None
+        self._worker.terminate()
+        return self._worker.wait(DEADLINE_SECONDS)
+
+    def ended_run(self, run_id: str) -> Run | None:
+        """The run, once it has ended."""
+        with self.database.read() as session:
+            run = runs.get_run(session, run_id)
+        return None if run.status in OPEN_RUNS else run
+
     def clean_up(self) -> None:
+        self.kill_worker()
         if self.process is not None and self.process.poll() is None:
             self.kill()
         for client in (self.http, self.anyone, self._transport):
@@ -124,9 +154,11 @@ class Deployment:
         with self.database.write() as session:
             return keys.create(session, f"a {role} key", role, names, actor="test")[1]
 
-    def publish_version(self, name: str = "support", *, verdict: VerdictWord = VerdictWord.PROMOTE) -> AdapterVersion:
-        """A new adapter with random weights, registered with its evaluation the way the worker does it."""
-        source = write_adapter(self.settings.data_folder / f"made-{os.urandom(4).hex()}")
+    def publish_version(
+        self, name: str = "support", *, verdict: VerdictWord = VerdictWord.PROMOTE, source: Path | None = None
+    ) -> AdapterVersion:
+        """A new adapter (with random weights, if none is given), registered the way the worker does it."""
+        source = source or write_adapter(self.settings.data_folder / f"made-{os.urandom(4).hex()}")
         read_adapter(source)
         sha256 = adapters.publish(source, self.settings.adapters)
         with self.database.write() as session:
