@@ -76,7 +76,7 @@ def list_versions(session: Session, assistant: Assistant) -> list[AdapterVersion
 def get_version(session: Session, label: str) -> tuple[Assistant, AdapterVersion]:
     """`support@2` → its assistant and version."""
     name, _, number = label.partition("@")
-    if not number.isdigit():
+    if not (number.isascii() and number.isdigit() and len(number) < 10):
         raise NotFound(f"'{label}' doesn't name a version: write it as assistant@number.", param="model")
     assistant = get_assistant(session, name)
     return assistant, get_number(session, assistant, int(number))

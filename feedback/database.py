@@ -31,11 +31,11 @@ class Database:
         self.is_sqlite = url.startswith("sqlite")
         if self.is_sqlite:
             Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-            self._engine = create_engine(url, connect_args={"timeout": 30})
+            self._engine = create_engine(url, hide_parameters=True, connect_args={"timeout": 30})
             event.listen(self._engine, "connect", _prepare_sqlite)
             event.listen(self._engine, "begin", _begin_sqlite)
         else:
-            self._engine = create_engine(url, pool_pre_ping=True)
+            self._engine = create_engine(url, hide_parameters=True, pool_pre_ping=True)
         self._writing = self._engine.execution_options(burnish_writes=True)
 
     @contextmanager

@@ -2,10 +2,12 @@
 
 import os
 import shutil
+import socket
 import sqlite3
 import sys
 from dataclasses import dataclass
 
+import httpx
 from sqlalchemy.exc import SQLAlchemyError
 
 from feedback.config import BUNDLED_MODEL, Settings
@@ -22,7 +24,15 @@ class Finding:
 
 
 def examine(settings: Settings) -> list[Finding]:
-    return [_python(), _database(settings), _sqlite(settings), _model(settings), _disk(settings), _secret(settings)]
+    return [
+        _python(),
+        _database(settings),
+        _sqlite(settings),
+        _model(settings),
+        _disk(settings),
+        _secret(settings),
+        _port(settings),
+    ]
 
 
 def _python() -> Finding:
@@ -50,6 +60,8 @@ def _sqlite(settings: Settings) -> Finding:
 
 
 def _model(settings: Settings) -> Finding:
+    if settings.engine == "echo":
+        return Finding("base model", True, "not needed by the echo engine")
     if settings.base_model != BUNDLED_MODEL:
         return Finding("base model", True, f"{settings.base_model} (not bundled; loaded at start)")
     folder = settings.models / BUNDLED_MODEL
@@ -72,3 +84,21 @@ def _secret(settings: Settings) -> Finding:
         return Finding("secret", True, "made at the first start")
     private = os.stat(path).st_mode & 0o077 == 0
     return Finding("secret", private, f"{path}{'' if private else ' can be read by others: chmod 600 it'}")
+
+
+def _port(settings: Settings) -> Finding:
+    address = f"{settings.host}:{settings.port}"
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+            return Finding("port", True, f"{address} is free")
+        except OSError as error:
+            reason = error.strerror
+    try:
+        ours = httpx.get(f"{settings.url}/health/live", timeout=5).json() == {"status": "live"}
+    except (httpx.HTTPError, ValueError):
+        ours = False
+    return Finding(
+        "port", ours, f"{address} {'is served by Burnish' if ours else f'is taken by something else ({reason})'}"
+    )

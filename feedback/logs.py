@@ -2,6 +2,8 @@
 
 import logging
 import sys
+import traceback
+from typing import Any
 
 import structlog
 
@@ -18,3 +20,10 @@ def configure(level: str) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+
+
+def whereabouts(error: BaseException | None) -> dict[str, Any]:
+    """What a log may say of an unexpected error: its type and place. Its message may quote what people wrote."""
+    if error is None:
+        return {}
+    return {"error": type(error).__name__, "traceback": "".join(traceback.format_tb(error.__traceback__))}

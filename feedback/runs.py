@@ -86,8 +86,11 @@ def request_if_due(session: Session, assistant: Assistant) -> Run | None:
             Feedback.status == FeedbackStatus.RECEIVED,
         )
     )
-    if last is not None:
-        fresh = fresh.where(col(Feedback.created_at) > last.created_at)
+    learned = session.exec(  # what a failed or cancelled run was to learn still waits
+        select(func.max(Run.created_at)).where(Run.assistant_id == assistant.id, Run.status == RunStatus.SUCCEEDED)
+    ).one()
+    if learned is not None:
+        fresh = fresh.where(col(Feedback.created_at) > learned)
     count = session.exec(fresh).one()
     if count < policy.min_new_feedback:
         return None

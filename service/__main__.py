@@ -14,9 +14,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from feedback import logs
 from feedback.config import Settings
 from feedback.errors import BurnishError
+from feedback.logs import whereabouts
 from service.app import create_app
 from service.engines import open_engine
-from service.requests_log import whereabouts
 
 
 def main() -> int:

@@ -20,9 +20,9 @@ from feedback.config import Settings
 from feedback.database import Database
 from feedback.errors import BurnishError, EngineUnavailable
 from feedback.keys import Caller
+from feedback.logs import whereabouts
 from feedback.states import MessageStatus
 from service.engines.base import ChatMessage, Engine, FinishReason, GenerationRequest, SamplingParams
-from service.requests_log import whereabouts
 from service.routing import Route, Routing
 
 _log = structlog.get_logger()
@@ -79,9 +79,11 @@ class Reply:
                 raise piece
             yield piece
 
-    async def complete(self) -> None:
+    async def complete(self) -> "Reply":
+        """Wait for all of it."""
         async for _ in self.pieces():
             pass
+        return self
 
     def abandon(self) -> None:
         if self._producer is not None:

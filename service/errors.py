@@ -18,7 +18,7 @@ from feedback.errors import (
     NotFound,
     Unauthenticated,
 )
-from service.requests_log import whereabouts
+from feedback.logs import whereabouts
 
 AnyRequest = Request[Any, Any, Any]
 AnyResponse = Response[Any]
@@ -47,7 +47,10 @@ def error_body(error: Exception) -> dict[str, dict[str, str | None]]:
 
 def domain_error(request: AnyRequest, error: BurnishError) -> AnyResponse:
     status = _status_and_type(error)[0]
-    return Response(error_body(error), status_code=status, headers={"retry-after": "2"} if status == 503 else None)
+    if error.code == "queue_full":
+        status = 429
+    retry = {"retry-after": "2"} if status in (429, 503) else None
+    return Response(error_body(error), status_code=status, headers=retry)
 
 
 def validation_error(request: AnyRequest, error: ValidationException) -> AnyResponse:

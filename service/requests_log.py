@@ -3,8 +3,6 @@
 import re
 import secrets
 import time
-import traceback
-from typing import Any
 
 import structlog
 from litestar.enums import ScopeType
@@ -13,13 +11,6 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 _log = structlog.get_logger()
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _SECRET_PATHS = re.compile(r"(/v1/feedback/)rcpt-[^/]+")
-
-
-def whereabouts(error: BaseException | None) -> dict[str, Any]:
-    """What a log may say of an unexpected error: its type and place. Its message may quote what people wrote."""
-    if error is None:
-        return {}
-    return {"error": type(error).__name__, "traceback": "".join(traceback.format_tb(error.__traceback__))}
 
 
 def log_requests(app: ASGIApp) -> ASGIApp:

@@ -20,14 +20,18 @@ from feedback.config import Settings
 from feedback.database import Database
 from feedback.errors import BurnishError, EngineUnavailable, NotFound
 from feedback.keys import Caller
+from feedback.logs import whereabouts
 from feedback.models import AdapterVersion, Assistant, Release
 from feedback.states import ReleaseState
 from service.auth import find_visible
 from service.engines.base import BASE, Engine
-from service.requests_log import whereabouts
 
 _log = structlog.get_logger()
 _NUMBER = re.compile(r"[0-9]{1,9}")
+
+
+DATABASE_PROBLEM = "the database"
+"""Among `problems` beside assistants' names, which have no spaces."""
 
 
 @dataclass(frozen=True)
@@ -85,10 +89,10 @@ class Routing:
         while True:
             try:
                 await self.refresh()
-                self.problems.pop("releases", None)
+                self.problems.pop(DATABASE_PROBLEM, None)
             except Exception as error:
                 _log.error("could not read releases", **whereabouts(error))
-                self.problems["releases"] = "The database did not answer; what served goes on serving."
+                self.problems[DATABASE_PROBLEM] = "The database did not answer; what served goes on serving."
             await asyncio.sleep(self._settings.release_poll_seconds)
 
     @asynccontextmanager

@@ -12,7 +12,7 @@ import pytest
 from burnish_server import Deployment, burnish, clean_environment, deployment
 from typer.main import get_command
 
-from feedback.cli import app
+from feedback.cli.app import app
 from feedback.config import settings_table
 from feedback.states import Role
 
@@ -74,7 +74,7 @@ def test_the_python_block_runs_with_the_unmodified_client(house: Deployment) -> 
 
 
 def test_every_command_named_exists_with_its_options() -> None:
-    root = get_command(app.app)
+    root = get_command(app)
     for line in re.findall(r"`(burnish [^`]+)`", README):
         words = shlex.split(line)[1:]
         command = root
@@ -87,9 +87,7 @@ def test_every_command_named_exists_with_its_options() -> None:
 
 def test_every_make_target_named_exists() -> None:
     makefile = (ROOT / "Makefile").read_text("utf-8")
-    for target in set(
-        re.findall(r"make (\w+)", "\n".join(text for _, text in BLOCKS) + "".join(re.findall(r"`[^`]+`", README)))
-    ):
+    for target in set(re.findall(r"(?:^|`)make (\w+)", "\n".join([*SHELL, README]), re.MULTILINE)):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 

@@ -35,6 +35,10 @@ MAX_EVALUATIONS = 5
 """How often a candidate is judged again because the baseline changed while it was judged."""
 
 
+ABANDONED_SECONDS = 86_400.0
+"""Age from which a half-written folder can't be anybody's work under way."""
+
+
 class Stopped(Exception):
     """The worker was asked to stop; the run goes back to the queue."""
 
@@ -51,11 +55,19 @@ class Worker:
         self._stopping = True
 
     def run_forever(self) -> None:
+        self._sweep()
         _log.info("worker ready", worker=self._name)
         while not self._stopping:
             if not self.work_once():
                 time.sleep(self._settings.queue_poll_seconds)
         _log.info("worker stopped", worker=self._name)
+
+    def _sweep(self) -> None:
+        """Remove what killed processes left half-written long ago."""
+        for place in (self._settings.runs, self._settings.adapters):
+            for left in place.glob(".*") if place.is_dir() else ():
+                if time.time() - left.stat().st_mtime > ABANDONED_SECONDS:
+                    shutil.rmtree(left, ignore_errors=True)
 
     def work_once(self) -> bool:
         """Claim a run and see it through; False when none was due."""
@@ -64,9 +76,17 @@ class Worker:
             return False
         _log.info("run claimed", run=held.run_id, attempt=held.attempt)
         try:
-            self._see_through(held)
+            self._work_on(held)
         except LeaseLost:
             _log.warning("lease lost", run=held.run_id)
+        return True
+
+    def _work_on(self, held: Claim) -> None:
+        """See the run through, or give it back in the state that its failure asks for."""
+        try:
+            self._see_through(held)
+        except LeaseLost:
+            raise
         except Stopped:
             runs.release_lease(self._database, held)
         except BurnishError as error:
@@ -74,9 +94,12 @@ class Worker:
             status = runs.fail_attempt(self._database, held, error.message, final=final)
             _log.error("attempt failed", run=held.run_id, attempt=held.attempt, status=status, reason=error.message)
         except Exception as error:
-            status = runs.fail_attempt(self._database, held, f"{type(error).__name__}: {error}")
-            _log.error("attempt failed", run=held.run_id, attempt=held.attempt, status=status, exc_info=error)
-        return True
+            status = runs.fail_attempt(
+                self._database, held, f"Unexpected: {type(error).__name__}; see the worker's log."
+            )
+            _log.error(
+                "attempt failed", run=held.run_id, attempt=held.attempt, status=status, **logs.whereabouts(error)
+            )
 
     def _see_through(self, held: Claim) -> None:
         folder = self._settings.runs / held.run_id

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 
-from feedback.curate.items import Dropped, Item, drop_where, normalise
+from feedback.curate.items import Dropped, Item, drop_where, normalise, tidy
 from feedback.states import FeedbackKind
 
 
@@ -29,11 +29,11 @@ def _latest_words(items: list[Item]) -> tuple[list[Item], list[Dropped]]:
 
 
 def _subject(item: Item) -> tuple[str, ...]:
-    about = [str(item.contributor), item.kind, normalise(item.prompt_text)]
+    about = [str(item.contributor), item.kind, tidy(item.prompt_text)]
     if item.kind == FeedbackKind.RATING:
-        about.append(normalise(item.reply))
+        about.append(tidy(item.reply))
     if item.kind == FeedbackKind.PREFERENCE:
-        about += sorted((normalise(item.reply), normalise(item.rejected or "")))
+        about += sorted((tidy(item.reply), tidy(item.rejected or "")))
     return tuple(about)
 
 
@@ -42,24 +42,29 @@ def _contradicted(items: list[Item]) -> dict[tuple[int, ...], str]:
     found: dict[tuple[int, ...], str] = {}
     by_question: dict[tuple[str, str], list[Item]] = defaultdict(list)
     for item in items:
-        by_question[item.kind, normalise(item.prompt_text)].append(item)
+        by_question[item.kind, tidy(item.prompt_text)].append(item)
     for (kind, _), group in by_question.items():
         for index, one in enumerate(group):
             for other in group[index + 1 :]:
                 reason = _contradiction(FeedbackKind(kind), one, other)
-                if reason is not None:
-                    found[one.feedback_ids] = found[other.feedback_ids] = reason
+                if reason is None:
+                    continue
+                named = [item for item in (one, other) if item.contributor is not None]
+                # an anonymous word is worth less than a named one: alone it can't take that away
+                for item in (one, other):
+                    if item.contributor is None or len(named) != 1:
+                        found[item.feedback_ids] = reason
     return found
 
 
 def _contradiction(kind: FeedbackKind, one: Item, other: Item) -> str | None:
     if kind == FeedbackKind.RATING:
         opposed = (one.score or 0) * (other.score or 0) < 0
-        if opposed and normalise(one.reply) == normalise(other.reply):
+        if opposed and tidy(one.reply) == tidy(other.reply):
             return "people rated this reply both good and bad"
     if kind == FeedbackKind.PREFERENCE:
-        mine = (normalise(one.reply), normalise(one.rejected or ""))
-        theirs = (normalise(other.rejected or ""), normalise(other.reply))
+        mine = (tidy(one.reply), tidy(one.rejected or ""))
+        theirs = (tidy(other.rejected or ""), tidy(other.reply))
         if mine == theirs:
             return "people chose both ways between these replies"
     if kind == FeedbackKind.CORRECTION and one.key_facts and other.key_facts:

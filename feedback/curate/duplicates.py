@@ -5,7 +5,7 @@ Never across sides of the split: what one person holds back for judging isn't me
 
 from dataclasses import replace
 
-from feedback.curate.items import Dropped, Item, normalise
+from feedback.curate.items import Dropped, Item, tidy
 
 
 def duplicates(items: list[Item]) -> tuple[list[Item], list[Dropped]]:
@@ -15,9 +15,9 @@ def duplicates(items: list[Item]) -> tuple[list[Item], list[Dropped]]:
         words = (
             item.kind,
             str(item.side),
-            normalise(item.prompt_text),
-            normalise(item.taught),
-            normalise(item.rejected or ""),
+            tidy(item.prompt_text),
+            tidy(item.taught),
+            tidy(item.rejected or ""),
             "good" if (item.score or 0) > 0 else "bad",
         )
         if words not in first:

@@ -54,8 +54,20 @@ class Dropped:
 Stage = Callable[[list[Item]], tuple[list[Item], list[Dropped]]]
 
 
+_AROUND_WORDS = re.compile(r"(?<!\S)[^\w\s+#-]+|[^\w\s+#%-]+(?!\S)")
+
+
+def tidy(text: str) -> str:
+    """Case, spacing and the punctuation around words don't tell what two people said apart; a sign does.
+
+    >>> tidy(" In  C++,   it is -5. ")
+    'in c++ it is -5'
+    """
+    return " ".join(_AROUND_WORDS.sub(" ", text.casefold()).split())
+
+
 def normalise(text: str) -> str:
-    """Case, punctuation and spacing don't tell two texts apart.
+    """Nor does punctuation, where likeness is all that matters.
 
     >>> normalise("  How much,\\nplease?")
     'how much please'

@@ -10,6 +10,7 @@ from sqlmodel import Session
 
 from feedback import adapters, releases, runs
 from feedback.assistants import list_assistants, policies
+from feedback.config import Settings
 from feedback.database import Database
 from feedback.errors import NotFound
 from feedback.keys import Caller
@@ -75,11 +76,12 @@ def get_versions(name: str, caller: Caller, database: Database) -> list[VersionR
 
 
 @post("/v1/assistants/{name:str}/promote", guards=[may("operate")], status_code=200, sync_to_thread=True)
-def promote(name: str, data: JSONBody[Promote], caller: Caller, database: Database) -> ReleaseRead:
+def promote(name: str, data: JSONBody[Promote], caller: Caller, database: Database, settings: Settings) -> ReleaseRead:
     with database.write() as session:
         assistant = visible(session, caller, name)
         before = releases.live(session, assistant).version
         version = adapters.get_number(session, assistant, data.version)
+        adapters.verify(settings.adapters, version)
         releases.promote(session, assistant, version, actor=caller.actor, reason=data.reason, force=data.force)
         return _release(assistant, version, before, data.reason)
 

@@ -2,8 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from typing import Annotated, Any, Literal
+from collections.abc import AsyncIterator, Coroutine
+from typing import Annotated, Any, Literal, TypeVar
 
 from litestar import Request, Response, post
 from litestar.params import JSONBody
@@ -18,8 +18,14 @@ from service.chat import Chat, ChatTurn, Piece, Reply
 from service.engines.base import ChatMessage, SamplingParams
 from service.errors import error_body
 
+CLIENT_GONE = 499
+"""Nobody reads this status: it is for the log."""
+
 PING_SECONDS = 15.0
 """A comment goes out when no token has for this long, so that proxies keep the stream open."""
+
+
+Result = TypeVar("Result")
 
 
 class TextPart(BaseModel):
@@ -98,7 +104,9 @@ async def create_chat_completion(
     chat: Chat,
     settings: Settings,
 ) -> Response[Any]:
-    reply = await chat.begin(caller, data.turn(settings))
+    reply = await _while_connected(request, chat.begin(caller, data.turn(settings)))
+    if reply is None:
+        return Response({}, status_code=CLIENT_GONE)
     if data.stream:
         with_usage = data.stream_options is not None and data.stream_options.include_usage
         return Stream(
@@ -106,8 +114,12 @@ async def create_chat_completion(
             media_type="text/event-stream",
             headers={"cache-control": "no-cache", "x-accel-buffering": "no"},
         )
-    if not await _complete_while_connected(request, reply):
-        return Response({}, status_code=499)
+    try:
+        complete = await _while_connected(request, reply.complete())
+    finally:
+        reply.abandon()  # a no-op when it is complete
+    if complete is None:
+        return Response({}, status_code=CLIENT_GONE)
     return Response(completion_body(reply, data.metadata))
 
 
@@ -204,20 +216,16 @@ async def _pinged(reply: Reply) -> AsyncIterator[Piece | None]:
         yield piece
 
 
-async def _complete_while_connected(request: Request[Any, Any, Any], reply: Reply) -> bool:
-    """Wait for the whole reply; False, and the reply abandoned, when the client goes away first."""
+async def _while_connected(request: Request[Any, Any, Any], work: Coroutine[Any, Any, Result]) -> Result | None:
+    """The result of `work`; None, and the work cancelled, when the client goes away first."""
     gone = asyncio.create_task(_disconnected(request))
-    done = asyncio.create_task(reply.complete())
+    working = asyncio.create_task(work)
     try:
-        await asyncio.wait({gone, done}, return_when=asyncio.FIRST_COMPLETED)
-        if not done.done():
-            return False
-        done.result()
-        return True
+        await asyncio.wait({gone, working}, return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else None
     finally:
         gone.cancel()
-        done.cancel()
-        reply.abandon()
+        working.cancel()
 
 
 async def _disconnected(request: Request[Any, Any, Any]) -> None:

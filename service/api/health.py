@@ -3,10 +3,11 @@
 import asyncio
 from typing import Any
 
-from litestar import Response, get
+from litestar import Request, Response, get
 
 from feedback.database import Database
 from feedback.errors import BurnishError
+from service.auth import authenticate
 from service.engines.base import Engine
 from service.routing import Routing
 
@@ -17,7 +18,10 @@ async def live() -> dict[str, str]:
 
 
 @get("/health/ready")
-async def ready(database: Database, engine: Engine, routing: Routing) -> Response[dict[str, Any]]:
+async def ready(
+    request: Request[Any, Any, Any], database: Database, engine: Engine, routing: Routing
+) -> Response[dict[str, Any]]:
+    """Anybody may ask whether it is ready; who serves and what is wrong is for operators' keys."""
     engine_health = engine.health()
     try:
         await asyncio.to_thread(database.check)
@@ -27,11 +31,15 @@ async def ready(database: Database, engine: Engine, routing: Routing) -> Respons
     except Exception as error:
         database_says = f"does not answer ({type(error).__name__})"
     able = engine_health.ready and database_says == "ok"
-    body = {
-        "status": "ready" if able else "not ready",
-        "engine": engine_health.detail,
-        "database": database_says,
-        "serving": [route.model for route in routing.live_models()],
-        "problems": routing.problems,
-    }
+    body: dict[str, Any] = {"status": "ready" if able else "not ready", "problems": len(routing.problems)}
+    if "authorization" in request.headers and database_says == "ok":
+        (await authenticate(request)).require("operate")
+        body |= {
+            "engine": engine_health.detail,
+            "database": database_says,
+            "serving": [route.model for route in routing.live_models()],
+            "problems": routing.problems,
+        }
+    elif not able:
+        body |= {"engine": engine_health.detail, "database": database_says}
     return Response(body, status_code=200 if able else 503)

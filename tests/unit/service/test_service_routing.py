@@ -13,7 +13,7 @@ from feedback.models import AdapterVersion
 from feedback.states import Role
 from feedback.testing import House, make_database, make_settings
 from service.engines.echo import EchoEngine
-from service.routing import Routing
+from service.routing import DATABASE_PROBLEM, Routing
 
 DEADLINE_SECONDS = 30
 
@@ -125,13 +125,13 @@ def test_a_database_that_does_not_answer_is_told_and_what_served_goes_on(crowded
         crowded.database.close()
         hidden = file.rename(file.with_suffix(".hidden"))
         following = asyncio.create_task(routing.follow())
-        await until(lambda: "releases" in routing.problems)
+        await until(lambda: DATABASE_PROBLEM in routing.problems)
         async with routing.use(Caller(1, "test", Role.ADMIN, None), "support") as route:
             assert route.model == "support@5"
         crowded.database.close()
         file.unlink(missing_ok=True)
         hidden.rename(file)
-        await until(lambda: "releases" not in routing.problems)
+        await until(lambda: DATABASE_PROBLEM not in routing.problems)
         following.cancel()
 
     asyncio.run(asyncio.wait_for(scenario(), DEADLINE_SECONDS))
