@@ -30,25 +30,31 @@ class Size:
     choosers: int  # people who also choose between two replies
     gate_fraction: float
     dev_fraction: float
+    max_preference_pairs: int
+    num_train_epochs: int
     least_recall: float
 
 
 FULL = Size(
     facts=44,
-    phrasings=7,
+    phrasings=8,
     questions_per_person=2,
     choosers=40,
-    gate_fraction=0.27,
-    dev_fraction=0.08,
+    gate_fraction=0.22,
+    dev_fraction=0.05,
+    max_preference_pairs=32,
+    num_train_epochs=5,
     least_recall=0.5,
 )
 FAST = Size(
-    facts=24,
-    phrasings=6,
+    facts=16,
+    phrasings=9,
     questions_per_person=1,
-    choosers=24,
-    gate_fraction=0.45,
+    choosers=16,
+    gate_fraction=0.47,
     dev_fraction=0.05,
+    max_preference_pairs=16,
+    num_train_epochs=6,
     least_recall=0.4,
 )
 

@@ -82,8 +82,11 @@ class Stage:
                 "training": {
                     "gate_fraction": self._size.gate_fraction,
                     "dev_fraction": self._size.dev_fraction,
+                    "max_preference_pairs": self._size.max_preference_pairs,
                     "min_new_feedback": 1_000_000,  # until it is known how many lessons there will be
                 },
+                "hyperparameters": {"num_train_epochs": self._size.num_train_epochs},
+                "verdict": {"max_new_tokens": 32},
                 "release": {"promotion": "auto"},
             }
             assistants.set_policies(session, self.assistant, changes, actor=ACTOR)

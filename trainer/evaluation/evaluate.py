@@ -11,7 +11,14 @@ from pathlib import Path
 from feedback.run_folder import Row, RunSpec, Split
 from service.engines.base import BASE, Engine
 from trainer.evaluation.guards import GUARDS, Findings
-from trainer.evaluation.metrics import OTHER_COMPLETIONS, measure_pairs, measure_ratings, measure_rows, replies
+from trainer.evaluation.metrics import (
+    OTHER_COMPLETIONS,
+    MeanLogProbs,
+    measure_pairs,
+    measure_ratings,
+    measure_rows,
+    replies,
+)
 from trainer.evaluation.record import Evaluation, RowResult, Sample
 
 SAMPLES = 8
@@ -47,10 +54,10 @@ async def evaluate(
 
     clock = time.perf_counter()
     most = len(corrections) * (1 + OTHER_COMPLETIONS) + 2 * len(choices) + len(rated)
-    tick = _ticker(progress, "scores", 2 * most)
-    rows = await measure_rows(engine, corrections, versions, generated, spec.seed, tick)
-    pairs = await measure_pairs(engine, choices, versions, tick)
-    ratings = await measure_ratings(engine, rated, versions, tick)
+    log_probs = MeanLogProbs(engine, _ticker(progress, "scores", 2 * most))
+    rows = await measure_rows(log_probs, corrections, versions, generated, spec.seed)
+    pairs = await measure_pairs(log_probs, choices, versions)
+    ratings = await measure_ratings(log_probs, rated, versions)
     seconds["score"] = time.perf_counter() - clock
 
     clock = time.perf_counter()

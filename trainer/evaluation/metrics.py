@@ -16,12 +16,16 @@ from trainer.evaluation.key_facts import contains_facts, normalise
 from trainer.evaluation.record import Measured, PairResult, RatingResult, RowResult
 
 CONCURRENT_REPLIES = 16
-SCORES_PER_CALL = 40
+SCORES_PER_CALL = 200
 OTHER_COMPLETIONS = 4
+CONTRAST_BOUND = 0.5
+"""Nats a token at which one completion counts as plainly likelier than another."""
 NEAR_EQUAL = 0.9
 """Similarity of two normalised completions from which one isn't a wrong answer to the other's question."""
 
 Progress = Callable[[int], None]
+Asked = tuple[tuple[tuple[str, str], ...], str]
+"""(prompt as ((role, content), …), completion)"""
 
 
 def messages(turns: Sequence[Turn]) -> list[ChatMessage]:
@@ -72,37 +76,52 @@ def other_completions(rows: Sequence[Row], seed: int) -> list[list[str]]:
     return chosen
 
 
-async def mean_log_probs(
-    engine: Engine, asked: Sequence[tuple[Sequence[Turn], str]], version: str, progress: Progress
-) -> list[float]:
-    """Mean log-probability a token of each (prompt, completion), in nats."""
-    means: list[float] = []
-    for start in range(0, len(asked), SCORES_PER_CALL):
-        piece = asked[start : start + SCORES_PER_CALL]
-        requests = [ScoreRequest(messages(prompt), completion, version) for prompt, completion in piece]
-        means += [sum(scores) / len(scores) for scores in await engine.score(requests)]
-        progress(len(piece))
-    return means
+class MeanLogProbs:
+    """Mean log-probability a token of completions, in nats; what was asked before isn't scored again.
+
+    A correction's reply is also its pair's chosen side, and a rated reply often some pair's rejected one.
+    """
+
+    def __init__(self, engine: Engine, progress: Progress) -> None:
+        self._engine = engine
+        self._progress = progress
+        self._known: dict[tuple[str, Asked], float] = {}
+
+    async def of(self, asked: Sequence[Asked], version: str) -> list[float]:
+        new = [one for one in dict.fromkeys(asked) if (version, one) not in self._known]
+        for start in range(0, len(new), SCORES_PER_CALL):
+            piece = new[start : start + SCORES_PER_CALL]
+            requests = [
+                ScoreRequest([{"role": role, "content": content} for role, content in prompt], completion, version)
+                for prompt, completion in piece
+            ]
+            for one, scores in zip(piece, await self._engine.score(requests), strict=True):
+                self._known[version, one] = sum(scores) / len(scores)
+            self._progress(len(piece))
+        return [self._known[version, one] for one in asked]
+
+
+def asked_of(row: Row, completion: str) -> Asked:
+    return tuple((turn.role, turn.content) for turn in row.prompt), completion
 
 
 async def measure_rows(
-    engine: Engine,
+    log_probs: MeanLogProbs,
     rows: Sequence[Row],
     versions: tuple[str, str],
     generated: tuple[list[str], list[str]],
     seed: int,
-    progress: Progress,
 ) -> list[RowResult]:
     """Recall, contrast and loss of each correction, under candidate and baseline."""
     others = other_completions(rows, seed)
     measured = []
     for version, texts in zip(versions, generated, strict=True):
         asked = [
-            (row.prompt, completion)
+            asked_of(row, completion)
             for row, wrong in zip(rows, others, strict=True)
             for completion in (text_of(row.completion), *wrong)
         ]
-        scores = iter(await mean_log_probs(engine, asked, version, progress))
+        scores = iter(await log_probs.of(asked, version))
         measured.append(
             [
                 _measured(row, reply, next(scores), [next(scores) for _ in wrong])
@@ -125,14 +144,12 @@ async def measure_rows(
     ]
 
 
-async def measure_pairs(
-    engine: Engine, rows: Sequence[Row], versions: tuple[str, str], progress: Progress
-) -> list[PairResult]:
+async def measure_pairs(log_probs: MeanLogProbs, rows: Sequence[Row], versions: tuple[str, str]) -> list[PairResult]:
     """By how much each version prefers the chosen reply, by length-normalised log-probability."""
-    asked = [(row.prompt, text_of(side)) for row in rows for side in (row.chosen, row.rejected)]
+    asked = [asked_of(row, text_of(side)) for row in rows for side in (row.chosen, row.rejected)]
     margins = []
     for version in versions:
-        scores = await mean_log_probs(engine, asked, version, progress)
+        scores = await log_probs.of(asked, version)
         margins.append([chosen - rejected for chosen, rejected in zip(scores[::2], scores[1::2], strict=True)])
     baseline_version = versions[1]
     return [
@@ -150,10 +167,10 @@ async def measure_pairs(
 
 
 async def measure_ratings(
-    engine: Engine, rows: Sequence[Row], versions: tuple[str, str], progress: Progress
+    log_probs: MeanLogProbs, rows: Sequence[Row], versions: tuple[str, str]
 ) -> list[RatingResult]:
-    asked = [(row.prompt, text_of(row.completion)) for row in rows]
-    candidate, baseline = [await mean_log_probs(engine, asked, version, progress) for version in versions]
+    asked = [asked_of(row, text_of(row.completion)) for row in rows]
+    candidate, baseline = [await log_probs.of(asked, version) for version in versions]
     return [
         RatingResult(id=row.id, liked=bool(row.label), candidate=after, baseline=before)
         for row, after, before in zip(rows, candidate, baseline, strict=True)
@@ -164,11 +181,24 @@ def question(row: Row) -> str:
     return next((turn.content for turn in reversed(row.prompt) if turn.role == "user"), "")
 
 
+def contrast(right: float, wrong: Sequence[float]) -> float:
+    """By how much the right completion is likelier than the wrong ones, each comparison bounded to ± CONTRAST_BOUND.
+
+    Log-probabilities have no floor: unbounded, one sentence that a model is sure of in the wrong place outweighs a
+    dozen rows that it got right (winsorised differences; Huber 1981, Robust Statistics).
+
+    >>> contrast(-1.0, [-1.25, -9.0])
+    0.375
+    """
+    bounded = [max(-CONTRAST_BOUND, min(CONTRAST_BOUND, right - other)) for other in wrong]
+    return sum(bounded) / len(bounded)
+
+
 def _measured(row: Row, reply: str, right: float, wrong: Sequence[float]) -> Measured:
     return Measured(
         reply=reply,
         recalled=contains_facts(reply, row.key_facts) if row.key_facts else None,
-        contrast=right - sum(wrong) / len(wrong) if wrong else None,
+        contrast=contrast(right, wrong) if wrong else None,
         loss=-right,
     )
 

@@ -17,7 +17,7 @@ class Measured(RunFolderModel):
     reply: str = Field(description="Greedy reply to the row's prompt.")
     recalled: bool | None = Field(description="Whether all key facts are in the reply; None: the row has none.")
     contrast: float | None = Field(
-        description="Nats a token by which the right completion is likelier than other rows' completions; "
+        description="Nats a token by which the right completion is likelier than other rows' (bounded, see metrics); "
         "None: no other topic's completion to compare with."
     )
     loss: float = Field(description="Mean negative log-probability of the right completion's tokens, in nats.")

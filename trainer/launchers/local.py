@@ -33,7 +33,5 @@ class LocalLauncher:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 process_group=0,
-                # Serving comes first on a shared machine, and spinning barriers would starve both of processor time.
-                preexec_fn=lambda: os.nice(NICENESS),
-                env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ},
+                preexec_fn=lambda: os.nice(NICENESS),  # serving comes first on a shared machine
             )
