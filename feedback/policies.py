@@ -36,14 +36,14 @@ class Hyperparameters(Policy):
     r: int = Field(16, ge=1, le=256, description="LoRA rank.")
     lora_alpha: int = Field(32, ge=1, description="LoRA scaling numerator: updates are scaled by lora_alpha / r.")
     lora_dropout: float = Field(0.0, ge=0, lt=1, description="Dropout on LoRA inputs.")
-    learning_rate: float = Field(1e-3, gt=0, description="Peak AdamW learning rate of SFT.")
+    learning_rate: float = Field(7e-4, gt=0, description="Peak AdamW learning rate of SFT.")
     num_train_epochs: int = Field(6, ge=1, description="Most passes of SFT over the training rows.")
     per_device_train_batch_size: int = Field(8, ge=1, description="Rows per optimizer step and device.")
     max_length: int = Field(1024, ge=16, description="Longest row in tokens; longer ones are cut by TRL.")
     warmup_ratio: float = Field(0.05, ge=0, lt=1, description="Share of steps that raise the learning rate from 0.")
     early_stopping_patience: int = Field(2, ge=1, description="Epochs without a better dev loss before SFT stops.")
     replay_fraction: float = Field(
-        0.125, ge=0, le=4, description="Texts of the base's own per SFT row that hold the adapter to the base; 0: none."
+        0.25, ge=0, le=4, description="Texts of the base's own per SFT row that hold the adapter to the base; 0: none."
     )
     preference_learning_rate: float = Field(1e-5, gt=0, description="Peak learning rate of DPO and KTO.")
     preference_epochs: int = Field(1, ge=1, description="Passes of DPO or KTO over their rows.")
@@ -67,6 +67,12 @@ class VerdictPolicy(Policy):
     )
     min_contrast_gain: float = Field(
         0.05, ge=0, description="Smallest gain in contrast, in nats a token, worth a release."
+    )
+    max_contrast_loss: float = Field(
+        0.1,
+        gt=0,
+        le=0.5,
+        description="Where key facts decide: how far contrast, in nats a token, may fall and not stand in the way.",
     )
     min_choice_gain: float = Field(0.05, ge=0, description="Smallest gain in choice accuracy worth a release.")
     bootstrap_resamples: int = Field(2000, ge=200, description="Resamples of the clustered bootstrap.")

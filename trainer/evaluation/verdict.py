@@ -7,25 +7,18 @@ Leaves out measuring (metrics.py, guards.py) and releasing.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from enum import StrEnum
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from feedback.policies import VerdictPolicy
+from feedback.states import VerdictWord
 from trainer.evaluation.record import Evaluation, PairResult, RowResult
 from trainer.evaluation.statistics import Difference, exact_mcnemar, paired_difference
 
 
-class VerdictKind(StrEnum):
-    PROMOTE = "PROMOTE"  # better in at least one family, worse in none
-    REJECT = "REJECT"  # worse, or a gain worth having is ruled out
-    INCONCLUSIVE = "INCONCLUSIVE"  # the data can't tell
-    BLOCKED = "BLOCKED"  # a guard failed; nothing else matters
-
-
 @dataclass(frozen=True)
 class Verdict:
-    verdict: VerdictKind
+    verdict: VerdictWord
     reasons: list[str]
     statistics: dict[str, Any]
 
@@ -38,18 +31,24 @@ class Measure:
     unit: str
     difference: Difference
     worthwhile: float
+    tolerated: float = 0.0
+    """How much it may fall and still not stand in the way of another measure; 0: it must be better itself."""
 
     @property
     def better(self) -> bool:
-        return self.difference.lower > 0
+        return self.difference.lower > -self.tolerated
 
     @property
     def worse(self) -> bool:
-        return self.difference.upper < 0
+        return self.difference.upper < -self.tolerated
 
     @property
     def ruled_out(self) -> bool:
         return self.difference.upper < self.worthwhile
+
+    @property
+    def praise(self) -> str:
+        return f"no worse (a fall of {self.tolerated:g} is ruled out)" if self.tolerated else "better"
 
     def __str__(self) -> str:
         d = self.difference
@@ -58,7 +57,7 @@ class Measure:
 
 @dataclass(frozen=True)
 class Family:
-    """Measures that must all be better for the family to be (intersection-union test, Berger 1982)."""
+    """Measures that must all hold for the family to be better (intersection-union test, Berger 1982)."""
 
     name: str
     measures: list[Measure]
@@ -82,7 +81,7 @@ def judge(evaluation: Evaluation, policy: VerdictPolicy) -> Verdict:
     failed = [guard for guard in evaluation.guards if not guard.passed]
     if failed:
         return Verdict(
-            VerdictKind.BLOCKED, [f"Guard {guard.name} failed: {guard.detail}" for guard in failed], statistics
+            VerdictWord.BLOCKED, [f"Guard {guard.name} failed: {guard.detail}" for guard in failed], statistics
         )
 
     enough_rows, why_no_rows = _enough(evaluation.rows, policy.min_gate_rows, "held-out corrections", policy)
@@ -117,15 +116,15 @@ def _decide(
 ) -> Verdict:
     if not deciders:
         reasons = [*too_small, *(_detectable(measure) for family in families for measure in family.measures)]
-        return Verdict(VerdictKind.INCONCLUSIVE, reasons or ["Nothing was held out to judge by."], statistics)
+        return Verdict(VerdictWord.INCONCLUSIVE, reasons or ["Nothing was held out to judge by."], statistics)
     worse = [family for family in deciders if family.worse]
     if worse:
         lost = [f"{measure} is worse." for family in worse for measure in family.measures if measure.worse]
-        return Verdict(VerdictKind.REJECT, lost, statistics)
+        return Verdict(VerdictWord.REJECT, lost, statistics)
     better = [family for family in deciders if family.better]
     if better:
-        won = [f"{measure} is better." for family in better for measure in family.measures]
-        return Verdict(VerdictKind.PROMOTE, won, statistics)
+        won = [f"{measure} is {measure.praise}." for family in better for measure in family.measures]
+        return Verdict(VerdictWord.PROMOTE, won, statistics)
     if all(family.ruled_out for family in deciders):
         small = [
             f"{measure}: a gain of {measure.worthwhile:g} or more is ruled out."
@@ -133,14 +132,14 @@ def _decide(
             for measure in family.measures
             if measure.ruled_out
         ]
-        return Verdict(VerdictKind.REJECT, small, statistics)
+        return Verdict(VerdictWord.REJECT, small, statistics)
     open_questions = [
         f"{measure} could be chance. {_detectable(measure)}"
         for family in deciders
         for measure in family.measures
         if not measure.better
     ]
-    return Verdict(VerdictKind.INCONCLUSIVE, open_questions, statistics)
+    return Verdict(VerdictWord.INCONCLUSIVE, open_questions, statistics)
 
 
 def descriptive(evaluation: Evaluation) -> dict[str, Any]:
@@ -173,7 +172,9 @@ def _corrections(rows: Sequence[RowResult], policy: VerdictPolicy, alpha: float,
     contrasts = [row for row in rows if row.candidate.contrast is not None and row.baseline.contrast is not None]
     if contrasts:
         gains = [(row.candidate.contrast or 0.0) - (row.baseline.contrast or 0.0) for row in contrasts]
-        measures.append(_measure("contrast", "nats a token", gains, contrasts, policy, alpha, seed))
+        contrast = _measure("contrast", "nats a token", gains, contrasts, policy, alpha, seed)
+        # What is generated decides where that can be told; contrast must then not have fallen. Else it decides itself.
+        measures.append(replace(contrast, tolerated=policy.max_contrast_loss) if measures else contrast)
     return Family("corrections", measures)
 
 

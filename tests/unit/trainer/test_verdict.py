@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from feedback.policies import VerdictPolicy
+from feedback.states import VerdictWord
 from trainer.evaluation.record import Evaluation, GuardResult, Measured, PairResult, RowResult
 from trainer.evaluation.report import report
 from trainer.evaluation.statistics import paired_difference
-from trainer.evaluation.verdict import VerdictKind, judge
+from trainer.evaluation.verdict import judge
 
 PASSED = GuardResult(name="general_perplexity", passed=True, detail="fine")
 POLICY = VerdictPolicy()
@@ -73,37 +74,49 @@ OWN_TEXT_ONLY = [pair(n, 1.0, -1.0, decides=False) for n in range(80)]
 EQUAL_CHOICES = [pair(n, 1.0 if n % 2 else -1.0, 1.0 if n % 2 else -1.0) for n in range(80)]
 
 CASES = {
-    "learned the facts": (evaluation(LEARNED), VerdictKind.PROMOTE),
-    "learned only a style": (evaluation(STYLE_ONLY), VerdictKind.REJECT),
+    "learned the facts": (evaluation(LEARNED), VerdictWord.PROMOTE),
+    "learned only a style": (evaluation(STYLE_ONLY), VerdictWord.REJECT),
     "style and a few lucky replies": (
         evaluation([row(n, recalled=(n % 9 == 0, n % 10 == 0), contrast=(0.01, 0.0)) for n in range(80)]),
-        VerdictKind.REJECT,
+        VerdictWord.REJECT,
     ),
     "contrast without recall": (
         evaluation([row(n, contrast=(1.0 + n % 2, 0.0)) for n in range(80)]),
-        VerdictKind.REJECT,
+        VerdictWord.REJECT,
     ),
-    "noise": (evaluation(NOISE), VerdictKind.INCONCLUSIVE),
-    "forgot facts": (evaluation(FORGOT), VerdictKind.REJECT),
+    "facts gained, contrast no worse": (
+        evaluation([row(n, recalled=(n % 3 > 0, False), contrast=(0.02 * (n % 3 - 1), 0.0)) for n in range(80)]),
+        VerdictWord.PROMOTE,
+    ),
+    "facts gained, contrast unclear": (
+        evaluation([row(n, recalled=(n % 3 > 0, False), contrast=(0.5 * (-1) ** (n % 27), 0.0)) for n in range(80)]),
+        VerdictWord.INCONCLUSIVE,
+    ),
+    "facts gained, contrast lost": (
+        evaluation([row(n, recalled=(n % 3 > 0, False), contrast=(-0.3, 0.1)) for n in range(80)]),
+        VerdictWord.REJECT,
+    ),
+    "noise": (evaluation(NOISE), VerdictWord.INCONCLUSIVE),
+    "forgot facts": (evaluation(FORGOT), VerdictWord.REJECT),
     "learned, but a guard failed": (
         evaluation(LEARNED, guards=[PASSED, GuardResult(name="general_perplexity", passed=False, detail="+71%")]),
-        VerdictKind.BLOCKED,
+        VerdictWord.BLOCKED,
     ),
-    "too few rows": (evaluation(LEARNED[:59]), VerdictKind.INCONCLUSIVE),
+    "too few rows": (evaluation(LEARNED[:59]), VerdictWord.INCONCLUSIVE),
     "too few contributors": (
         evaluation([learned(n, contributors=11) for n in range(80)]),
-        VerdictKind.INCONCLUSIVE,
+        VerdictWord.INCONCLUSIVE,
     ),
-    "no rows": (evaluation(), VerdictKind.INCONCLUSIVE),
-    "better choices": (evaluation(pairs=LIKED), VerdictKind.PROMOTE),
-    "worse choices": (evaluation(pairs=DISLIKED), VerdictKind.REJECT),
-    "too few choices": (evaluation(pairs=LIKED[:49]), VerdictKind.INCONCLUSIVE),
-    "only its own text dispreferred": (evaluation(pairs=OWN_TEXT_ONLY), VerdictKind.INCONCLUSIVE),
-    "facts learned, choices equal": (evaluation(LEARNED, EQUAL_CHOICES), VerdictKind.PROMOTE),
-    "facts learned, choices worse": (evaluation(LEARNED, DISLIKED), VerdictKind.REJECT),
+    "no rows": (evaluation(), VerdictWord.INCONCLUSIVE),
+    "better choices": (evaluation(pairs=LIKED), VerdictWord.PROMOTE),
+    "worse choices": (evaluation(pairs=DISLIKED), VerdictWord.REJECT),
+    "too few choices": (evaluation(pairs=LIKED[:49]), VerdictWord.INCONCLUSIVE),
+    "only its own text dispreferred": (evaluation(pairs=OWN_TEXT_ONLY), VerdictWord.INCONCLUSIVE),
+    "facts learned, choices equal": (evaluation(LEARNED, EQUAL_CHOICES), VerdictWord.PROMOTE),
+    "facts learned, choices worse": (evaluation(LEARNED, DISLIKED), VerdictWord.REJECT),
     "no key facts, contrast decides": (
         evaluation([learned(n, facts=False) for n in range(80)]),
-        VerdictKind.PROMOTE,
+        VerdictWord.PROMOTE,
     ),
 }
 
@@ -135,7 +148,7 @@ def test_a_verdict_is_the_same_every_time() -> None:
 
 def test_anonymous_rows_are_no_independent_voices() -> None:
     anonymous = [item.model_copy(update={"contributor": None}) for item in LEARNED]
-    assert judge(evaluation(anonymous), POLICY).verdict is VerdictKind.INCONCLUSIVE
+    assert judge(evaluation(anonymous), POLICY).verdict is VerdictWord.INCONCLUSIVE
 
 
 @pytest.mark.parametrize("spread", [(1.0, 0.0, 1.0), (0.0, 1.0, 1.0), (1.0, 1.0, 1.0), (0.0, 0.0, 1.0)])
