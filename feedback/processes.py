@@ -11,7 +11,8 @@ _PR_SET_PDEATHSIG = 1
 def die_with_parent(parent_pid: int) -> None:
     """Have the kernel send SIGKILL to this process when its parent dies (Linux; elsewhere nothing happens).
 
-    A parent that died before the call is noticed by its id: then this process ends at once.
+    A parent that died before the call is noticed by its id: then this process ends at once. The signal follows the
+    parent's thread: start this process from one that lives as long as the parent.
     """
     if sys.platform != "linux":
         return

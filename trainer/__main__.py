@@ -15,19 +15,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from feedback.errors import BurnishError
-from trainer.lock import FolderBusy, die_with_parent
+from feedback.processes import die_with_parent
+from trainer.lock import FolderBusy
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    if given[:1] == ["worker"]:
-        from trainer import worker
-
-        return int(worker.main(given[1:]) or 0)
-    chosen = _parser().parse_args(given)
-    if chosen.die_with_parent is not None:
-        die_with_parent(chosen.die_with_parent)
+    chosen = _parser().parse_args(arguments)
     try:
+        if chosen.command == "worker":
+            from trainer import worker
+
+            return worker.main()
+        if chosen.die_with_parent is not None:
+            die_with_parent(chosen.die_with_parent)
         if not chosen.folder.is_dir():
             raise BurnishError(f"{chosen.folder}: no such folder. Give a run's folder, such as runs/<run_id>.")
         _share_the_machine()
@@ -78,10 +78,8 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--die-with-parent",
             type=int,
-            nargs="?",
-            const=0,
             metavar="PID",
-            help="end when the parent process does; with its PID also when it already has",
+            help="end when the process that started this one, whose id this is, does",
         )
     return parser
 

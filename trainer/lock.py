@@ -1,20 +1,11 @@
-"""One training process a folder, and none that outlives the process that started it.
+"""One training process a folder. Leaves out leases between machines: the queue in the database has those."""
 
-Leaves out leases between machines: the queue in the database has those.
-"""
-
-import ctypes
 import fcntl
-import os
-import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from feedback.errors import Conflict
-
-PR_SET_PDEATHSIG = 1
 
 
 class FolderBusy(Conflict):
@@ -39,16 +30,3 @@ def folder_lock(folder: Path) -> Iterator[None]:
                 "names it."
             ) from None
         yield
-
-
-def die_with_parent(parent: int | None = None) -> None:
-    """Have the kernel kill this process when its parent ends (Linux; elsewhere nothing happens).
-
-    `parent` is the process that should be there: when it is already gone, this process ends at once. The signal
-    follows the parent's *thread*: start this process from one that lives as long as the parent.
-    """
-    expected = parent if parent else os.getppid()
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != expected:
-        raise SystemExit("The process that started this run is gone: stopping.")

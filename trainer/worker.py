@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import structlog
@@ -282,7 +281,7 @@ def _last_line(log: Path) -> str:
     return lines[-1][-500:] if lines else "The training process ended without a word."
 
 
-def main(_: Sequence[str] = ()) -> int:
+def main() -> int:
     """`python -m trainer worker`: work until SIGTERM or Ctrl-C."""
     settings = Settings()
     logs.configure(settings.log_level)

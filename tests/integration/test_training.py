@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny import WORDS
 
 from feedback.files import file_sha256, read_json, write_json, write_jsonl
 from feedback.policies import Hyperparameters, VerdictPolicy
@@ -23,41 +24,6 @@ from trainer.run import run
 
 REPOSITORY = Path(__file__).parents[2]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-WORDS = ["the", "amber", "brass", "cobalt", "delta", "ember", "flint", "garnet", "hazel", "indigo", "jade"]
-OTHER_WORDS = ["is", "in", "of", "it", "what", "where", "key", "door", "box"]
-
-
-@pytest.fixture(scope="session")
-def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Llama of two layers with random weights, and a word tokenizer without a chat template."""
-    import torch
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
-    torch.manual_seed(0)
-    special = ["<pad>", "<end>", "<unk>"]
-    rest = [*WORDS, *OTHER_WORDS, "User", "Assistant", "System", ":", ".", "?", *map(str, range(40))]
-    vocabulary = {token: index for index, token in enumerate([*special, *rest])}
-    raw = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    raw.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, pad_token="<pad>", eos_token="<end>", unk_token="<unk>")
-    config = LlamaConfig(
-        vocab_size=len(vocabulary),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=256,
-        initializer_range=0.3,
-        eos_token_id=1,
-        pad_token_id=0,
-        bos_token_id=None,
-    )
-    folder = tmp_path_factory.mktemp("base")
-    LlamaForCausalLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
 
 
 def turn(role: Any, content: str) -> list[Turn]:

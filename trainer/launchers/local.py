@@ -11,8 +11,6 @@ from feedback.config import Settings
 LOCKED = 75
 """Exit status of a process that found another one at work in the folder (EX_TEMPFAIL)."""
 
-NICENESS = 10
-
 Task = Literal["run", "evaluate"]
 
 
@@ -33,5 +31,4 @@ class LocalLauncher:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 process_group=0,
-                preexec_fn=lambda: os.nice(NICENESS),  # serving comes first on a shared machine
             )
