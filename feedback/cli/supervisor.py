@@ -42,6 +42,7 @@ def up(settings: Settings) -> int:
         return status
     first_key = prepare_database(settings)
     programs = Programs(settings)
+    programs.stop_on_signals()
     try:
         programs.start("service", "service")
         programs.start("worker", "trainer", "worker")
@@ -102,6 +103,9 @@ class Programs:
         self._restarts = 0
         self._stopping = False
         self.gave_up = False
+
+    def stop_on_signals(self) -> None:
+        """Take Ctrl-C and SIGTERM as the wish to stop in order; without this they interrupt this process."""
         for wanted in (signal.SIGINT, signal.SIGTERM):
             signal.signal(wanted, self._ask_to_stop)
 

@@ -4,21 +4,18 @@ Nobody asks what another one asked in the same words, and nobody asks the exam's
 """
 
 import random
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 from rich.console import Console
-from rich.progress import track
 
 from feedback import contributors
 from feedback.assistants import policies
 from feedback.demo.exam import knows
 from feedback.demo.product import Fact, Product, Size
 from feedback.demo.stage import Stage
+from feedback.demo.together import together
 from feedback.states import Side
-
-AT_ONCE = 16
 
 
 @dataclass
@@ -59,16 +56,10 @@ class Crowd:
         return wrong + sum(self._has_choice(question) for question in self.questions)
 
     def ask(self, console: Console) -> None:
-        self._all(self._ask_one, f"{self.people} people ask", console)
+        together(self._ask_one, self.questions, f"{self.people} people ask", console)
 
     def give_feedback(self, console: Console) -> None:
-        self._all(self._answer_one, "They rate, correct, choose", console)
-
-    def _all(self, deed: Any, what: str, console: Console) -> None:
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            done = pool.map(deed, self.questions)
-            for _ in track(done, what, total=len(self.questions), console=console):
-                pass
+        together(self._answer_one, self.questions, "They rate, correct, choose", console)
 
     def _ask_one(self, question: Question) -> None:
         question.reply = self._stage.chat(

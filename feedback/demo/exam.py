@@ -1,14 +1,13 @@
 """The exam: every fact in phrasings that nobody asked before, answered greedily by one version, over the API."""
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from rich.console import Console
-from rich.progress import track
 
 from feedback.curate.items import normalise
-from feedback.demo.product import Product
+from feedback.demo.product import Fact, Product
 from feedback.demo.stage import Stage
+from feedback.demo.together import together
 
 
 @dataclass(frozen=True)
@@ -35,8 +34,8 @@ def knows(reply: str, key_facts: list[str]) -> bool:
 def sit_exam(stage: Stage, product: Product, *, version: int, console: Console) -> Exam:
     asked = [(fact, text) for fact in product.facts for text in fact.kept]
 
-    def answer(index: int) -> Answer:
-        fact, text = asked[index]
+    def answer(question: tuple[Fact, str]) -> Answer:
+        fact, text = question
         reply = stage.chat(
             model=f"{stage.name}@{version}",
             messages=[{"role": "user", "content": text}],
@@ -47,7 +46,4 @@ def sit_exam(stage: Stage, product: Product, *, version: int, console: Console) 
         words = reply["choices"][0]["message"]["content"]
         return Answer(text, fact.answers[0], words, knows(words, fact.key_facts))
 
-    with ThreadPoolExecutor(16) as pool:
-        done = pool.map(answer, range(len(asked)))
-        what = f"Exam of {stage.name}@{version}, unseen phrasings"
-        return Exam(list(track(done, what, total=len(asked), console=console)))
+    return Exam(together(answer, asked, f"Exam of {stage.name}@{version}, unseen phrasings", console))
