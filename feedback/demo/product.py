@@ -43,7 +43,7 @@ FULL = Size(
     gate_fraction=0.21,
     dev_fraction=0.05,
     max_preference_pairs=32,
-    num_train_epochs=6,
+    num_train_epochs=5,
     least_recall=0.5,
 )
 FAST = Size(
