@@ -86,8 +86,9 @@ def request_if_due(session: Session, assistant: Assistant) -> Run | None:
             Feedback.status == FeedbackStatus.RECEIVED,
         )
     )
-    learned = session.exec(  # what a failed or cancelled run was to learn still waits
-        select(func.max(Run.created_at)).where(Run.assistant_id == assistant.id, Run.status == RunStatus.SUCCEEDED)
+    done_with = (RunStatus.SUCCEEDED, RunStatus.CANCELLED)  # what a failed run was to learn still waits
+    learned = session.exec(
+        select(func.max(Run.created_at)).where(Run.assistant_id == assistant.id, col(Run.status).in_(done_with))
     ).one()
     if learned is not None:
         fresh = fresh.where(col(Feedback.created_at) > learned)

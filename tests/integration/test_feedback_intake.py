@@ -248,6 +248,17 @@ def test_after_a_run_only_newer_feedback_counts(embedded: House) -> None:
     assert run_count(embedded) == 2
 
 
+def test_what_a_failed_run_was_to_learn_still_waits(embedded: House) -> None:
+    _set_training(embedded, min_new_feedback=2, min_seconds_between_runs=0)
+    for number in range(2):
+        embedded.correct(f"Question {number}?", "No.", "Yes.")
+    held = runs.claim(embedded.database, "a worker", 30)
+    assert held is not None
+    runs.fail_attempt(embedded.database, held, "a broken disk", final=True)
+    embedded.correct("Question 3?", "No.", "Yes.")
+    assert run_count(embedded) == 2
+
+
 def test_the_base_never_learns(embedded: House) -> None:
     with embedded.database.write() as session:
         base = assistants.get_assistant(session, "base")

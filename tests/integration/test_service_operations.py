@@ -34,12 +34,13 @@ def start_and_fail(environment: dict[str, str], **settings: str) -> str:
     return done.stderr
 
 
-def test_health_says_live_and_ready_without_a_key(server: Deployment) -> None:
+def test_health_says_live_and_ready_without_a_key_and_more_to_operators(server: Deployment) -> None:
     live = server.anyone.get("/health/live")
     assert (live.status_code, live.json()) == (200, {"status": "live"})
     ready = server.anyone.get("/health/ready")
     assert ready.status_code == 200
-    told = ready.json()
+    assert ready.json() == {"status": "ready", "problems": 0}
+    told = server.ready().json()
     assert (told["status"], told["engine"], told["database"]) == ("ready", "echo engine", "ok")
     assert {"base", "support@0", "garden@0"} <= set(told["serving"])
 
