@@ -156,9 +156,7 @@ def upgrade() -> None:
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(["assistant_id"], ["assistant.id"], name=op.f("fk_run_assistant_id")),
-        sa.ForeignKeyConstraint(
-            ["dataset_version_id"], ["dataset_version.id"], name=op.f("fk_run_dataset_version_id")
-        ),
+        sa.ForeignKeyConstraint(["dataset_version_id"], ["dataset_version.id"], name=op.f("fk_run_dataset_version_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_run")),
     )
     with op.batch_alter_table("run", schema=None) as batch_op:
@@ -183,9 +181,7 @@ def upgrade() -> None:
         sa.Column("guidelines_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(["assistant_id"], ["assistant.id"], name=op.f("fk_adapter_version_assistant_id")),
-        sa.ForeignKeyConstraint(
-            ["guidelines_id"], ["guidelines.id"], name=op.f("fk_adapter_version_guidelines_id")
-        ),
+        sa.ForeignKeyConstraint(["guidelines_id"], ["guidelines.id"], name=op.f("fk_adapter_version_guidelines_id")),
         sa.ForeignKeyConstraint(["run_id"], ["run.id"], name=op.f("fk_adapter_version_run_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_adapter_version")),
         sa.UniqueConstraint("assistant_id", "number", name=op.f("uq_adapter_version_assistant_id_number")),
@@ -244,9 +240,7 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("message", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_message_adapter_version_id"), ["adapter_version_id"], unique=False)
-        batch_op.create_index(
-            "ix_message_conversation_history", ["conversation_id", "history_sha256"], unique=False
-        )
+        batch_op.create_index("ix_message_conversation_history", ["conversation_id", "history_sha256"], unique=False)
         batch_op.create_index(batch_op.f("ix_message_conversation_id"), ["conversation_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_message_history_sha256"), ["history_sha256"], unique=False)
         batch_op.create_index(batch_op.f("ix_message_parent_id"), ["parent_id"], unique=False)
