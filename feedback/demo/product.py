@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Size:
     gate_fraction: float
     dev_fraction: float
     max_preference_pairs: int
-    num_train_epochs: int
+    hyperparameters: dict[str, Any]
     least_recall: float
 
 
@@ -43,7 +44,7 @@ FULL = Size(
     gate_fraction=0.21,
     dev_fraction=0.05,
     max_preference_pairs=32,
-    num_train_epochs=5,
+    hyperparameters={"num_train_epochs": 5},
     least_recall=0.5,
 )
 FAST = Size(
@@ -54,7 +55,7 @@ FAST = Size(
     gate_fraction=0.45,
     dev_fraction=0.05,
     max_preference_pairs=16,
-    num_train_epochs=6,
+    hyperparameters={"learning_rate": 1e-3, "replay_fraction": 0.125},  # few rows: fewer, longer steps
     least_recall=0.4,
 )
 

@@ -85,7 +85,7 @@ class Stage:
                     "max_preference_pairs": self._size.max_preference_pairs,
                     "min_new_feedback": 1_000_000,  # until it is known how many lessons there will be
                 },
-                "hyperparameters": {"num_train_epochs": self._size.num_train_epochs},
+                "hyperparameters": self._size.hyperparameters,
                 "verdict": {"max_new_tokens": 32},
                 "release": {"promotion": "auto"},
             }
