@@ -45,6 +45,9 @@ class Hyperparameters(Policy):
     replay_fraction: float = Field(
         0.25, ge=0, le=4, description="Texts of the base's own per SFT row that hold the adapter to the base; 0: none."
     )
+    replay_weight: float = Field(
+        3.0, gt=0, description="Weight of the divergence from the base on those texts, beside the rows' own loss."
+    )
     preference_learning_rate: float = Field(1e-5, gt=0, description="Peak learning rate of DPO and KTO.")
     preference_epochs: int = Field(1, ge=1, description="Passes of DPO or KTO over their rows.")
     beta: float = Field(0.1, gt=0, description="Strength of DPO's and KTO's pull to the reference.")

@@ -12,7 +12,7 @@ from feedback.demo.product import Product
 from feedback.demo.stage import Stage
 
 CLIENTS = 2
-PAUSE_SECONDS = 5.0
+PAUSE_SECONDS = 10.0
 """Between two requests of a client while training needs the processor; none around the swap."""
 SWAP_SECONDS = 5.0
 """How long to go on without pause after the run has ended: the service looks for releases twice a second."""

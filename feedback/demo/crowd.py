@@ -68,7 +68,7 @@ class Crowd:
             n=2 if question.two_replies else 1,
             temperature=0.8,
             seed=len(question.text),
-            max_tokens=32,
+            max_tokens=24,
         )
 
     def _answer_one(self, question: Question) -> None:

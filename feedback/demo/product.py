@@ -44,7 +44,7 @@ FULL = Size(
     gate_fraction=0.21,
     dev_fraction=0.05,
     max_preference_pairs=32,
-    hyperparameters={"num_train_epochs": 5},
+    hyperparameters={},
     least_recall=0.5,
 )
 FAST = Size(
@@ -55,7 +55,7 @@ FAST = Size(
     gate_fraction=0.45,
     dev_fraction=0.05,
     max_preference_pairs=16,
-    hyperparameters={"learning_rate": 1e-3, "replay_fraction": 0.125},  # few rows: fewer, longer steps
+    hyperparameters={"learning_rate": 1e-3, "num_train_epochs": 7, "replay_fraction": 0.125},  # few rows, longer steps
     least_recall=0.4,
 )
 

@@ -34,7 +34,7 @@ def train(stage: Stage) -> None:
             loss = super().compute_loss(model, inputs, *more, **keywords)
             if self.replay is None or not self.model.training:
                 return loss
-            return loss + self.replay.divergence(self.state.global_step, replayed)
+            return loss + chosen.replay_weight * self.replay.divergence(self.state.global_step, replayed)
 
     model, tokenizer = load_model(stage)
     chosen = stage.hyperparameters
