@@ -44,11 +44,16 @@ class Measure:
 
     @property
     def ruled_out(self) -> bool:
-        return self.difference.upper < self.worthwhile
+        """No worthwhile gain is possible; a measure that need not gain can't be."""
+        return not self.tolerated and self.difference.upper < self.worthwhile
 
     @property
     def praise(self) -> str:
         return f"no worse (a fall of {self.tolerated:g} is ruled out)" if self.tolerated else "better"
+
+    @property
+    def doubt(self) -> str:
+        return f"may have fallen by {self.tolerated:g} or more" if self.tolerated else "could be chance"
 
     def __str__(self) -> str:
         d = self.difference
@@ -134,7 +139,7 @@ def _decide(
         ]
         return Verdict(VerdictWord.REJECT, small, statistics)
     open_questions = [
-        f"{measure} could be chance. {_detectable(measure)}"
+        f"{measure} {measure.doubt}. {_detectable(measure)}"
         for family in deciders
         for measure in family.measures
         if not measure.better
@@ -221,7 +226,7 @@ def _enough(
 
 
 def _detectable(measure: Measure) -> str:
-    return f"This much data finds a gain in {measure.name} of {measure.difference.minimum_detectable:.3f} or more."
+    return f"This much data finds a change in {measure.name} of {measure.difference.minimum_detectable:.3f} or more."
 
 
 def _named_contributors(rows: Sequence[RowResult | PairResult]) -> int:
