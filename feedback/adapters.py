@@ -88,7 +88,7 @@ def get_number(session: Session, assistant: Assistant, number: int) -> AdapterVe
     ).first()
     if version is None:
         raise NotFound(
-            f"'{assistant.name}' has no version {number}: `burnish adapters list` shows them.",
+            f"'{assistant.name}' has no version {number}: `burnish adapters list {assistant.name}` shows them.",
             param="model",
             code="model_not_found",
         )

@@ -15,7 +15,7 @@ from feedback.columns import now
 from feedback.errors import InvalidInput, NotFound
 from feedback.models import AdapterVersion, Assistant, Guidelines, Release
 from feedback.policies import Policies
-from feedback.states import ReleaseState
+from feedback.states import Consent, ReleaseState
 
 BASE_VERSION = "base"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
@@ -27,7 +27,7 @@ def create(session: Session, name: str, base_model: str, *, system_prompt: str =
             f"'{name}' can't name an assistant: use a-z, 0-9, '.', '_' and '-', at most 63.", param="name"
         )
     if session.exec(select(Assistant).where(Assistant.name == name)).first():
-        raise InvalidInput(f"There is an assistant '{name}' already.", param="name")
+        raise InvalidInput(f"There is an assistant '{name}' already: take another name.", param="name")
     assistant = Assistant(name=name, base_model=base_model, policies=Policies().model_dump())
     session.add(assistant)
     session.flush()
@@ -58,7 +58,9 @@ def ensure_base(session: Session, base_model: str) -> Assistant:
 def get_assistant(session: Session, name: str) -> Assistant:
     assistant = session.exec(select(Assistant).where(Assistant.name == name)).first()
     if assistant is None:
-        raise NotFound(f"No assistant '{name}'.", param="model", code="model_not_found")
+        raise NotFound(
+            f"No assistant '{name}': `burnish assistant list` shows them.", param="model", code="model_not_found"
+        )
     return assistant
 
 
@@ -91,6 +93,13 @@ def set_policies(session: Session, assistant: Assistant, changes: dict[str, dict
     session.add(assistant)
     audit.record(session, actor, "assistant.policies", assistant.name, changes=changes)
     return checked
+
+
+def set_consent(session: Session, assistant: Assistant, consent: Consent, *, actor: str) -> None:
+    """Decide what silence means, from the next dataset on."""
+    assistant.consent = consent
+    session.add(assistant)
+    audit.record(session, actor, "assistant.consent", assistant.name, consent=consent)
 
 
 def current_guidelines(session: Session, assistant: Assistant) -> Guidelines:

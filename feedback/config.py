@@ -90,10 +90,21 @@ class Settings(BaseSettings):
         return path.read_bytes()
 
 
+def settings_rows() -> list[dict[str, str]]:
+    return [
+        {
+            "variable": f"BURNISH_{name.upper()}",
+            "default": "" if field.default is None else str(field.default),
+            "description": field.description or "",
+        }
+        for name, field in Settings.model_fields.items()
+    ]
+
+
 def settings_table() -> str:
     """The README's table, in Markdown."""
     lines = ["| variable | default | what it does |", "|---|---|---|"]
-    for name, field in Settings.model_fields.items():
-        default = "" if field.default in (None, "") else f"`{field.default}`"
-        lines.append(f"| `BURNISH_{name.upper()}` | {default} | {field.description} |")
+    for row in settings_rows():
+        default = f"`{row['default']}`" if row["default"] else ""
+        lines.append(f"| `{row['variable']}` | {default} | {row['description']} |")
     return "\n".join(lines)

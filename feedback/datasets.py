@@ -193,7 +193,7 @@ def get_dataset(session: Session, assistant: Assistant, number: int) -> DatasetV
     for dataset in list_datasets(session, assistant):
         if dataset.number == number:
             return dataset
-    raise NotFound(f"'{assistant.name}' has no dataset v{number}: `burnish dataset list` shows them.")
+    raise NotFound(f"'{assistant.name}' has no dataset v{number}: `burnish dataset list {assistant.name}` shows them.")
 
 
 def _current(assistant: Assistant) -> tuple[ColumnElement[bool], ...]:

@@ -70,7 +70,7 @@ def create(
 def authenticate(session: Session, token: str) -> Caller:
     key = session.exec(select(ApiKey).where(ApiKey.hash == _hash(token))).first()
     if key is None or key.revoked_at is not None:
-        raise Unauthenticated("Unknown or revoked API key: make one with `burnish key create`.")
+        raise Unauthenticated("Unknown or revoked API key: make one with `burnish key create NAME`.")
     limits = session.exec(select(ApiKeyAssistant.assistant_id).where(ApiKeyAssistant.api_key_id == key.id)).all()
     return Caller(key.id, key.name, key.role, frozenset(limits) or None)
 

@@ -12,6 +12,7 @@ from sqlmodel import Field
 from feedback.columns import BIG, Json, Table, json_column, json_list, moment, primary_key, reference, word
 from feedback.states import (
     CaseStatus,
+    Consent,
     FeedbackKind,
     FeedbackStatus,
     MessageStatus,
@@ -33,7 +34,7 @@ class Assistant(Table, table=True):
     id: int = primary_key()
     name: str = Field(unique=True, max_length=64)
     base_model: str
-    consent: str = Field(default="opt_out", max_length=16)  # opt_out: usable unless refused; opt_in: only if granted
+    consent: str = Field(default=Consent.OPT_OUT, max_length=16)  # states.Consent
     policies: Json = json_column()  # feedback.policies.Policies
     created_at: datetime = moment()
 

@@ -1,9 +1,15 @@
-"""Child processes that never outlive their parent, not even after kill -9."""
+"""Child processes: how the trainer is called, and that none outlives its parent, not even after kill -9."""
 
 import ctypes
 import os
 import signal
 import sys
+from pathlib import Path
+from typing import Literal
+
+from feedback.config import Settings
+
+TrainerTask = Literal["run", "evaluate"]
 
 _PR_SET_PDEATHSIG = 1
 
@@ -19,3 +25,11 @@ def die_with_parent(parent_pid: int) -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent_pid:
         os._exit(1)
+
+
+def trainer_command(settings: Settings, task: TrainerTask, folder: Path, attempt: int) -> list[str]:
+    """Trains or evaluates a run's folder, on the device and in the dtype that this deployment serves with."""
+    return [
+        *(sys.executable, "-m", "trainer", task, str(folder), "--attempt", str(attempt)),
+        *("--models-folder", str(settings.models), "--device", settings.device, "--dtype", settings.dtype),
+    ]

@@ -71,7 +71,8 @@ def promote(
         found = evaluation.verdict if evaluation else "never evaluated"
         raise InvalidInput(
             f"{assistant.name}@{version.number} was not found better than what serves ({found}): "
-            "read its evaluation, then promote with force if you mean it.",
+            f"read why (`burnish adapters show {assistant.name}@{version.number}`), then promote it with `--force` "
+            '(over HTTP `"force": true`) if you mean it.',
             code="verdict_not_promote",
         )
     return _go_live(

@@ -23,10 +23,10 @@ class VersionReport(BaseModel):
 
 
 def version_reports(session: Session, assistant: Assistant) -> list[VersionReport]:
-    return [_report(session, assistant, version) for version in adapters.list_versions(session, assistant)]
+    return [version_report(session, assistant, version) for version in adapters.list_versions(session, assistant)]
 
 
-def _report(session: Session, assistant: Assistant, version: AdapterVersion) -> VersionReport:
+def version_report(session: Session, assistant: Assistant, version: AdapterVersion) -> VersionReport:
     evaluation = session.exec(
         select(Evaluation).where(Evaluation.candidate_id == version.id).order_by(col(Evaluation.id).desc()).limit(1)
     ).first()

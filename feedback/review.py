@@ -13,7 +13,7 @@ from feedback.states import CaseStatus, FeedbackStatus, ReviewDecision
 def get_feedback(session: Session, public_id: str, assistant_ids: frozenset[int] | None = None) -> Feedback:
     feedback = session.exec(select(Feedback).where(Feedback.public_id == public_id)).first()
     if feedback is None or (assistant_ids is not None and feedback.assistant_id not in assistant_ids):
-        raise NotFound(f"No feedback '{public_id}': `burnish feedback list` shows it.", param="id")
+        raise NotFound(f"No feedback '{public_id}': `burnish feedback list ASSISTANT` shows what there is.", param="id")
     return feedback
 
 

@@ -57,7 +57,7 @@ def request(session: Session, assistant: Assistant, reason: str, *, actor: str) 
         ).first()
         raise Conflict(
             f"'{assistant.name}' has an open run already ({open_run.id if open_run else 'just ended'}): "
-            "wait for it, or stop it with `burnish train --cancel`."
+            f"wait for it, or stop it with `burnish train {assistant.name} --cancel`."
         ) from None
     audit.record(session, actor, "run.request", run.id, reason=reason)
     return run

@@ -11,6 +11,11 @@ class Role(StrEnum):
     ADMIN = "admin"  # everything above, and assistants and keys
 
 
+class Consent(StrEnum):
+    OPT_OUT = "opt_out"  # what people say may be learned from unless they refused
+    OPT_IN = "opt_in"  # only if they granted it
+
+
 class MessageStatus(StrEnum):
     WRITING = "writing"  # committed before its first chunk; tokens are still coming
     COMPLETE = "complete"  # all there

@@ -8,10 +8,9 @@ import sys
 
 import structlog
 import uvicorn
-from pydantic import ValidationError
-from sqlalchemy.exc import SQLAlchemyError
 
 from feedback import logs
+from feedback.complaints import complaint_of
 from feedback.config import Settings
 from feedback.errors import BurnishError
 from feedback.logs import whereabouts
@@ -22,18 +21,11 @@ from service.engines import open_engine
 def main() -> int:
     try:
         return serve(Settings())
-    except ValidationError as error:
-        first = error.errors()[0]
-        return _complain(f"Setting BURNISH_{'_'.join(map(str, first['loc'])).upper()}: {first['msg']}.")
-    except BurnishError as error:
-        return _complain(error.message)
-    except ImportError as error:
-        return _complain(f"{error}: install it, or choose a database or engine that does without it.")
-    except SQLAlchemyError as error:
-        reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-        return _complain(f"The database says: {reason}. Check BURNISH_DATABASE_URL; `burnish doctor` tells more.")
-    except OSError as error:
-        return _complain(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "))
+    except Exception as error:
+        if (complaint := complaint_of(error)) is None:
+            raise
+        print(f"burnish: {complaint}", file=sys.stderr)
+        return 1
 
 
 def serve(settings: Settings) -> int:
@@ -102,11 +94,6 @@ class _ServerLog(logging.Handler):
         if self._server.started:
             error = record.exc_info[1] if record.exc_info else None
             self._log.log(record.levelno, "server", says=record.getMessage(), **whereabouts(error))
-
-
-def _complain(message: str) -> int:
-    print(f"burnish: {message}", file=sys.stderr)
-    return 1
 
 
 if __name__ == "__main__":

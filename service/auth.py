@@ -53,7 +53,11 @@ def find_visible(session: Session, caller: Caller, name: str) -> Assistant | Non
 def visible(session: Session, caller: Caller, name: str) -> Assistant:
     assistant = find_visible(session, caller, name)
     if assistant is None:
-        raise NotFound(f"No assistant '{name}'.", param="model", code="model_not_found")
+        raise NotFound(
+            f"No assistant '{name}', or none that this key may see: ask for its name.",
+            param="model",
+            code="model_not_found",
+        )
     return assistant
 
 

@@ -127,7 +127,8 @@ class Routing:
     def _check_base_model(self, assistant: Assistant) -> None:
         if assistant.base_model != self._settings.base_model:
             raise EngineUnavailable(
-                f"'{assistant.name}' is for {assistant.base_model}; this service runs {self._settings.base_model}."
+                f"'{assistant.name}' is for {assistant.base_model}, this service runs {self._settings.base_model}: "
+                "start one with BURNISH_BASE_MODEL set to it."
             )
 
     async def _load(self, version: AdapterVersion) -> None:
@@ -188,4 +189,8 @@ class Routing:
 
 
 def _unknown(model: str) -> NotFound:
-    return NotFound(f"The model '{model}' does not exist.", param="model", code="model_not_found")
+    return NotFound(
+        f"The model '{model}' does not exist: GET /v1/models lists those that this key may use.",
+        param="model",
+        code="model_not_found",
+    )

@@ -1,7 +1,7 @@
 """`python -m trainer`: run or evaluate a run's folder by hand, or work off the queue.
 
-    python -m trainer run FOLDER [--attempt N] [--models-folder P] [--device auto]
-    python -m trainer evaluate FOLDER [--attempt N] [--models-folder P] [--device auto]
+    python -m trainer run FOLDER [--attempt N] [--models-folder P] [--device D] [--dtype D] [--json]
+    python -m trainer evaluate FOLDER [--attempt N] [--models-folder P] [--device D] [--dtype D] [--json]
     python -m trainer worker
 
 Exit codes: 0 done (whatever the verdict), 1 failed with one line on stderr, 75 the folder is busy.
@@ -9,11 +9,14 @@ The environment is read here: BURNISH_MODELS_FOLDER.
 """
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
+from feedback.complaints import complaint_of
 from feedback.errors import BurnishError
 from feedback.processes import die_with_parent
 from trainer.lock import FolderBusy
@@ -33,19 +36,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _share_the_machine()
         from trainer import run
 
-        if chosen.command == "run":
-            run.run(chosen.folder, chosen.attempt, chosen.models_folder, chosen.device)
-        else:
-            run.evaluate_again(chosen.folder, chosen.attempt, chosen.models_folder, chosen.device)
+        work = run.run if chosen.command == "run" else run.evaluate_again
+        verdict = work(chosen.folder, chosen.attempt, chosen.models_folder, chosen.device, chosen.dtype)
+        if chosen.json:
+            print(json.dumps(asdict(verdict)))
     except FolderBusy as busy:
         print(f"error: {busy}", file=sys.stderr)
         return busy.exit_code
-    except BurnishError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
         print("stopped; run the same command again to go on from the last checkpoint", file=sys.stderr)
         return 130
+    except Exception as error:
+        if (complaint := complaint_of(error)) is None:
+            raise
+        print(f"error: {complaint}", file=sys.stderr)
+        return 1
     return 0
 
 
@@ -75,6 +80,8 @@ def _parser() -> argparse.ArgumentParser:
             help="where prepared base models are",
         )
         command.add_argument("--device", default="auto", help="auto, cpu or cuda")
+        command.add_argument("--dtype", default="auto", help="what the service serves in; candidates are judged in it")
+        command.add_argument("--json", action="store_true", help="print the verdict as one line of JSON")
         command.add_argument(
             "--die-with-parent",
             type=int,

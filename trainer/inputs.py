@@ -13,6 +13,8 @@ from feedback.run_folder import SPLITS, Row, RunSpec, Split
 from service.engines.adapter_format import read_adapter
 from service.engines.base import BASE
 
+RESTORE = "Restore the folder from a backup, or let `burnish train ASSISTANT` make a new run."
+
 
 def read_run(folder: Path) -> tuple[RunSpec, dict[Split, list[Row]]]:
     """The specification and the rows, once every input file has the hash that run.json gives it."""
@@ -20,9 +22,9 @@ def read_run(folder: Path) -> tuple[RunSpec, dict[Split, list[Row]]]:
     for name, expected in spec.files.items():
         path = folder / name
         if not path.is_file():
-            raise RunFailed(f"{path} is missing, though run.json lists it. Freeze the run's folder again.")
+            raise RunFailed(f"{path} is missing, though run.json lists it. {RESTORE}")
         if file_sha256(path) != expected:
-            raise RunFailed(f"{path} was changed: its sha256 isn't what run.json says. Freeze the run's folder again.")
+            raise RunFailed(f"{path} was changed: its sha256 isn't what run.json says. {RESTORE}")
     if spec.baseline_version != BASE:
         try:
             read_adapter(folder / "baseline", expected_sha256=spec.baseline_version)
@@ -44,7 +46,7 @@ def _read_spec(folder: Path) -> RunSpec:
 def _read_rows(folder: Path, split: Split, spec: RunSpec) -> list[Row]:
     path = folder / f"{split}.jsonl"
     if path.name not in spec.files:
-        raise RunFailed(f"run.json lists no {path.name}, so it can't be trusted. Freeze the run's folder again.")
+        raise RunFailed(f"run.json lists no {path.name}, so it can't be trusted. {RESTORE}")
     rows: list[Row] = []
     try:
         for raw in read_jsonl(path):

@@ -34,7 +34,7 @@ log = logging.getLogger("trainer")
 Splits = dict[Split, list[Row]]
 
 
-def run(folder: Path, attempt: int, models_folder: Path, device: str = "auto") -> Verdict:
+def run(folder: Path, attempt: int, models_folder: Path, device: str = "auto", dtype: str = "auto") -> Verdict:
     """Load, train, evaluate, write."""
     with folder_lock(folder):
         spec, splits = read_run(folder)
@@ -45,11 +45,13 @@ def run(folder: Path, attempt: int, models_folder: Path, device: str = "auto") -
             version = publish_adapter(trained, target / "adapter", spec, progress.data)
             evaluation = _finished_evaluation(spec, target, version)
             if evaluation is None:
-                evaluation = _evaluate(folder, spec, splits, target, version, models_folder, device, progress)
+                evaluation = _evaluate(folder, spec, splits, target, version, models_folder, device, dtype, progress)
             return _write(target, spec, evaluation, progress)
 
 
-def evaluate_again(folder: Path, attempt: int, models_folder: Path, device: str = "auto") -> Verdict:
+def evaluate_again(
+    folder: Path, attempt: int, models_folder: Path, device: str = "auto", dtype: str = "auto"
+) -> Verdict:
     """Evaluate an attempt's adapter once more, against what is in `baseline/` now."""
     with folder_lock(folder):
         spec, splits = read_run(folder)
@@ -59,7 +61,7 @@ def evaluate_again(folder: Path, attempt: int, models_folder: Path, device: str 
         with _log_to(target / "train.log"):
             progress = RunProgress(target / "metrics.json")
             version = read_adapter(target / "adapter").sha256
-            evaluation = _evaluate(folder, spec, splits, target, version, models_folder, device, progress)
+            evaluation = _evaluate(folder, spec, splits, target, version, models_folder, device, dtype, progress)
             return _write(target, spec, evaluation, progress)
 
 
@@ -105,12 +107,13 @@ def _evaluate(
     version: str,
     models_folder: Path,
     device: str,
+    dtype: str,
     progress: RunProgress,
 ) -> Evaluation:
     from service.engines.local.engine import LocalEngine
 
     async def measure() -> Evaluation:
-        engine = LocalEngine(spec.base_model, models_folder, device=device)
+        engine = LocalEngine(spec.base_model, models_folder, device=device, dtype=dtype)
         await engine.start()
         try:
             return await evaluate(

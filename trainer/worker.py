@@ -19,13 +19,14 @@ from feedback.config import Settings
 from feedback.database import Database
 from feedback.errors import BurnishError, InvalidInput, LeaseLost, RunFailed
 from feedback.models import AdapterVersion, Assistant, Evaluation, Run
+from feedback.processes import TrainerTask
 from feedback.run_folder import RunSpec, attempt_folder
 from feedback.runs import Claim
 from feedback.states import VerdictWord
 from service.engines.adapter_format import read_adapter
 from trainer.evaluation import record
 from trainer.evaluation.verdict import Verdict, judge
-from trainer.launchers.local import LOCKED, LocalLauncher, Task
+from trainer.launchers.local import LOCKED, LocalLauncher
 
 _log = structlog.get_logger()
 
@@ -155,7 +156,7 @@ class Worker:
             dataset = datasets.record(session, assistant, session.get_one(Run, held.run_id), frozen)
             _log.info("dataset frozen", run=held.run_id, dataset=dataset.number, rows=len(frozen.curated.rows))
 
-    def _process(self, held: Claim, task: Task, folder: Path) -> None:
+    def _process(self, held: Claim, task: TrainerTask, folder: Path) -> None:
         """Run a training process to its end, keeping the lease alive."""
         while True:
             process = self._launcher.start(task, folder, held.attempt)

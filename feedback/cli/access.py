@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from feedback import assistants, keys
-from feedback.cli.app import ACTOR, AsJson, AssistantName, open_all, print_fields, print_rows
+from feedback import assistants, keys, releases
+from feedback.cli.app import ACTOR, AsJson, AssistantName, open_all, print_fields, print_json, print_rows
 from feedback.errors import InvalidInput
-from feedback.states import Role
+from feedback.states import Consent, Role
 
 key_app = typer.Typer(help="API keys: make, list, revoke.", no_args_is_help=True)
 assistant_app = typer.Typer(help="Assistants: make, list, change.", no_args_is_help=True)
@@ -89,16 +89,31 @@ def assistant_list(as_json: AsJson = False) -> None:
 
 @assistant_app.command("show")
 def assistant_show(name: AssistantName, as_json: AsJson = False) -> None:
-    """An assistant's policies, every one of them."""
+    """An assistant: what serves, its system prompt, and every policy with what it means."""
     _, database = open_all()
     with database.read() as session:
-        policies = assistants.policies(assistants.get_assistant(session, name))
-    flat = {
-        f"{section}.{field}": value
-        for section, values in policies.model_dump().items()
-        for field, value in values.items()
-    }
-    print_fields(flat, as_json)
+        assistant = assistants.get_assistant(session, name)
+        fields = {
+            "assistant": name,
+            "live": f"{name}@{releases.live(session, assistant).version.number}",
+            "base_model": assistant.base_model,
+            "consent": assistant.consent,
+            "system_prompt": assistants.current_guidelines(session, assistant).system_prompt,
+        }
+        policies = assistants.policies(assistant)
+    if as_json:
+        print_json(fields | policies.model_dump())
+        return
+    print_fields(fields, as_json=False)
+    print_rows(
+        [
+            {"policy": f"{section}.{field}", "value": getattr(values, field), "what it means": about.description}
+            for section, values in policies
+            for field, about in type(values).model_fields.items()
+        ],
+        as_json=False,
+        empty="",
+    )
 
 
 @assistant_app.command("set")
@@ -106,16 +121,22 @@ def assistant_set(
     name: AssistantName,
     policy: Annotated[list[str] | None, typer.Argument(help="section.name=value, e.g. release.promotion=auto")] = None,
     system_prompt: Annotated[str | None, typer.Option(help="The guidelines' system prompt; a new version.")] = None,
+    consent: Annotated[Consent | None, typer.Option(help="What silence means when data is gathered.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Change policies or the system prompt."""
+    """Change policies, the system prompt or consent; prints the policies."""
     _, database = open_all()
     with database.write() as session:
         assistant = assistants.get_assistant(session, name)
         changed = assistants.set_policies(session, assistant, _changes(policy or []), actor=ACTOR)
         if system_prompt is not None:
             assistants.set_system_prompt(session, assistant, system_prompt, actor=ACTOR)
-    print_fields({"assistant": name, **changed.model_dump()}, as_json)
+        if consent is not None:
+            assistants.set_consent(session, assistant, consent, actor=ACTOR)
+    if as_json:
+        print_json({"assistant": name, "consent": assistant.consent, **changed.model_dump()})
+    else:
+        print(f"{name} is changed: `burnish assistant show {name}` shows all of it.")
 
 
 def _changes(assignments: list[str]) -> dict[str, dict[str, object]]:

@@ -1,18 +1,18 @@
-"""`burnish train run evaluate adapters assistant`: request runs, run folders by hand, promote and roll back."""
+"""`burnish train run evaluate adapters`: request runs, run folders by hand, promote and roll back."""
 
 import subprocess
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from feedback import adapters, assistants, lineage, releases, report, runs
-from feedback.cli.app import ACTOR, AsJson, AssistantName, app, open_all, print_fields, print_rows
+from feedback.cli.app import ACTOR, AsJson, AssistantName, open_all, print_fields, print_rows
 from feedback.cli.programs import watch_run
 from feedback.config import Settings
 from feedback.errors import BurnishError, InvalidInput
 from feedback.models import Run
+from feedback.processes import TrainerTask, trainer_command
 from feedback.states import OPEN_RUNS
 
 adapters_app = typer.Typer(help="Adapter versions: list, inspect, promote, roll back.", no_args_is_help=True)
@@ -22,10 +22,11 @@ Label = Annotated[str, typer.Argument(metavar="ASSISTANT@N", help="The version."
 
 
 def register(app: typer.Typer) -> None:
+    for command in (train, run, evaluate):
+        app.command()(command)
     app.add_typer(adapters_app, name="adapters")
 
 
-@app.command()
 def train(
     assistant: AssistantName,
     reason: Reason = "asked for on the command line",
@@ -48,22 +49,22 @@ def train(
     raise typer.Exit(0 if last == "succeeded" else 1)
 
 
-@app.command()
 def run(
     folder: Annotated[Path, typer.Argument(help="A run's folder, with run.json in it.")],
-    attempt: Annotated[int, typer.Option(help="Number of the folder for the results.")] = 1,
+    attempt: Annotated[int, typer.Option(min=1, help="Number of the folder for the results; begun, it goes on.")] = 1,
+    as_json: AsJson = False,
 ) -> None:
-    """Train and evaluate a run's folder by hand; needs no database."""
-    raise typer.Exit(_trainer("run", folder, attempt))
+    """Train and evaluate a run's folder by hand, or finish one; needs no database."""
+    raise typer.Exit(_trainer("run", folder, attempt, as_json))
 
 
-@app.command()
 def evaluate(
     folder: Annotated[Path, typer.Argument(help="A run's folder that has been trained.")],
-    attempt: Annotated[int, typer.Option(help="Number of the folder with the results.")] = 1,
+    attempt: Annotated[int, typer.Option(min=1, help="Number of the folder with the results.")] = 1,
+    as_json: AsJson = False,
 ) -> None:
     """Evaluate a trained folder's adapter against its baseline again."""
-    raise typer.Exit(_trainer("evaluate", folder, attempt))
+    raise typer.Exit(_trainer("evaluate", folder, attempt, as_json))
 
 
 @adapters_app.command("list")
@@ -92,7 +93,7 @@ def adapters_show(label: Label, as_json: AsJson = False) -> None:
     settings, database = open_all()
     with database.read() as session:
         assistant, version = adapters.get_version(session, label)
-        one = next(found for found in report.version_reports(session, assistant) if found.version == label)
+        one = report.version_report(session, assistant, version)
         folder = adapters.folder_of(settings.adapters, version)
         behind = lineage.feedback_behind(session, version)
     fields = one.model_dump(mode="json") | {"folder": str(folder) if folder else None, "feedback": len(behind)}
@@ -104,9 +105,9 @@ def adapters_verify(label: Label, as_json: AsJson = False) -> None:
     """Check that a version's files are whole."""
     settings, database = open_all()
     with database.read() as session:
-        _, version = adapters.get_version(session, label)
+        assistant, version = adapters.get_version(session, label)
     adapters.verify(settings.adapters, version)
-    print_fields({"version": label, "files": "whole"}, as_json)
+    print_fields({"version": f"{assistant.name}@{version.number}", "files": "whole"}, as_json)
 
 
 @adapters_app.command("promote")
@@ -122,7 +123,7 @@ def adapters_promote(
         assistant, version = adapters.get_version(session, label)
         adapters.verify(settings.adapters, version)
         releases.promote(session, assistant, version, actor=ACTOR, reason=reason, force=force)
-    print_fields({"live": label}, as_json)
+    print_fields({"live": f"{assistant.name}@{version.number}"}, as_json)
 
 
 @adapters_app.command("rollback")
@@ -138,15 +139,15 @@ def adapters_rollback(
     print_fields({"live": f"{assistant}@{live.version.number}"}, as_json)
 
 
-def _trainer(task: str, folder: Path, attempt: int) -> int:
+def _trainer(task: TrainerTask, folder: Path, attempt: int, as_json: bool) -> int:
     if not (folder / "run.json").is_file():
         raise InvalidInput(f"{folder} has no run.json: give a run's folder, such as those in the data folder's runs/.")
-    command = [sys.executable, "-m", "trainer", task, str(folder), "--attempt", str(attempt)]
-    return subprocess.run([*command, "--models-folder", str(Settings().models)], check=False).returncode
+    command = trainer_command(Settings(), task, folder, attempt)
+    return subprocess.run([*command, *(["--json"] if as_json else [])], check=False).returncode
 
 
 def _open_run(listed: list[Run]) -> str:
     for run in listed:
         if run.status in OPEN_RUNS:
             return run.id
-    raise BurnishError("No run is open.")
+    raise BurnishError("No run is open: `burnish status` shows how the last ones ended.")

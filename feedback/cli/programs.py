@@ -1,4 +1,4 @@
-"""`burnish up serve worker demo status doctor model`: the programs, and how they are."""
+"""`burnish up serve worker demo status doctor bench model`: the programs, and how they are."""
 
 import os
 import subprocess
@@ -13,22 +13,24 @@ import typer
 import migrations
 from feedback import assistants, doctor, releases, runs
 from feedback.cli import supervisor
-from feedback.cli.app import AsJson, app, console, open_all, print_fields, print_json, print_rows
-from feedback.config import Settings
+from feedback.cli.app import AsJson, console, open_all, print_fields, print_json, print_rows
+from feedback.config import BUNDLED_MODEL, Settings, settings_rows, settings_table
 from feedback.errors import BurnishError
 from feedback.models import Assistant
 from feedback.progress import read_progress
 from feedback.run_folder import attempt_folder
-from feedback.states import OPEN_RUNS
+from feedback.states import OPEN_RUNS, RunStatus
 
 model_app = typer.Typer(help="Base models.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
+    for command in (up, serve, worker, demo, status, bench):
+        app.command()(command)
+    app.command(name="doctor")(examine)
     app.add_typer(model_app, name="model")
 
 
-@app.command()
 def up(
     port: Annotated[int | None, typer.Option(help="Port of the chat API.")] = None,
     data_folder: Annotated[Path | None, typer.Option(help="Where everything is kept.")] = None,
@@ -42,19 +44,16 @@ def up(
     raise typer.Exit(supervisor.prepare(settings) if prepare_only else supervisor.up(settings))
 
 
-@app.command()
 def serve() -> None:
     """Run only the service: HTTP and the engine."""
     _become("service")
 
 
-@app.command()
 def worker() -> None:
     """Run only the trainer's worker."""
     _become("trainer", "worker")
 
 
-@app.command()
 def demo(
     fast: Annotated[bool, typer.Option("--fast", help="Fewer facts: about a third of the time.")] = False,
     control: Annotated[
@@ -68,7 +67,6 @@ def demo(
     raise typer.Exit(play(fast=fast, control=control, as_json=as_json))
 
 
-@app.command()
 def status(
     run_id: Annotated[str | None, typer.Argument(help="Show one run; without it, everything.")] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Keep looking until the run has ended.")] = False,
@@ -77,8 +75,8 @@ def status(
     """What serves, and how the runs are doing."""
     settings, database = open_all()
     if run_id is not None:
-        watch_run(settings, run_id, follow=watch, as_json=as_json)
-        return
+        last = watch_run(settings, run_id, follow=watch, as_json=as_json)
+        raise typer.Exit(1 if watch and last == RunStatus.FAILED else 0)
     with database.read() as session:
         serving = [
             {"assistant": one.name, "live": f"{one.name}@{live.version.number}", "since": live.release.live_at}
@@ -106,7 +104,6 @@ def status(
     print_rows(listed, False, empty="No runs yet: feedback makes one due, or `burnish train ASSISTANT`.")
 
 
-@app.command(name="doctor")
 def examine(
     migrate: Annotated[bool, typer.Option("--migrate", help="Bring the database schema up to date first.")] = False,
     settings_only: Annotated[bool, typer.Option("--settings", help="Print the table of settings.")] = False,
@@ -114,23 +111,38 @@ def examine(
 ) -> None:
     """Check this machine: versions, database, base model, disk, port."""
     if settings_only:
-        from feedback.config import settings_table
-
-        print(settings_table())
+        print_json(settings_rows()) if as_json else print(settings_table())
         return
     settings = Settings()
     if migrate:
         migrations.upgrade(settings.open_database())
     findings = doctor.examine(settings)
-    rows = [{"check": found.check, "ok": "yes" if found.ok else "NO", "finding": found.finding} for found in findings]
-    print_rows(rows, as_json, empty="")
+    rows = [{"check": found.check, "ok": found.ok, "finding": found.finding} for found in findings]
+    shown = rows if as_json else [row | {"ok": "yes" if row["ok"] else "NO"} for row in rows]
+    print_rows(shown, as_json, empty="")
     raise typer.Exit(0 if all(found.ok for found in findings) else 1)
 
 
+def bench(
+    names: Annotated[list[str] | None, typer.Argument(help="serving, training; all if none is named.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure this machine with the benchmarks of a source checkout."""
+    script = Path(__file__).parents[2] / "tests" / "bench" / "run.py"
+    if not script.exists():
+        raise BurnishError("The benchmarks come with the source: clone the repository and run `make bench`.")
+    command = [sys.executable, str(script), *(names or []), *(["--json"] if as_json else [])]
+    environment = os.environ | {"BURNISH_MODELS_FOLDER": str(Settings().models)}
+    raise typer.Exit(subprocess.run(command, env=environment, check=False).returncode)
+
+
 @model_app.command("prepare")
-def model_prepare() -> None:
+def model_prepare(as_json: AsJson = False) -> None:
     """Fetch the bundled base model, check it, and unpack it; once."""
-    raise typer.Exit(supervisor.prepare_model(Settings()))
+    settings = Settings()
+    if status := supervisor.prepare_model(settings):
+        raise typer.Exit(status)
+    print_fields({"model": BUNDLED_MODEL, "folder": str(settings.models / BUNDLED_MODEL)}, as_json)
 
 
 @model_app.command("list")
@@ -177,17 +189,3 @@ def _health(settings: Settings) -> dict[str, object]:
     except (httpx.HTTPError, ValueError):
         return {"status": "not running"}
     return answer
-
-
-@app.command()
-def bench(
-    names: Annotated[list[str] | None, typer.Argument(help="serving, training; all if none is named.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Measure this machine with the benchmarks of a source checkout."""
-    script = Path(__file__).parents[2] / "tests" / "bench" / "run.py"
-    if not script.exists():
-        raise BurnishError("The benchmarks come with the source: clone the repository and run `make bench`.")
-    command = [sys.executable, str(script), *(names or []), *(["--json"] if as_json else [])]
-    environment = os.environ | {"BURNISH_MODELS_FOLDER": str(Settings().models)}
-    raise typer.Exit(subprocess.run(command, env=environment, check=False).returncode)

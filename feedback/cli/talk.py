@@ -1,7 +1,10 @@
 """`burnish chat`: talk to an assistant in the terminal, and say what you think of its replies."""
 
+import contextlib
+import getpass
 import json
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -10,29 +13,34 @@ import httpx
 import typer
 
 from feedback import keys
-from feedback.cli.app import ACTOR, AsJson, app, console, open_all, print_json
-from feedback.errors import BurnishError
+from feedback.cli.app import ACTOR, AsJson, console, open_all, print_json
+from feedback.config import Settings
+from feedback.database import Database
+from feedback.errors import BurnishError, InvalidInput, Unauthenticated
+from feedback.files import write_bytes
 from feedback.states import Role
 
 HELP = "/good  /bad  /fix THE RIGHT REPLY  /new (another conversation)  /quit"
 
 
-def register(_: typer.Typer) -> None:
-    """The command registers itself on import."""
+def register(app: typer.Typer) -> None:
+    app.command()(chat)
 
 
-@app.command()
 def chat(
     message: Annotated[str | None, typer.Argument(help="Ask this once and leave; without it, a conversation.")] = None,
     model: Annotated[str, typer.Option(help="Assistant, assistant@n or base.")] = "assistant",
-    key: Annotated[str | None, typer.Option(help="API key; else BURNISH_API_KEY, else one made for this chat.")] = None,
-    temperature: Annotated[float, typer.Option(help="0 always picks the likeliest token.")] = 0.7,
-    max_tokens: Annotated[int, typer.Option(help="Longest reply in tokens.")] = 256,
+    key: Annotated[str | None, typer.Option(help="API key; else BURNISH_API_KEY, else this command's own.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="0 always picks the likeliest token.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Longest reply in tokens.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Talk to an assistant; rate and correct what it says."""
+    if as_json and message is None:
+        raise InvalidInput('`--json` answers one message: burnish chat --json "Hello!"')
     with _client(key) as client:
-        body = {"model": model, "temperature": temperature, "max_tokens": max_tokens}
+        wanted = {"temperature": temperature, "max_tokens": max_tokens, "user": getpass.getuser()}
+        body = {"model": model} | {name: value for name, value in wanted.items() if value is not None}
         if message is not None:
             _once(client, {**body, "messages": [{"role": "user", "content": message}]}, as_json)
             return
@@ -46,9 +54,11 @@ def _once(client: httpx.Client, body: dict[str, Any], as_json: bool) -> None:
         _check(answer)
         print_json(answer.json())
     else:
-        for text, _ in _stream(client, body):
+        completion_id = ""
+        for text, completion_id in _stream(client, body):
             print(text, end="", flush=True)
-        print()
+        print(flush=True)
+        print(f"({completion_id})", file=sys.stderr)  # what feedback on it has to name
 
 
 def _converse(client: httpx.Client, body: dict[str, Any]) -> None:
@@ -91,7 +101,7 @@ def _give_feedback(client: httpx.Client, completion_id: str, command: str, words
         given: dict[str, Any] = {"kind": "correction", "value": words}
     else:
         given = {"kind": "rating", "value": 1 if command == "/good" else -1, "comment": words or None}
-    answer = client.post("/v1/feedback", json={"completion_id": completion_id, **given})
+    answer = client.post("/v1/feedback", json={"completion_id": completion_id, "user": getpass.getuser(), **given})
     if answer.status_code == 201:
         console.print(f"Thank you. Receipt: {answer.json()['receipt']}", style="dim")
     else:
@@ -128,13 +138,9 @@ def _message(answer: httpx.Response) -> str:
 
 @contextmanager
 def _client(key: str | None) -> Iterator[httpx.Client]:
-    """A client with the given key, or with one that lives as long as this chat."""
+    """A client with the given key, or with the one kept for this command in the data folder."""
     settings, database = open_all()
-    token = key or os.environ.get("BURNISH_API_KEY")
-    made = None
-    if token is None:
-        with database.write() as session:
-            made, token = keys.create(session, "burnish chat", Role.CHAT, actor=ACTOR)
+    token = key or os.environ.get("BURNISH_API_KEY") or _own_key(settings, database)
     try:
         headers = {"Authorization": f"Bearer {token}"}
         with httpx.Client(base_url=settings.url, headers=headers, timeout=httpx.Timeout(120, connect=5)) as client:
@@ -143,7 +149,17 @@ def _client(key: str | None) -> Iterator[httpx.Client]:
         raise BurnishError(f"Nothing answers on {settings.url}: start it with `burnish up`.") from None
     except httpx.HTTPError as error:
         raise BurnishError(f"The service broke off: {type(error).__name__}.") from None
-    finally:
-        if made is not None:
-            with database.write() as session:
-                keys.revoke(session, made.id, actor=ACTOR)
+
+
+def _own_key(settings: Settings, database: Database) -> str:
+    """A chat key that stays the same, since a contributor is a user of a key: one person, one voice."""
+    kept = settings.data_folder / "chat-key"
+    if kept.is_file():
+        token = kept.read_text("utf-8")
+        with database.read() as session, contextlib.suppress(Unauthenticated):
+            keys.authenticate(session, token)
+            return token
+    with database.write() as session:
+        _, token = keys.create(session, "burnish chat", Role.CHAT, actor=ACTOR)
+    write_bytes(kept, token.encode(), mode=0o600)
+    return token

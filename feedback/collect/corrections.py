@@ -4,6 +4,7 @@ from typing import Any
 
 from feedback.collect.kinds import Parsed
 from feedback.errors import InvalidInput
+from feedback.key_facts import contains_fact
 from feedback.models import Message
 
 
@@ -19,6 +20,8 @@ def parse(reply: Message, value: Any) -> Parsed:
         raise InvalidInput("`key_facts` is a list of non-empty strings.", param="value")
     content, key_facts = content.strip(), [fact.strip() for fact in key_facts]
     for fact in key_facts:
-        if fact.casefold() not in content.casefold():
-            raise InvalidInput(f"Key fact '{fact}' isn't in the corrected reply: repeat it there.", param="value")
+        if not contains_fact(content, fact):
+            raise InvalidInput(
+                f"Key fact '{fact}' isn't in the corrected reply as whole words: repeat it there.", param="value"
+            )
     return Parsed({"content": content, "key_facts": key_facts}, about=f"reply {reply.id}")

@@ -2,7 +2,8 @@
 
 from collections import defaultdict
 
-from feedback.curate.items import Dropped, Item, drop_where, normalise, tidy
+from feedback.curate.items import Dropped, Item, drop_where, tidy
+from feedback.key_facts import contains_facts
 from feedback.states import FeedbackKind
 
 
@@ -68,11 +69,7 @@ def _contradiction(kind: FeedbackKind, one: Item, other: Item) -> str | None:
         if mine == theirs:
             return "people chose both ways between these replies"
     if kind == FeedbackKind.CORRECTION and one.key_facts and other.key_facts:
-        agree = _contains_all(one.taught, other.key_facts) or _contains_all(other.taught, one.key_facts)
+        agree = contains_facts(one.taught, other.key_facts) or contains_facts(other.taught, one.key_facts)
         if not agree:
             return "people corrected this question to different facts"
     return None
-
-
-def _contains_all(text: str, key_facts: tuple[str, ...]) -> bool:
-    return all(f" {normalise(fact)} " in f" {normalise(text)} " for fact in key_facts)

@@ -4,10 +4,12 @@ An assistant with consent `opt_out` takes silence for yes; with `opt_in`, for no
 """
 
 from feedback.curate.items import Dropped, Item, drop_where
+from feedback.states import Consent
 
 
 def consent(items: list[Item], policy: str) -> tuple[list[Item], list[Dropped]]:
-    silence = policy == "opt_out"
+    """Keep what may be learned from; `policy` is a states.Consent."""
+    silence = policy == Consent.OPT_OUT
 
     def why(item: Item) -> str | None:
         if not (silence if item.store is None else item.store):

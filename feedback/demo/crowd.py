@@ -11,10 +11,10 @@ from rich.console import Console
 
 from feedback import contributors
 from feedback.assistants import policies
-from feedback.demo.exam import knows
 from feedback.demo.product import Fact, Product, Size
 from feedback.demo.stage import Stage
 from feedback.demo.together import together
+from feedback.key_facts import contains_facts
 from feedback.states import Side
 
 
@@ -85,7 +85,7 @@ class Crowd:
             self._stage.feedback(**about, kind="correction", value={"content": content, "key_facts": key_facts})
 
     def _is_right(self, question: Question) -> bool:
-        return knows(question.reply["choices"][0]["message"]["content"], question.fact.key_facts)
+        return contains_facts(question.reply["choices"][0]["message"]["content"], question.fact.key_facts)
 
     def _has_choice(self, question: Question) -> bool:
         return len({choice["message"]["content"] for choice in question.reply["choices"]}) == 2

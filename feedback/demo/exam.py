@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from feedback.curate.items import normalise
 from feedback.demo.product import Fact, Product
 from feedback.demo.stage import Stage
 from feedback.demo.together import together
+from feedback.key_facts import contains_facts
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,6 @@ class Exam:
         return sum(answer.right for answer in self.answers) / len(self.answers)
 
 
-def knows(reply: str, key_facts: list[str]) -> bool:
-    return all(f" {normalise(fact)} " in f" {normalise(reply)} " for fact in key_facts)
-
-
 def sit_exam(stage: Stage, product: Product, *, version: int, console: Console) -> Exam:
     asked = [(fact, text) for fact in product.facts for text in fact.kept]
 
@@ -44,6 +40,6 @@ def sit_exam(stage: Stage, product: Product, *, version: int, console: Console) 
             store=False,
         )
         words = reply["choices"][0]["message"]["content"]
-        return Answer(text, fact.answers[0], words, knows(words, fact.key_facts))
+        return Answer(text, fact.answers[0], words, contains_facts(words, fact.key_facts))
 
     return Exam(together(answer, asked, f"Exam of {stage.name}@{version}, unseen phrasings", console))

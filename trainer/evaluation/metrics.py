@@ -9,10 +9,10 @@ import difflib
 import random
 from collections.abc import Callable, Sequence
 
+from feedback.key_facts import contains_facts, normalise
 from feedback.policies import VerdictPolicy
 from feedback.run_folder import Row, Turn
 from service.engines.base import ChatMessage, Engine, GenerationRequest, SamplingParams, ScoreRequest
-from trainer.evaluation.key_facts import contains_facts, normalise
 from trainer.evaluation.record import Measured, PairResult, RatingResult, RowResult
 
 CONCURRENT_REPLIES = 16

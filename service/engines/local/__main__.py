@@ -42,7 +42,7 @@ def _prepare(models_folder: Path) -> None:
     from service.engines.local.base_model import prepare_bundled
 
     try:
-        print(prepare_bundled(models_folder, lambda line: print(line, flush=True)))
+        prepare_bundled(models_folder, lambda line: print(line, file=sys.stderr, flush=True))
     except BurnishError as error:
         sys.exit(error.message)
 

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Iterable
 
 _UNSPACED = "\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
 """Scripts that write words without spaces, or glue particles on: Thai, Lao, kana, Han, Hangul."""
@@ -44,7 +45,7 @@ def contains_fact(reply: str, fact: str) -> bool:
     return re.search(before + re.escape(wanted) + after, normalise(reply)) is not None
 
 
-def contains_facts(reply: str, facts: list[str]) -> bool:
+def contains_facts(reply: str, facts: Iterable[str]) -> bool:
     return all(contains_fact(reply, fact) for fact in facts)
 
 

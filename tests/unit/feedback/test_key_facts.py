@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.evaluation.key_facts import contains_fact, contains_facts, normalise
+from feedback.key_facts import contains_fact, contains_facts, normalise
 
 PRESENT = [
     ("It takes 1,200 ml.", "1200 ml"),
