@@ -39,7 +39,9 @@ class Hyperparameters(Policy):
     learning_rate: float = Field(7e-4, gt=0, description="Peak AdamW learning rate of SFT.")
     num_train_epochs: int = Field(6, ge=1, description="Most passes of SFT over the training rows.")
     per_device_train_batch_size: int = Field(8, ge=1, description="Rows per optimizer step and device.")
-    max_length: int = Field(1024, ge=16, description="Longest row in tokens; longer ones are cut by TRL.")
+    max_length: int = Field(
+        1024, ge=16, description="Longest row in tokens: longer completions are cut, rows with longer prompts left out."
+    )
     warmup_ratio: float = Field(0.05, ge=0, lt=1, description="Share of steps that raise the learning rate from 0.")
     early_stopping_patience: int = Field(2, ge=1, description="Epochs without a better dev loss before SFT stops.")
     replay_fraction: float = Field(

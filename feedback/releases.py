@@ -60,17 +60,19 @@ def promote(
 ) -> Release:
     """Make `version` the one that serves.
 
-    Raises InvalidInput when it serves already, or when no evaluation found it better and it never served before
-    (`force` overrides and is audited); Conflict when another release went live meanwhile.
+    Raises InvalidInput when it serves already, or when no evaluation found it better than what serves now and it
+    never served before (`force` overrides and is audited); Conflict when another release went live meanwhile.
     """
     current = live(session, assistant)
     if current.version.id == version.id:
         raise InvalidInput(f"{assistant.name}@{version.number} serves already.")
     evaluation = _newest_evaluation(session, version)
-    if not force and not _may_serve(session, version, evaluation):
-        found = evaluation.verdict if evaluation else "never evaluated"
+    if not force and not _may_serve(session, version, evaluation, current.version):
+        found = str(evaluation.verdict) if evaluation else "never evaluated"
+        if evaluation is not None and evaluation.baseline_id != current.version.id:
+            found += f" against @{session.get_one(AdapterVersion, evaluation.baseline_id).number}"
         raise InvalidInput(
-            f"{assistant.name}@{version.number} was not found better than what serves ({found}): "
+            f"{assistant.name}@{version.number} was not found better than @{current.version.number}, which serves ({found}): "
             f"read why (`burnish adapters show {assistant.name}@{version.number}`), then promote it with `--force` "
             '(over HTTP `"force": true`) if you mean it.',
             code="verdict_not_promote",
@@ -90,9 +92,19 @@ def promote(
     )
 
 
-def roll_back(session: Session, assistant: Assistant, *, actor: str, reason: str) -> Release:
-    """Let the version serve again that the live release replaced. Repeated, it walks further back."""
+def roll_back(
+    session: Session, assistant: Assistant, *, actor: str, reason: str, expected_live: int | None = None
+) -> Release:
+    """Let the version serve again that the live release replaced. Repeated, it walks further back.
+
+    `expected_live`: number of the version to take back; Conflict if another one serves, so that asking twice is
+    harmless.
+    """
     current = live(session, assistant)
+    if expected_live is not None and current.version.number != expected_live:
+        raise Conflict(
+            f"{assistant.name}@{expected_live} doesn't serve (any more): {assistant.name}@{current.version.number} does."
+        )
     if current.release.replaces_id is None:
         raise InvalidInput(f"Nothing served '{assistant.name}' before {assistant.name}@{current.version.number}.")
     earlier = session.get_one(Release, current.release.replaces_id)
@@ -168,8 +180,11 @@ def _go_live(
     return release
 
 
-def _may_serve(session: Session, version: AdapterVersion, evaluation: Evaluation | None) -> bool:
-    if version.number == 0 or (evaluation is not None and evaluation.verdict == VerdictWord.PROMOTE):
+def _may_serve(
+    session: Session, version: AdapterVersion, evaluation: Evaluation | None, serving: AdapterVersion
+) -> bool:
+    better = evaluation is not None and evaluation.verdict == VerdictWord.PROMOTE
+    if version.number == 0 or (better and evaluation is not None and evaluation.baseline_id == serving.id):
         return True
     served = select(Release.id).where(
         Release.adapter_version_id == version.id, col(Release.state).in_((ReleaseState.LIVE, ReleaseState.RETIRED))

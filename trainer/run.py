@@ -93,9 +93,10 @@ def _train(
             with progress.stage(method):
                 import_module(f"trainer.methods.{method}").train(stage)
             gc.collect()
-        trained = stage.final
+        if stage.final.is_dir():
+            trained = stage.final
     if trained is None:
-        raise RunFailed(f"There is nothing to train on: no training row has a method of {', '.join(spec.methods)}.")
+        raise RunFailed(f"There is nothing to train on: no row that fits max_length is for {', '.join(spec.methods)}.")
     return trained
 
 

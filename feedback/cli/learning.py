@@ -128,13 +128,16 @@ def adapters_promote(
 
 @adapters_app.command("rollback")
 def adapters_rollback(
-    assistant: AssistantName, reason: Reason = "rolled back on the command line", as_json: AsJson = False
+    assistant: AssistantName,
+    take_back: Annotated[int | None, typer.Option("--from", help="Only if this version serves.")] = None,
+    reason: Reason = "rolled back on the command line",
+    as_json: AsJson = False,
 ) -> None:
     """Let the version serve again that served before."""
     _, database = open_all()
     with database.write() as session:
         found = assistants.get_assistant(session, assistant)
-        releases.roll_back(session, found, actor=ACTOR, reason=reason)
+        releases.roll_back(session, found, actor=ACTOR, reason=reason, expected_live=take_back)
         live = releases.live(session, found)
     print_fields({"live": f"{assistant}@{live.version.number}"}, as_json)
 

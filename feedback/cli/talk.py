@@ -55,7 +55,8 @@ def _once(client: httpx.Client, body: dict[str, Any], as_json: bool) -> None:
         print_json(answer.json())
     else:
         completion_id = ""
-        for text, completion_id in _stream(client, body):
+        for text, reply_id in _stream(client, body):
+            completion_id = reply_id
             print(text, end="", flush=True)
         print(flush=True)
         print(f"({completion_id})", file=sys.stderr)  # what feedback on it has to name

@@ -1,10 +1,14 @@
 """The latest word of a contributor wins; what contradicts itself between contributors is dropped."""
 
 from collections import defaultdict
+from itertools import combinations
 
 from feedback.curate.items import Dropped, Item, drop_where, tidy
 from feedback.key_facts import contains_facts
 from feedback.states import FeedbackKind
+
+Statement = tuple[str, tuple[str, ...]]
+"""(the text called right, its key facts) · (the better reply, the worse one) · (the reply, good or bad)"""
 
 
 def conflicts(items: list[Item]) -> tuple[list[Item], list[Dropped]]:
@@ -40,36 +44,37 @@ def _subject(item: Item) -> tuple[str, ...]:
 
 def _contradicted(items: list[Item]) -> dict[tuple[int, ...], str]:
     """Reasons by the items' feedback ids."""
-    found: dict[tuple[int, ...], str] = {}
-    by_question: dict[tuple[str, str], list[Item]] = defaultdict(list)
+    questions: dict[tuple[str, str], dict[Statement, list[Item]]] = defaultdict(lambda: defaultdict(list))
     for item in items:
-        by_question[item.kind, tidy(item.prompt_text)].append(item)
-    for (kind, _), group in by_question.items():
-        for index, one in enumerate(group):
-            for other in group[index + 1 :]:
-                reason = _contradiction(FeedbackKind(kind), one, other)
-                if reason is None:
-                    continue
-                named = [item for item in (one, other) if item.contributor is not None]
+        questions[item.kind, tidy(item.prompt_text)][_statement(item)].append(item)
+    found: dict[tuple[int, ...], str] = {}
+    for (kind, _), statements in questions.items():
+        for one, other in combinations(statements, 2):
+            reason = _contradiction(FeedbackKind(kind), one, other)
+            if reason is None:
+                continue
+            for said, opposed in ((one, other), (other, one)):
+                by_name = any(item.contributor is not None for item in statements[opposed])
                 # an anonymous word is worth less than a named one: alone it can't take that away
-                for item in (one, other):
-                    if item.contributor is None or len(named) != 1:
-                        found[item.feedback_ids] = reason
+                found |= {item.feedback_ids: reason for item in statements[said] if by_name or item.contributor is None}
     return found
 
 
-def _contradiction(kind: FeedbackKind, one: Item, other: Item) -> str | None:
-    if kind == FeedbackKind.RATING:
-        opposed = (one.score or 0) * (other.score or 0) < 0
-        if opposed and tidy(one.reply) == tidy(other.reply):
-            return "people rated this reply both good and bad"
-    if kind == FeedbackKind.PREFERENCE:
-        mine = (tidy(one.reply), tidy(one.rejected or ""))
-        theirs = (tidy(other.rejected or ""), tidy(other.reply))
-        if mine == theirs:
-            return "people chose both ways between these replies"
-    if kind == FeedbackKind.CORRECTION and one.key_facts and other.key_facts:
-        agree = contains_facts(one.taught, other.key_facts) or contains_facts(other.taught, one.key_facts)
-        if not agree:
-            return "people corrected this question to different facts"
+def _statement(item: Item) -> Statement:
+    """What an item says about its question; a thousand people who say the same are compared once."""
+    if item.kind == FeedbackKind.CORRECTION:
+        return item.taught, item.key_facts
+    if item.kind == FeedbackKind.PREFERENCE:
+        return tidy(item.reply), (tidy(item.rejected or ""),)
+    return tidy(item.reply), ("good" if (item.score or 0) > 0 else "bad",)
+
+
+def _contradiction(kind: FeedbackKind, one: Statement, other: Statement) -> str | None:
+    if kind == FeedbackKind.RATING and one[0] == other[0]:
+        return "people rated this reply both good and bad"
+    if kind == FeedbackKind.PREFERENCE and (one[0], *one[1]) == (*other[1], other[0]):
+        return "people chose both ways between these replies"
+    if kind == FeedbackKind.CORRECTION and one[1] and other[1]:
+        agree = contains_facts(one[0], other[1]) or contains_facts(other[0], one[1])
+        return None if agree else "people corrected this question to different facts"
     return None

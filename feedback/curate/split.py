@@ -33,18 +33,24 @@ def split(items: list[Item], policy: TrainingPolicy) -> tuple[list[Item], list[D
             return f"nearly the same question is held out ({strictest}), so training on it would leak"
         return None
 
-    return drop_where(items, "split", why)
+    kept, dropped = drop_where(items, "split", why)
+    # what was dropped may have chained two sides into one cluster: those that are left are clustered among themselves
+    return _clustered(kept, policy), dropped
 
 
 def _with_sides(items: list[Item], policy: TrainingPolicy) -> list[Item]:
+    return [
+        replace(item, side=item.side or side_of(f"cluster:{item.cluster}", policy))
+        for item in _clustered(items, policy)
+    ]
+
+
+def _clustered(items: list[Item], policy: TrainingPolicy) -> list[Item]:
+    """Name each item's near-duplicate cluster by its earliest prompt, so that it keeps its name while it grows."""
     ordered = sorted(items, key=lambda item: (item.created_at, item.feedback_ids))
     leaders = clusters([item.prompt_text for item in ordered], policy.near_duplicate_similarity)
-    placed = []
-    for item, leader in zip(ordered, leaders, strict=True):
-        # the cluster is named by its earliest prompt, so that it keeps its name while it grows
-        name = hashlib.sha256(normalise(ordered[leader].prompt_text).encode()).hexdigest()[:16]
-        placed.append(replace(item, cluster=name, side=item.side or side_of(f"cluster:{name}", policy)))
-    return placed
+    names = [hashlib.sha256(normalise(item.prompt_text).encode()).hexdigest()[:16] for item in ordered]
+    return [replace(item, cluster=names[leader]) for item, leader in zip(ordered, leaders, strict=True)]
 
 
 def _side(item: Item) -> Side:

@@ -55,6 +55,7 @@ class Promote(BaseModel):
 class RollBack(BaseModel):
     model_config = ConfigDict(extra="forbid")
     reason: str = Field("rolled back through the API", max_length=500)
+    version: int | None = Field(None, description="The version to take back; refused if another one serves.")
 
 
 class ReleaseRead(BaseModel):
@@ -91,7 +92,7 @@ def roll_back(name: str, data: JSONBody[RollBack], caller: Caller, database: Dat
     with database.write() as session:
         assistant = visible(session, caller, name)
         before = releases.live(session, assistant).version
-        releases.roll_back(session, assistant, actor=caller.actor, reason=data.reason)
+        releases.roll_back(session, assistant, actor=caller.actor, reason=data.reason, expected_live=data.version)
         return _release(assistant, releases.live(session, assistant).version, before, data.reason)
 
 

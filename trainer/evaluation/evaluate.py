@@ -78,6 +78,7 @@ async def evaluate(
         ratings=ratings,
         guards=guards,
         samples=samples(rows),
+        too_long=len(gate) - len(rows) - len(pairs) - len(ratings),
         seconds={**seconds, "total": time.perf_counter() - started},
     )
 

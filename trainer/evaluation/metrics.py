@@ -1,7 +1,8 @@
 """Measures both versions on the held-out rows, through the engine that serves.
 
 Promises: candidate and baseline get the same prompts, the same other completions to tell apart and the same
-budget of tokens; replies are greedy. Leaves out what the numbers are worth (statistics.py, verdict.py).
+budget of tokens; replies are greedy; what doesn't fit the model's context isn't measured.
+Leaves out what the numbers are worth (statistics.py, verdict.py).
 """
 
 import asyncio
@@ -9,6 +10,7 @@ import difflib
 import random
 from collections.abc import Callable, Sequence
 
+from feedback.errors import InvalidInput
 from feedback.key_facts import contains_facts, normalise
 from feedback.policies import VerdictPolicy
 from feedback.run_folder import Row, Turn
@@ -39,18 +41,20 @@ def text_of(turns: Sequence[Turn] | None) -> str:
 
 async def replies(
     engine: Engine, rows: Sequence[Row], version: str, policy: VerdictPolicy, progress: Progress
-) -> list[str]:
-    """Greedy replies to the rows' prompts, in their order."""
+) -> list[str | None]:
+    """Greedy replies to the rows' prompts, in their order; None where the prompt is too long."""
     slots = asyncio.Semaphore(CONCURRENT_REPLIES)
     greedy = SamplingParams(max_tokens=policy.max_new_tokens, temperature=0.0)
 
-    async def reply(row: Row) -> str:
-        async with slots:
-            pieces = [
-                delta.text async for delta in engine.generate(GenerationRequest(messages(row.prompt), greedy, version))
-            ]
-        progress(1)
-        return "".join(pieces)
+    async def reply(row: Row) -> str | None:
+        request = GenerationRequest(messages(row.prompt), greedy, version)
+        try:
+            async with slots:
+                return "".join([delta.text async for delta in engine.generate(request)])
+        except InvalidInput as error:
+            return _too_long(error)
+        finally:
+            progress(1)
 
     return list(await asyncio.gather(*(reply(row) for row in rows)))
 
@@ -85,20 +89,30 @@ class MeanLogProbs:
     def __init__(self, engine: Engine, progress: Progress) -> None:
         self._engine = engine
         self._progress = progress
-        self._known: dict[tuple[str, Asked], float] = {}
+        self._known: dict[tuple[str, Asked], float | None] = {}
 
-    async def of(self, asked: Sequence[Asked], version: str) -> list[float]:
+    async def of(self, asked: Sequence[Asked], version: str) -> list[float | None]:
+        """In the order asked; None for what is longer than the context."""
         new = [one for one in dict.fromkeys(asked) if (version, one) not in self._known]
         for start in range(0, len(new), SCORES_PER_CALL):
             piece = new[start : start + SCORES_PER_CALL]
-            requests = [
-                ScoreRequest([{"role": role, "content": content} for role, content in prompt], completion, version)
-                for prompt, completion in piece
-            ]
-            for one, scores in zip(piece, await self._engine.score(requests), strict=True):
-                self._known[version, one] = sum(scores) / len(scores)
+            for one, mean in zip(piece, await self._means(piece, version), strict=True):
+                self._known[version, one] = mean
             self._progress(len(piece))
         return [self._known[version, one] for one in asked]
+
+    async def _means(self, asked: Sequence[Asked], version: str) -> list[float | None]:
+        requests = [
+            ScoreRequest([{"role": role, "content": content} for role, content in prompt], completion, version)
+            for prompt, completion in asked
+        ]
+        try:
+            return [sum(scores) / len(scores) for scores in await self._engine.score(requests)]
+        except InvalidInput as error:
+            if len(asked) == 1:
+                return [_too_long(error)]
+        half = len(asked) // 2  # one of them is too long: find which
+        return [*await self._means(asked[:half], version), *await self._means(asked[half:], version)]
 
 
 def asked_of(row: Row, completion: str) -> Asked:
@@ -109,10 +123,10 @@ async def measure_rows(
     log_probs: MeanLogProbs,
     rows: Sequence[Row],
     versions: tuple[str, str],
-    generated: tuple[list[str], list[str]],
+    generated: tuple[list[str | None], list[str | None]],
     seed: int,
 ) -> list[RowResult]:
-    """Recall, contrast and loss of each correction, under candidate and baseline."""
+    """Recall, contrast and loss of each correction that fits the context, under candidate and baseline."""
     others = other_completions(rows, seed)
     measured = []
     for version, texts in zip(versions, generated, strict=True):
@@ -141,6 +155,7 @@ async def measure_rows(
             baseline=baseline,
         )
         for row, candidate, baseline in zip(rows, *measured, strict=True)
+        if candidate is not None and baseline is not None
     ]
 
 
@@ -150,7 +165,8 @@ async def measure_pairs(log_probs: MeanLogProbs, rows: Sequence[Row], versions: 
     margins = []
     for version in versions:
         scores = await log_probs.of(asked, version)
-        margins.append([chosen - rejected for chosen, rejected in zip(scores[::2], scores[1::2], strict=True)])
+        sides = zip(scores[::2], scores[1::2], strict=True)
+        margins.append([None if chosen is None or worse is None else chosen - worse for chosen, worse in sides])
     baseline_version = versions[1]
     return [
         PairResult(
@@ -158,11 +174,12 @@ async def measure_pairs(log_probs: MeanLogProbs, rows: Sequence[Row], versions: 
             contributor=row.contributor,
             cluster=row.cluster,
             topic=row.topic,
-            decides=not (row.rejected_version == baseline_version != row.chosen_version),
+            decides=row.source == "preference" and not (row.rejected_version == baseline_version != row.chosen_version),
             candidate_margin=candidate,
             baseline_margin=baseline,
         )
         for row, candidate, baseline in zip(rows, *margins, strict=True)
+        if candidate is not None and baseline is not None
     ]
 
 
@@ -174,6 +191,7 @@ async def measure_ratings(
     return [
         RatingResult(id=row.id, liked=bool(row.label), candidate=after, baseline=before)
         for row, after, before in zip(rows, candidate, baseline, strict=True)
+        if after is not None and before is not None
     ]
 
 
@@ -194,7 +212,16 @@ def contrast(right: float, wrong: Sequence[float]) -> float:
     return sum(bounded) / len(bounded)
 
 
-def _measured(row: Row, reply: str, right: float, wrong: Sequence[float]) -> Measured:
+def _too_long(error: InvalidInput) -> None:
+    """Nothing, if the context is what the input doesn't fit; any other complaint is raised again."""
+    if error.code != "context_length_exceeded":
+        raise error
+
+
+def _measured(row: Row, reply: str | None, right: float | None, others: Sequence[float | None]) -> Measured | None:
+    if reply is None or right is None:
+        return None
+    wrong = [other for other in others if other is not None]
     return Measured(
         reply=reply,
         recalled=contains_facts(reply, row.key_facts) if row.key_facts else None,

@@ -43,7 +43,8 @@ class PairResult(RunFolderModel):
     cluster: str
     topic: str
     decides: bool = Field(
-        description="False when only the rejected side is the baseline's own text: any change disprefers that."
+        description="False for a correction's pair (any change disprefers the corrected text), and for a choice whose "
+        "rejected side alone is the baseline's own text."
     )
     candidate_margin: float
     baseline_margin: float
@@ -86,4 +87,5 @@ class Evaluation(RunFolderModel):
     ratings: list[RatingResult]
     guards: list[GuardResult]
     samples: list[Sample] = Field(description="A few replies before and after, changed ones first.")
+    too_long: int = Field(0, description="Held-out rows that don't fit the model's context and weren't measured.")
     seconds: dict[Literal["load", "generate", "score", "guards", "total"], float]

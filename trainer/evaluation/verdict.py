@@ -148,7 +148,7 @@ def _decide(
 
 
 def descriptive(evaluation: Evaluation) -> dict[str, Any]:
-    """Reported, never decided on: counts, plain loss, correction pairs, rated replies, McNemar's p."""
+    """Reported, never decided on: counts, plain loss, pairs that don't decide, rated replies, McNemar's p."""
     rows = evaluation.rows
     with_facts = [row for row in rows if row.key_facts]
     gained = sum(bool(row.candidate.recalled) and not row.baseline.recalled for row in with_facts)
@@ -163,7 +163,7 @@ def descriptive(evaluation: Evaluation) -> dict[str, Any]:
         "contrast": _both(contrasts, lambda row: row.candidate.contrast, lambda row: row.baseline.contrast),
         "loss": _both(rows, lambda row: row.candidate.loss, lambda row: row.baseline.loss),
         "choices": _accuracy([pair for pair in evaluation.pairs if pair.decides]),
-        "correction_pairs": _accuracy([pair for pair in evaluation.pairs if not pair.decides]),
+        "other_pairs": _accuracy([pair for pair in evaluation.pairs if not pair.decides]),
         "liked_minus_disliked": _liked_minus_disliked(evaluation),
     }
 
@@ -171,7 +171,8 @@ def descriptive(evaluation: Evaluation) -> dict[str, Any]:
 def _corrections(rows: Sequence[RowResult], policy: VerdictPolicy, alpha: float, seed: int) -> Family:
     with_facts = [row for row in rows if row.key_facts]
     measures = []
-    if len(with_facts) >= policy.min_key_fact_rows:
+    voices = _named_contributors(with_facts)
+    if len(with_facts) >= policy.min_key_fact_rows and voices >= policy.min_gate_contributors:
         recall = [float(bool(row.candidate.recalled)) - float(bool(row.baseline.recalled)) for row in with_facts]
         measures.append(_measure("key-fact recall", "of rows", recall, with_facts, policy, alpha, seed))
     contrasts = [row for row in rows if row.candidate.contrast is not None and row.baseline.contrast is not None]

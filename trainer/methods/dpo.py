@@ -11,6 +11,7 @@ from trainer.methods.stage import (
     arguments,
     completion_tokens,
     finish,
+    fitting,
     load_model,
     prepare,
     prompt_tokens,
@@ -30,13 +31,16 @@ def train(stage: Stage) -> None:
 
     model, tokenizer = load_model(stage)
     chosen = stage.hyperparameters
+    fitted = fitting(stage, stage.rows, tokenizer)
+    if not fitted:
+        return
     rows = [
         {
             "prompt_ids": prompt_tokens(tokenizer, row.prompt),
             "chosen_ids": completion_tokens(tokenizer, row.chosen),
             "rejected_ids": completion_tokens(tokenizer, row.rejected),
         }
-        for row in stage.rows
+        for row in fitted
     ]
     trainer = TokenizedPairs(
         model=model,
@@ -49,7 +53,7 @@ def train(stage: Stage) -> None:
             beta=chosen.beta,
             save_strategy="no",
         ),
-        train_dataset=Dataset.from_list([row for row in rows if len(row["prompt_ids"]) < chosen.max_length]),
+        train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
         callbacks=[reporter(stage)],
     )

@@ -14,6 +14,7 @@ from trainer.methods.stage import (
     arguments,
     completion_tokens,
     finish,
+    fitting,
     load_model,
     prepare,
     prompt_tokens,
@@ -33,15 +34,17 @@ def train(stage: Stage) -> None:
 
     model, tokenizer = load_model(stage)
     chosen = stage.hyperparameters
+    fitted = fitting(stage, stage.rows, tokenizer)
+    if not fitted:
+        return
     rows: list[dict[str, Any]] = [
         {
             "prompt_ids": prompt_tokens(tokenizer, row.prompt),
             "completion_ids": completion_tokens(tokenizer, row.completion),
             "label": bool(row.label),
         }
-        for row in stage.rows
+        for row in fitted
     ]
-    rows = [row for row in rows if len(row["prompt_ids"]) < chosen.max_length]
     random.Random(stage.seed).shuffle(rows)  # noqa: S311 (a reproducible order, no secret)
     batch_size = max(2, chosen.per_device_train_batch_size)
     liked = sum(row["label"] for row in rows)

@@ -10,6 +10,7 @@ from trainer.methods.stage import (
     arguments,
     completion_tokens,
     finish,
+    fitting,
     load_model,
     prepare,
     prompt_tokens,
@@ -39,8 +40,10 @@ def train(stage: Stage) -> None:
     model, tokenizer = load_model(stage)
     chosen = stage.hyperparameters
     replayed = round(chosen.replay_fraction * chosen.per_device_train_batch_size)
-    train_rows = tokenized(stage.rows, tokenizer)
-    dev_rows = tokenized(stage.dev, tokenizer)
+    train_rows = tokenized(fitting(stage, stage.rows, tokenizer), tokenizer)
+    dev_rows = tokenized(fitting(stage, stage.dev, tokenizer), tokenizer)
+    if not train_rows:
+        return
     watched: dict[str, Any] = (
         {"eval_strategy": "epoch", "load_best_model_at_end": True, "metric_for_best_model": "loss"} if dev_rows else {}
     )

@@ -75,6 +75,16 @@ def completion_tokens(tokenizer: Any, turns: Sequence[Turn] | None) -> list[int]
     return encode_completion(tokenizer, "\n".join(turn.content for turn in turns or []))
 
 
+def fitting(stage: Stage, rows: list[Row], tokenizer: Any) -> list[Row]:
+    """The rows whose prompt leaves room for a completion within `max_length`; a stage without any trains nothing."""
+    longest = stage.hyperparameters.max_length
+    kept = [row for row in rows if len(prompt_tokens(tokenizer, row.prompt)) < longest]
+    if len(kept) < len(rows):
+        left_out = len(rows) - len(kept)
+        log.info("%s: %d of %d rows are longer than max_length and left out", stage.method, left_out, len(rows))
+    return kept
+
+
 def arguments(stage: Stage, model: Any, config: type[Any], **own: Any) -> Any:
     """TRL's configuration: what all methods share, and the method's `own`."""
     chosen = stage.hyperparameters
