@@ -64,6 +64,8 @@ def promote(
     never served before (`force` overrides and is audited); Conflict when another release went live meanwhile.
     """
     current = live(session, assistant)
+    if expected_release_id not in (None, current.release.id):
+        raise _overtaken(assistant)
     if current.version.id == version.id:
         raise InvalidInput(f"{assistant.name}@{version.number} serves already.")
     evaluation = _newest_evaluation(session, version)
@@ -71,10 +73,11 @@ def promote(
         found = str(evaluation.verdict) if evaluation else "never evaluated"
         if evaluation is not None and evaluation.baseline_id != current.version.id:
             found += f" against @{session.get_one(AdapterVersion, evaluation.baseline_id).number}"
+        label = f"{assistant.name}@{version.number}"
         raise InvalidInput(
-            f"{assistant.name}@{version.number} was not found better than @{current.version.number}, which serves ({found}): "
-            f"read why (`burnish adapters show {assistant.name}@{version.number}`), then promote it with `--force` "
-            '(over HTTP `"force": true`) if you mean it.',
+            f"{label} was not found better than @{current.version.number}, which serves ({found}): read why "
+            f'(`burnish adapters show {label}`), then promote it with `--force` (over HTTP `"force": true`) '
+            "if you mean it.",
             code="verdict_not_promote",
         )
     return _go_live(
@@ -86,7 +89,6 @@ def promote(
         evaluation=evaluation,
         actor=actor,
         reason=reason,
-        expected_release_id=expected_release_id,
         action="release.promote",
         forced=force,
     )
@@ -102,9 +104,7 @@ def roll_back(
     """
     current = live(session, assistant)
     if expected_live is not None and current.version.number != expected_live:
-        raise Conflict(
-            f"{assistant.name}@{expected_live} doesn't serve (any more): {assistant.name}@{current.version.number} does."
-        )
+        raise Conflict(f"{assistant.name}@{expected_live} doesn't serve (any more): @{current.version.number} does.")
     if current.release.replaces_id is None:
         raise InvalidInput(f"Nothing served '{assistant.name}' before {assistant.name}@{current.version.number}.")
     earlier = session.get_one(Release, current.release.replaces_id)
@@ -118,7 +118,6 @@ def roll_back(
         evaluation=None,
         actor=actor,
         reason=reason,
-        expected_release_id=None,
         action="release.roll_back",
         forced=False,
     )
@@ -142,19 +141,16 @@ def _go_live(
     evaluation: Evaluation | None,
     actor: str,
     reason: str,
-    expected_release_id: int | None,
     action: str,
     forced: bool,
 ) -> Release:
-    if expected_release_id is not None and expected_release_id != current.release.id:
-        raise Conflict(f"Another release of '{assistant.name}' went live meanwhile: look again before you decide.")
     retired = session.connection().execute(
         update(Release)
         .where(col(Release.id) == current.release.id, col(Release.state) == ReleaseState.LIVE)
         .values(state=ReleaseState.RETIRED, ended_at=now())
     )
     if retired.rowcount != 1:
-        raise Conflict(f"Another release of '{assistant.name}' went live meanwhile: look again before you decide.")
+        raise _overtaken(assistant)
     _decline_proposals(session, assistant)
     release = Release(
         assistant_id=assistant.id,
@@ -178,6 +174,10 @@ def _go_live(
         forced=forced,
     )
     return release
+
+
+def _overtaken(assistant: Assistant) -> Conflict:
+    return Conflict(f"Another release of '{assistant.name}' went live meanwhile: look again before you decide.")
 
 
 def _may_serve(

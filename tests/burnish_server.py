@@ -180,7 +180,9 @@ class Deployment:
 
     def promote(self, version: AdapterVersion, name: str = "support") -> None:
         with self.database.write() as session:
-            releases.promote(session, assistants.get_assistant(session, name), version, actor="test", reason="a test")
+            releases.promote(
+                session, assistants.get_assistant(session, name), version, actor="test", reason="a test", force=True
+            )
 
     # ── talking to it ──
 

@@ -19,4 +19,5 @@ def main() -> None:
     except Exception as error:
         if (complaint := complaint_of(error)) is None:
             raise
-        sys.exit(f"burnish: {complaint}")
+        print(f"burnish: {complaint}", file=sys.stderr)
+        sys.exit(1)

@@ -54,9 +54,9 @@ def promote(house: House, version: AdapterVersion, *, expected: int | None = Non
         return release.id
 
 
-def roll_back(house: House) -> None:
+def roll_back(house: House, expected_live: int | None = None) -> None:
     with house.database.write() as session:
-        releases.roll_back(session, house.assistant, actor="test", reason="why not")
+        releases.roll_back(session, house.assistant, actor="test", reason="why not", expected_live=expected_live)
 
 
 def live(house: House) -> releases.Live:
@@ -77,8 +77,8 @@ def test_an_assistant_begins_with_its_bare_base_live(embedded: House) -> None:
 
 
 def test_promoting_and_rolling_back_walk_the_pointer_and_leave_their_trace(house: House) -> None:
-    one, two = register(house), register(house)
-    promote(house, one)
+    promote(house, register(house))
+    two = register(house)
     promote(house, two)
     assert live(house).version.number == 2
     roll_back(house)
@@ -126,6 +126,26 @@ def test_what_was_not_found_better_needs_force(embedded: House, verdict: Verdict
     with embedded.database.read() as session:
         entry = session.exec(select(AuditEntry).where(AuditEntry.action == "release.promote")).one()
     assert entry.details["forced"] is True
+
+
+def test_a_verdict_holds_only_against_the_version_it_was_reached_with(embedded: House) -> None:
+    one, two = register(embedded), register(embedded)
+    promote(embedded, one)
+    with pytest.raises(InvalidInput, match=r"not found better than @1, which serves \(PROMOTE against @0") as refused:
+        promote(embedded, two)
+    assert refused.value.code == "verdict_not_promote"
+    roll_back(embedded)
+    promote(embedded, two)
+    assert live(embedded).version.id == two.id
+
+
+def test_taking_the_same_version_back_twice_takes_back_one(embedded: House) -> None:
+    promote(embedded, register(embedded))
+    promote(embedded, register(embedded))
+    roll_back(embedded, expected_live=2)
+    with pytest.raises(Conflict, match="support@2 doesn't serve"):
+        roll_back(embedded, expected_live=2)
+    assert live(embedded).version.number == 1
 
 
 def test_what_serves_already_is_not_promoted(embedded: House) -> None:
@@ -210,7 +230,7 @@ def test_the_live_version_is_the_top_of_a_stack(shared: House, operations: list[
             if possible:
                 stack.append(operation)
         try:
-            roll_back(house) if operation is None else promote(house, versions[operation])
+            roll_back(house) if operation is None else promote(house, versions[operation], force=True)
             assert possible
         except InvalidInput:
             assert not possible

@@ -107,6 +107,14 @@ def test_no_row_is_near_a_stricter_sides_row(said: list[Item], policy: TrainingP
 
 
 @given(items(), POLICIES)
+def test_no_cluster_has_rows_on_two_sides(said: list[Item], policy: TrainingPolicy) -> None:
+    sides: dict[str, set[Side]] = {}
+    for made in run(said, policy).rows:
+        sides.setdefault(made.row.cluster, set()).add(made.side)
+    assert all(len(found) == 1 for found in sides.values())
+
+
+@given(items(), POLICIES)
 def test_every_contributors_rows_are_on_one_side(said: list[Item], policy: TrainingPolicy) -> None:
     sides = {(made.row.contributor, made.side) for made in run(said, policy).rows if made.row.contributor}
     assert all(side == side_of(who, policy) for who, side in sides)

@@ -195,6 +195,17 @@ def test_what_is_nearly_a_held_out_question_is_not_trained_on() -> None:
     assert "held out (gate)" in reasons(dropped)[5]
 
 
+def test_what_a_dropped_question_chained_together_comes_apart() -> None:
+    """train ~ dropped ~ gate, but train and gate are not near each other: both stay, in clusters of their own."""
+    train = item(1, "how big is the water tank", contributor="ada", side=Side.TRAIN)
+    between = item(2, "how big is the water tank now", contributor="bob", side=Side.TRAIN)
+    gate = item(3, "how big is the water tank now sir", contributor="cy", side=Side.GATE)
+    kept, dropped = split([train, between, gate], TrainingPolicy())
+    assert [item.feedback_ids for item in kept] == [(1,), (3,)]
+    assert len(dropped) == 1
+    assert kept[0].cluster != kept[1].cluster
+
+
 def test_another_persons_own_phrasing_stays_in_the_gate() -> None:
     said = [
         item(1, "Which colour is the big tank?", correction="It is blue.", key_facts=("blue",)),

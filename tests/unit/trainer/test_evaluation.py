@@ -2,13 +2,15 @@
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 
 import pytest
 
+from feedback.errors import InvalidInput
 from feedback.policies import Hyperparameters, VerdictPolicy
 from feedback.run_folder import Row, RunSpec, Split, Turn
+from service.engines.base import ChatMessage, Delta, GenerationRequest, ScoreRequest
 from service.engines.echo import EchoEngine
 from trainer.evaluation.evaluate import evaluate
 from trainer.evaluation.metrics import other_completions
@@ -69,6 +71,9 @@ def folder(tmp_path: Path) -> Path:
 def test_everything_held_out_is_measured(folder: Path) -> None:
     gate = [row(n) for n in range(6)]
     gate += [choice(6, "x" * 64, "base"), choice(7, "base", "base"), choice(8, None, None)]
+    gate += [
+        choice(10, None, "x" * 64).model_copy(update={"source": "correction"})
+    ]  # not the baseline's text, but a correction
     gate += [row(9, method="kto", source="rating", label=True)]
     found = measure(folder, {"train": [row(20)], "dev": [], "gate": gate})
     assert [item.id for item in found.rows] == [f"row-{n}" for n in range(6)]
@@ -76,10 +81,41 @@ def test_everything_held_out_is_measured(folder: Path) -> None:
     assert found.rows[1].candidate.reply.startswith("[cccccccc]")
     assert found.rows[1].baseline.reply.startswith("[base]")
     assert all(item.candidate.contrast is not None for item in found.rows)
-    assert [item.decides for item in found.pairs] == [False, True, True]
+    assert [item.decides for item in found.pairs] == [False, True, True, False]
     assert len(found.ratings) == 1
     assert {guard.name for guard in found.guards} == {"separate_data", "finite_measurements", "general_perplexity"}
     assert Evaluation.model_validate_json(found.model_dump_json()) == found
+
+
+def test_what_does_not_fit_the_context_is_left_out_and_counted(folder: Path) -> None:
+    class Narrow(EchoEngine):
+        """Takes eight words in all."""
+
+        def _fits(self, messages: Sequence[ChatMessage], completion: str = "") -> None:
+            if sum(len(message["content"].split()) for message in messages) + len(completion.split()) > 8:
+                raise InvalidInput("Too long.", param="messages", code="context_length_exceeded")
+
+        def generate(self, request: GenerationRequest) -> AsyncGenerator[Delta, None]:
+            self._fits(request.messages)
+            return super().generate(request)
+
+        async def score(self, requests: Sequence[ScoreRequest]) -> list[list[float]]:
+            for request in requests:
+                self._fits(request.messages, request.completion)
+            return await super().score(requests)
+
+    long = "one two three four five six seven eight nine ten"
+    gate = [
+        *(row(n) for n in range(4)),
+        row(4, long),  # its completion is too long, for itself and as somebody else's wrong answer
+        row(5, prompt=[Turn(role="user", content=long)]),
+        row(6, method="kto", source="rating", label=True, prompt=[Turn(role="user", content=long)]),
+        choice(7, None, None).model_copy(update={"rejected": [Turn(role="assistant", content=long)]}),
+    ]
+    found = measure(folder, {"train": [], "dev": [], "gate": gate}, Narrow())
+    assert [item.id for item in found.rows] == ["row-0", "row-1", "row-2", "row-3"]
+    assert all(item.candidate.contrast is not None for item in found.rows)
+    assert (found.pairs, found.ratings, found.too_long) == ([], [], 4)
 
 
 def test_other_completions_are_wrong_answers_of_other_topics() -> None:

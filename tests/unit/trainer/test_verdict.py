@@ -60,7 +60,7 @@ def evaluation(
 def learned(number: int, share: int = 2, **more: Any) -> RowResult:
     """Two thirds of the facts learned, and the contrast with them."""
     knows = number % 3 < share
-    return row(number, recalled=(knows, False), contrast=(1.0 + 0.1 * (number % 5) if knows else 0.1, 0.0), **more)
+    return row(number, recalled=(knows, False), contrast=(0.3 + 0.04 * (number % 5) if knows else 0.1, 0.0), **more)
 
 
 LEARNED = [learned(n) for n in range(80)]
@@ -81,7 +81,7 @@ CASES = {
         VerdictWord.INCONCLUSIVE,
     ),
     "contrast without recall": (
-        evaluation([row(n, contrast=(1.0 + n % 2, 0.0)) for n in range(80)]),
+        evaluation([row(n, contrast=(0.3 + 0.2 * (n % 2), 0.0)) for n in range(80)]),
         VerdictWord.REJECT,
     ),
     "facts gained, contrast no worse": (
@@ -118,6 +118,12 @@ CASES = {
     "only its own text dispreferred": (evaluation(pairs=OWN_TEXT_ONLY), VerdictWord.INCONCLUSIVE),
     "facts learned, choices equal": (evaluation(LEARNED, EQUAL_CHOICES), VerdictWord.PROMOTE),
     "facts learned, choices worse": (evaluation(LEARNED, DISLIKED), VerdictWord.REJECT),
+    "key facts from one person only": (  # then recall doesn't decide; contrast does, and says no
+        evaluation(
+            [row(n, facts=n % 20 == 0, recalled=(n % 20 == 0, False), contrast=(-0.2, 0.1)) for n in range(400)]
+        ),
+        VerdictWord.REJECT,
+    ),
     "no key facts, contrast decides": (
         evaluation([learned(n, facts=False) for n in range(80)]),
         VerdictWord.PROMOTE,
