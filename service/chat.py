@@ -49,6 +49,7 @@ class Choice:
     message_id: int
     text: str = ""
     finish_reason: FinishReason | None = None
+    stored: bool = False
     prompt_tokens: int = 0
     completion_tokens: int = 0
 
@@ -158,13 +159,13 @@ class Chat:
                 await self._put(reply, None)
             except asyncio.CancelledError:
                 await self._stop(writers)
-                await self._store_all(reply, MessageStatus.STOPPED)
+                await self._store_rest(reply, MessageStatus.STOPPED)
                 raise
             except Exception as error:
                 await self._stop(writers)
-                await self._store_all(reply, MessageStatus.FAILED)
                 if not isinstance(error, BurnishError):
                     _log.error("reply failed", completion_id=reply.completion_id, **whereabouts(error))
+                await self._store_rest(reply, MessageStatus.FAILED)
                 if started.done():
                     await self._put(reply, error)
                 else:
@@ -189,6 +190,7 @@ class Chat:
                 choice.finish_reason = delta.finish_reason
                 if delta.finish_reason is not None:
                     await asyncio.to_thread(self._store_choice, choice, MessageStatus.COMPLETE)
+                    choice.stored = True
                 if not started.done():
                     started.set_result(None)
                 await self._put(reply, Piece(choice.index, delta.text, delta.finish_reason))
@@ -240,7 +242,13 @@ class Chat:
                 completion_tokens=choice.completion_tokens,
             )
 
-    async def _store_all(self, reply: Reply, status: MessageStatus) -> None:
+    async def _store_rest(self, reply: Reply, status: MessageStatus) -> None:
+        """Store what isn't complete. If the database is away the client must hear of its error all the same;
+        housekeeping closes the reply later."""
         for choice in reply.choices:
-            if choice.finish_reason is None:
+            if choice.stored:
+                continue
+            try:
                 await asyncio.to_thread(self._store_choice, choice, status)
+            except Exception as error:
+                _log.error("reply not stored", completion_id=reply.completion_id, **whereabouts(error))

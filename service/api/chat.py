@@ -28,6 +28,9 @@ PING_SECONDS = 15.0
 Result = TypeVar("Result")
 
 
+StopString = Annotated[str, Field(max_length=500)]
+
+
 class TextPart(BaseModel):
     type: str
     text: str = ""
@@ -52,14 +55,14 @@ class StreamOptions(BaseModel):
 
 class ChatRequest(BaseModel):
     model: str
-    messages: list[RequestMessage] = Field(min_length=1)
+    messages: list[RequestMessage] = Field(min_length=1, max_length=1000)
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     max_tokens: int | None = Field(None, ge=1)
     max_completion_tokens: int | None = Field(None, ge=1)
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, gt=0, le=1)
-    stop: str | Annotated[list[str], Field(max_length=4)] | None = None
+    stop: StopString | Annotated[list[StopString], Field(max_length=4)] | None = None
     seed: int | None = None
     n: int | None = Field(None, ge=1, le=4)
     user: str | None = Field(None, max_length=200)

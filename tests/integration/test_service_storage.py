@@ -2,6 +2,7 @@
 
 import json
 import socket
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -186,6 +187,28 @@ def test_an_engine_that_is_closed_answers_503_and_breaks_streams_off_with_a_reas
             assert ready.status_code == 503
             assert ready.json()["status"] == "not ready"
             assert made.anyone.get("/health/live").json() == {"status": "live"}
+        finally:
+            app.stop()
+
+
+def test_an_engine_and_a_database_that_fail_together_are_an_error_and_no_endless_wait(tmp_path: Path) -> None:
+    with deployment(tmp_path) as made:
+        engine = EchoEngine(delay_seconds=0.02)
+        app = InProcess(made, engine)
+        try:
+            chunks = made.openai().chat.completions.create(
+                model="support", messages=[{"role": "user", "content": MANY_WORDS}], stream=True, timeout=20
+            )
+            next(iter(chunks))
+            with made.database.write() as session:
+                session.connection().exec_driver_sql(
+                    "CREATE TRIGGER broken BEFORE UPDATE ON message BEGIN SELECT RAISE(ABORT, 'disk I/O error'); END"
+                )
+            app.call(engine.close())
+            began = time.monotonic()
+            with pytest.raises(openai.APIError, match="closed while it wrote"):
+                list(chunks)
+            assert time.monotonic() - began < 10
         finally:
             app.stop()
 
