@@ -16,7 +16,7 @@ class Policy(BaseModel):
 class TrainingPolicy(Policy):
     """When a run is due, and how its data is split."""
 
-    min_new_feedback: int = Field(100, ge=1, description="New corrections and preferences that make a run due.")
+    min_new_feedback: int = Field(300, ge=1, description="New corrections and preferences that make a run due.")
     min_seconds_between_runs: float = Field(
         3600, ge=0, description="Seconds that must pass between one run's request and the next by policy."
     )

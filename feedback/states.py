@@ -8,7 +8,7 @@ class Role(StrEnum):
     FEEDBACK = "feedback"  # only gives feedback: safe to put into a page
     REVIEWER = "reviewer"  # reads feedback and decides on it
     OPERATOR = "operator"  # everything above, and runs, promotes, rolls back
-    ADMIN = "admin"  # everything above, and assistants and keys
+    ADMIN = "admin"  # everything above; assistants and keys over HTTP will be for it alone
 
 
 class Consent(StrEnum):

@@ -21,6 +21,16 @@ IGNORED = -100
 
 
 def train(stage: Stage) -> None:
+    trainer = build(stage)
+    if trainer is None:
+        return
+    checkpoint = latest_whole(stage.folder)
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    finish(stage, trainer)
+
+
+def build(stage: Stage) -> Any:
+    """TRL's trainer over the stage's rows, with replay; None if no row fits."""
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
@@ -43,7 +53,7 @@ def train(stage: Stage) -> None:
     train_rows = tokenized(fitting(stage, stage.rows, tokenizer), tokenizer)
     dev_rows = tokenized(fitting(stage, stage.dev, tokenizer), tokenizer)
     if not train_rows:
-        return
+        return None
     watched: dict[str, Any] = (
         {"eval_strategy": "epoch", "load_best_model_at_end": True, "metric_for_best_model": "loss"} if dev_rows else {}
     )
@@ -68,9 +78,7 @@ def train(stage: Stage) -> None:
     if replayed:
         texts = base_texts(trainer.model, tokenizer, stage.seed, stage.folder / "replay.json")
         trainer.replay = Replay(trainer.model, texts, stage.seed)
-    checkpoint = latest_whole(stage.folder)
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    finish(stage, trainer)
+    return trainer
 
 
 def tokenized(rows: Sequence[Row], tokenizer: Any) -> list[dict[str, list[int]]]:
