@@ -25,6 +25,9 @@ CONTRAST_BOUND = 0.5
 NEAR_EQUAL = 0.9
 """Similarity of two normalised completions from which one isn't a wrong answer to the other's question."""
 
+TOO_LONG = "context_length_exceeded"
+"""An engine's code for input that the model's context can't hold."""
+
 Progress = Callable[[int], None]
 Asked = tuple[tuple[tuple[str, str], ...], str]
 """(prompt as ((role, content), …), completion)"""
@@ -52,7 +55,9 @@ async def replies(
             async with slots:
                 return "".join([delta.text async for delta in engine.generate(request)])
         except InvalidInput as error:
-            return _too_long(error)
+            if error.code != TOO_LONG:
+                raise
+            return None
         finally:
             progress(1)
 
@@ -109,8 +114,10 @@ class MeanLogProbs:
         try:
             return [sum(scores) / len(scores) for scores in await self._engine.score(requests)]
         except InvalidInput as error:
+            if error.code != TOO_LONG:
+                raise
             if len(asked) == 1:
-                return [_too_long(error)]
+                return [None]
         half = len(asked) // 2  # one of them is too long: find which
         return [*await self._means(asked[:half], version), *await self._means(asked[half:], version)]
 
@@ -210,12 +217,6 @@ def contrast(right: float, wrong: Sequence[float]) -> float:
     """
     bounded = [max(-CONTRAST_BOUND, min(CONTRAST_BOUND, right - other)) for other in wrong]
     return sum(bounded) / len(bounded)
-
-
-def _too_long(error: InvalidInput) -> None:
-    """Nothing, if the context is what the input doesn't fit; any other complaint is raised again."""
-    if error.code != "context_length_exceeded":
-        raise error
 
 
 def _measured(row: Row, reply: str | None, right: float | None, others: Sequence[float | None]) -> Measured | None:
