@@ -6,6 +6,7 @@ Everything goes through the public functions that the service uses; nothing is w
 import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,32 @@ import migrations
 from feedback import assistants, contributors, conversations, keys, releases
 from feedback.collect import intake
 from feedback.config import Settings
+from feedback.curate.items import Item
 from feedback.database import Database
 from feedback.keys import Caller
 from feedback.models import Assistant
-from feedback.states import FeedbackKind, MessageStatus, Role
+from feedback.states import FeedbackKind, MessageStatus, Role, Side
 
 SECRET = b"a secret for tests"
+START = datetime(2025, 1, 1, tzinfo=UTC)
+
+
+def item(number: int, question: str, reply: str = "It is red.", **more: Any) -> Item:
+    """What the curation gets, said in minute `number` by ada unless `more` tells otherwise.
+
+    A good rating; with `correction` a correction, with `rejected` a preference.
+    """
+    fields = {"kind": FeedbackKind.RATING, "score": 1.0, "contributor": "ada", "side": Side.TRAIN, **more}
+    if "correction" in more:
+        fields |= {"kind": FeedbackKind.CORRECTION, "score": None}
+    if "rejected" in more:
+        fields |= {"kind": FeedbackKind.PREFERENCE, "score": None}
+    if fields["contributor"] is None:
+        fields["side"] = None
+    return Item(
+        (number,), history=(("user", question),), reply=reply, reply_version="base",
+        created_at=START + timedelta(minutes=number), **fields,
+    )  # fmt: skip
 
 
 def make_settings(folder: Path, **changes: Any) -> Settings:

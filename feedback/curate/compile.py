@@ -25,6 +25,13 @@ class Compiled:
 
 
 def compile_rows(items: list[Item], policy: TrainingPolicy, prompt: Prompt) -> tuple[list[Compiled], list[Dropped]]:
+    """
+    >>> from feedback.testing import item
+    >>> said = item(1, "How big?", "I don't know.", correction="Two metres.", key_facts=("two metres",))
+    >>> rows, dropped = compile_rows([said], TrainingPolicy(), lambda turns: [])
+    >>> sorted((made.row.method, made.row.source) for made in rows), dropped
+    ([('dpo', 'correction'), ('sft', 'correction')], [])
+    """
     rows: list[Compiled] = []
     dropped: list[Dropped] = []
     for item in items:

@@ -12,6 +12,14 @@ Statement = tuple[str, tuple[str, ...]]
 
 
 def conflicts(items: list[Item]) -> tuple[list[Item], list[Dropped]]:
+    """
+    >>> from feedback.testing import item
+    >>> red = item(1, "Which colour?", "None.", correction="It is red.", key_facts=("red",), contributor="ada")
+    >>> blue = item(2, "Which colour?", "None.", correction="It is blue.", key_facts=("blue",), contributor="bob")
+    >>> kept, dropped = conflicts([red, blue])
+    >>> kept, {out.reason for out in dropped}
+    ([], {'people corrected this question to different facts'})
+    """
     latest, outdated = _latest_words(items)
     contradicted = _contradicted(latest)
     kept, contradictory = drop_where(latest, "conflicts", lambda item: contradicted.get(item.feedback_ids))

@@ -8,7 +8,14 @@ from feedback.states import Consent
 
 
 def consent(items: list[Item], policy: str) -> tuple[list[Item], list[Dropped]]:
-    """Keep what may be learned from; `policy` is a states.Consent."""
+    """Keep what may be learned from; `policy` is a states.Consent.
+
+    >>> from feedback.testing import item
+    >>> said = [item(1, "How big?", training=True, store=True), item(2, "How big?", training=False)]
+    >>> kept, dropped = consent(said, "opt_out")
+    >>> len(kept), dropped[0].reason
+    (1, 'the feedback may not be used for training')
+    """
     silence = policy == Consent.OPT_OUT
 
     def why(item: Item) -> str | None:

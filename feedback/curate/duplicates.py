@@ -9,6 +9,12 @@ from feedback.curate.items import Dropped, Item, tidy
 
 
 def duplicates(items: list[Item]) -> tuple[list[Item], list[Dropped]]:
+    """
+    >>> from feedback.testing import item
+    >>> kept, dropped = duplicates([item(1, "How big?", contributor="ada"), item(2, "how big", contributor="bob")])
+    >>> [one.feedback_ids for one in kept], [out.feedback_ids for out in dropped]
+    ([(1, 2)], [(2,)])
+    """
     first: dict[tuple[str, ...], Item] = {}
     dropped: list[Dropped] = []
     for item in sorted(items, key=lambda item: (item.created_at, item.feedback_ids)):

@@ -5,6 +5,12 @@ from feedback.states import FeedbackKind, MessageStatus, ReviewDecision
 
 
 def quality(items: list[Item]) -> tuple[list[Item], list[Dropped]]:
+    """
+    >>> from feedback.testing import item
+    >>> kept, dropped = quality([item(1, "How big?", "Two metres.", correction="two metres")])
+    >>> kept, dropped[0].reason
+    ([], 'the correction says what the reply said')
+    """
     return drop_where(items, "quality", _why)
 
 

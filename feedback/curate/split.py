@@ -19,6 +19,14 @@ _STRICTNESS = {Side.TRAIN: 0, Side.DEV: 1, Side.GATE: 2}
 
 
 def split(items: list[Item], policy: TrainingPolicy) -> tuple[list[Item], list[Dropped]]:
+    """
+    >>> from feedback.testing import item
+    >>> taught = item(1, "How big is the water tank?", side=Side.TRAIN)
+    >>> asked = item(2, "How big is the water tank then?", side=Side.GATE, contributor="bob")
+    >>> kept, dropped = split([taught, asked], TrainingPolicy())
+    >>> [one.side.value for one in kept], dropped[0].reason
+    (['gate'], 'nearly the same question is held out (gate), so training on it would leak')
+    """
     items = _with_sides(items, policy)
     texts = [item.prompt_text for item in items]
     near: dict[int, Side] = defaultdict(lambda: Side.TRAIN)  # the strictest side among an item's near-duplicates

@@ -1,7 +1,6 @@
 """Every stage of the curation on a few explicit items: what stays, what goes, and in which words."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -19,24 +18,10 @@ from feedback.curate.split import split
 from feedback.models import Guidelines
 from feedback.policies import TrainingPolicy
 from feedback.run_folder import Turn
-from feedback.states import FeedbackKind, MessageStatus, ReviewDecision, Side
+from feedback.states import MessageStatus, ReviewDecision, Side
+from feedback.testing import item
 
 GUIDELINES = Guidelines(system_prompt="Answer briefly.")
-START = datetime(2025, 1, 1, tzinfo=UTC)
-
-
-def item(number: int, question: str, reply: str = "It is red.", **more: Any) -> Item:
-    fields = {"kind": FeedbackKind.RATING, "score": 1.0, "contributor": "ada", "side": Side.TRAIN, **more}
-    if "correction" in more:
-        fields |= {"kind": FeedbackKind.CORRECTION, "score": None}
-    if "rejected" in more:
-        fields |= {"kind": FeedbackKind.PREFERENCE, "score": None}
-    if fields["contributor"] is None:
-        fields["side"] = None
-    return Item(
-        (number,), history=(("user", question),), reply=reply, reply_version="base",
-        created_at=START + timedelta(minutes=number), **fields,
-    )  # fmt: skip
 
 
 def prompt(turns: Turns) -> list[Turn]:
