@@ -244,6 +244,24 @@ def test_a_killed_child_fails_running_requests_and_is_replaced_with_its_versions
     asyncio.run(scenario())
 
 
+def test_a_child_that_hangs_fails_running_requests_and_is_replaced(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        async with running(str(tiny)) as engine:
+            before = await reply(engine, asked(HELLO, 12))
+            monkeypatch.setattr("service.engines.local.engine.SILENCE_SECONDS", 3.0)
+            monkeypatch.setattr("service.engines.local.engine.CLOSE_SECONDS", 1.0)
+            stream = engine.generate(asked(HELLO, 400, temperature=1.5, seed=4))
+            await anext(stream)
+            os.kill(child(engine), signal.SIGSTOP)
+            with pytest.raises(EngineUnavailable):
+                async for _ in stream:
+                    pass
+            await until(lambda: engine.health().ready)
+            assert await reply(engine, asked(HELLO, 12)) == before
+
+    asyncio.run(scenario())
+
+
 def test_no_child_outlives_close_or_a_killed_parent(tiny: Path) -> None:
     async def scenario() -> int:
         async with running(str(tiny)) as engine:

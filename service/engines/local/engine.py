@@ -1,8 +1,8 @@
 """The local engine's parent side: the seam, spoken to a child process that holds the model.
 
-Promises: no torch in this process; a crash of the child fails the running requests with EngineUnavailable, after
-which it is started again, with growing pauses, and given back the versions it had; a closed or dead parent leaves
-no child behind. Leaves out what a step does (`worker`, `scheduler`).
+Promises: no torch in this process; a child that crashes or hangs fails the running requests with EngineUnavailable,
+after which it is started again, with growing pauses, and given back the versions it had; a closed or dead parent
+leaves no child behind. Leaves out what a step does (`worker`, `scheduler`).
 """
 
 import asyncio
@@ -17,6 +17,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from feedback import errors
 from feedback.errors import BurnishError, EngineUnavailable, InvalidInput
 from service.engines.base import BASE, Delta, EngineHealth, GenerationRequest, SamplingParams, ScoreRequest
@@ -25,11 +27,13 @@ from service.engines.local.base_model import resolve_base_model
 ROOT = str(Path(__file__).resolve().parents[3])
 LINE_BYTES = 1 << 26
 SILENCE_SECONDS = 30.0
+"""Without a sign of life for so long, a child that has requests hangs."""
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
 CLOSE_SECONDS = 10.0
 
 Event = dict[str, Any]
+_log = structlog.get_logger()
 
 
 class LocalEngine:
@@ -147,9 +151,8 @@ class LocalEngine:
         loaded = tuple(self._folders)
         if not self._ready:
             return EngineHealth(False, self._detail, loaded)
-        silence = time.monotonic() - self._heard
-        if (self._streams or self._answers) and silence > SILENCE_SECONDS:
-            return EngineHealth(False, f"requests wait, but no token came for {silence:.0f} s", loaded)
+        if self._silent():
+            return EngineHealth(False, f"requests wait, and the engine is silent for {SILENCE_SECONDS:.0f} s", loaded)
         return EngineHealth(True, self._detail, loaded)
 
     async def _supervise(self, path: str, started: "asyncio.Future[None]") -> None:
@@ -194,7 +197,7 @@ class LocalEngine:
                 self._ready, self._detail = True, f"{self._base_model}, {first['context_tokens']} tokens of context"
                 if not started.done():
                     started.set_result(None)
-            await reader
+            await self._while_alive(reader)
         finally:
             self._ready = False
             if reader is not None:
@@ -202,6 +205,16 @@ class LocalEngine:
             self._fail_running()
             await asyncio.shield(_end(process))
             self._process = None
+
+    async def _while_alive(self, reader: asyncio.Task[None]) -> None:
+        """Until the child has ended, or has left its requests without a sign of life for too long: it hangs."""
+        while not reader.done() and not self._silent():
+            await asyncio.wait([reader], timeout=1)
+        if not reader.done():
+            _log.error("the engine's process hangs and is replaced", seconds=SILENCE_SECONDS)
+
+    def _silent(self) -> bool:
+        return bool(self._streams or self._answers) and time.monotonic() - self._heard > SILENCE_SECONDS
 
     async def _load_again(self) -> None:
         """After a restart: give the child the versions it had. One that is refused now is dropped."""

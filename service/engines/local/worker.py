@@ -4,11 +4,13 @@ Promises: one thread owns model and scheduler; a command is answered by exactly 
 `generate` by deltas or an `error`. Leaves out the pipe (`pipe`), restarts (`engine`) and batching (`scheduler`).
 
 Commands: generate, cancel, score, score_text, load, unload; each with an `id`.
-Events: ready, fatal, deltas `[[id, text, prompt_tokens, completion_tokens, finish_reason]…]`, result, error.
+Events: ready, fatal, deltas `[[id, text, prompt_tokens, completion_tokens, finish_reason]…]` (empty: a sign of life
+from a step that wrote nothing), result, error.
 """
 
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +27,8 @@ from service.engines.local.decoder import Decoder
 from service.engines.local.pipe import Command, Pipe
 from service.engines.local.scheduler import Scheduler
 from service.engines.local.scoring import ScoreJob
+
+SECONDS_BETWEEN_SIGNS = 1.0
 
 
 def serve(
@@ -62,6 +66,7 @@ class Worker:
             decode=self._text,
         )
         self._pipe = pipe
+        self._told = 0.0
         self._retiring: dict[str, list[int]] = {}
         self._scores: dict[int, list[list[float] | None]] = {}
         self._handlers: dict[str, Callable[[Command], None]] = {
@@ -100,7 +105,8 @@ class Worker:
 
     def _step(self) -> None:
         step = self._scheduler.step()
-        if step.deltas:
+        if step.deltas or time.monotonic() - self._told > SECONDS_BETWEEN_SIGNS:  # reading a prompt is no silence
+            self._told = time.monotonic()
             rows = [
                 [id, delta.text, delta.prompt_tokens, delta.completion_tokens, delta.finish_reason]
                 for id, delta in step.deltas
