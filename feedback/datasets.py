@@ -90,7 +90,7 @@ def gather(session: Session, assistant: Assistant) -> list[Item]:
                 rejected=other.content if other else None,
                 rejected_version=other_sha256,
                 rejected_status=other.status if other else MessageStatus.COMPLETE,
-                store=reply.store,
+                store=_granted(reply, other),
                 training=feedback.training,
                 review=reviews.get(feedback.id),
             )
@@ -203,6 +203,12 @@ def _current(assistant: Assistant) -> tuple[ColumnElement[bool], ...]:
         col(Feedback.kind).in_(LEARNABLE),
         col(Feedback.status).in_((FeedbackStatus.RECEIVED, FeedbackStatus.DECLINED)),
     )
+
+
+def _granted(reply: Message, other: Message | None) -> bool | None:
+    """The grant for all replies that an item shows: one no is a no, and silence about one is silence."""
+    grants = {reply.store, other.store} if other else {reply.store}
+    return next((grant for grant in (False, None) if grant in grants), True)
 
 
 def _prompt(session: Session, assistant: Assistant) -> Callable[[Turns], list[Turn]]:

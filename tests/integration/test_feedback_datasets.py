@@ -16,7 +16,7 @@ from feedback.errors import NotFound
 from feedback.models import AdapterVersion, Example, Feedback
 from feedback.run_folder import SPLITS, Row, RunSpec
 from feedback.runs import Claim
-from feedback.states import FeedbackStatus, MessageStatus, ReviewDecision, Side
+from feedback.states import Consent, FeedbackStatus, MessageStatus, ReviewDecision, Side
 from feedback.testing import SECRET, House, open_house
 
 SUITES = {"general.txt": b"Some text.\n\nMore text."}
@@ -168,6 +168,25 @@ def test_a_choice_against_an_unfinished_reply_teaches_nothing(embedded: House) -
     with embedded.database.read() as session:
         curated = datasets.preview(session, embedded.assistant)
     assert [out.reason for out in curated.dropped] == ["the other reply was cut off"]
+
+
+@pytest.mark.parametrize("consent", Consent)
+@pytest.mark.parametrize("rejected", [True, None, False])
+@pytest.mark.parametrize("chosen", [True, None, False])
+def test_a_choice_needs_the_grant_for_both_of_its_replies(
+    embedded: House, chosen: bool | None, rejected: bool | None, consent: Consent
+) -> None:
+    user = person(embedded, Side.TRAIN)
+    this = embedded.reply("Which colour?", "Blue.", user=user, store=chosen)
+    that = embedded.reply("Which colour?", "Red.", user=user, store=rejected)
+    embedded.say(this, "preference", {"rejected": {"completion_id": that}}, training=True)
+    with embedded.database.write() as session:
+        assistants.set_consent(session, embedded.reload(), consent, actor="test")
+    with embedded.database.read() as session:
+        curated = datasets.preview(session, embedded.reload())
+    refused = [out.reason for out in curated.dropped if out.stage == "consent"]
+    granted = all(store if store is not None else consent == Consent.OPT_OUT for store in (chosen, rejected))
+    assert refused == ([] if granted else ["the conversation may not be used for training"])
 
 
 # ── lineage and receipts ─────────────────────────────────────────────────────────────────────────────────────
