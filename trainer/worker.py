@@ -24,6 +24,7 @@ from feedback.run_folder import RunSpec, attempt_folder
 from feedback.runs import Claim
 from feedback.states import VerdictWord
 from service.engines.adapter_format import read_adapter
+from trainer.baseline import align_baseline, replace_baseline
 from trainer.evaluation import record
 from trainer.evaluation.verdict import Verdict, judge
 from trainer.launchers.local import LOCKED, LocalLauncher
@@ -237,29 +238,6 @@ def read_results(folder: Path, attempt: int) -> tuple[RunSpec, record.Evaluation
     spec = RunSpec.model_validate(files.read_json(folder / "run.json"))
     found = files.read_json(attempt_folder(folder, attempt) / "evaluation.json")
     return spec, record.Evaluation.model_validate(found)
-
-
-def replace_baseline(folder: Path, baseline: Path | None) -> None:
-    """Put what serves by now into the folder, to be judged against. A kill in between is mended by `align_baseline`."""
-    shutil.rmtree(folder / "baseline", ignore_errors=True)
-    if baseline is not None:
-        names = [path.name for path in baseline.iterdir() if path.is_file() and path.name != files.MANIFEST]
-        files.publish_folder(baseline, folder / "baseline", names)
-    align_baseline(folder)
-
-
-def align_baseline(folder: Path) -> None:
-    """Have run.json name the baseline that lies in the folder."""
-    spec = RunSpec.model_validate(files.read_json(folder / "run.json"))
-    baseline = folder / "baseline"
-    present = sorted(path for path in baseline.glob("*") if path.is_file())
-    version = files.folder_sha256(baseline, adapters.CONTENT) if present else assistants.BASE_VERSION
-    if version == spec.baseline_version:
-        return
-    hashes = {name: sha256 for name, sha256 in spec.files.items() if not name.startswith("baseline/")}
-    hashes |= {path.relative_to(folder).as_posix(): files.file_sha256(path) for path in present}
-    changed = spec.model_copy(update={"baseline_version": version, "files": hashes})
-    files.write_json(folder / "run.json", changed.model_dump())
 
 
 def _hand_over(folder: Path, attempt: int) -> None:
