@@ -265,20 +265,44 @@ def test_a_freeze_holds_no_snapshot_while_it_curates(works: Works, monkeypatch: 
     works.learn()
 
 
-def test_a_worker_that_was_taken_over_while_it_froze_replaces_nothing(
-    works: Works, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run_id = works.request()
+def stall(works: Works, run_id: str, monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[], object]) -> None:
+    """Have the worker, in the middle of its freeze, sleep until its lease has run out."""
     curate = datasets.curate
 
-    def stall(*arguments: Any) -> Any:
+    def stalled(*arguments: Any) -> Any:
         monkeypatch.undo()
         with works.house.database.write() as session:
             runs.get_run(session, run_id).lease_expires_at = now()
-        assert Worker(works.house.settings, works.house.database, works.launcher).work_once()
+        meanwhile()
         return curate(*arguments)
 
-    monkeypatch.setattr(datasets, "curate", stall)
+    monkeypatch.setattr(datasets, "curate", stalled)
+
+
+def test_a_worker_that_was_taken_over_while_it_froze_leaves_the_others_folder(
+    works: Works, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = works.request()
+    theirs = works.house.settings.runs / run_id / "theirs"
+
+    def take_over() -> None:
+        assert runs.claim(works.house.database, "another", 60)
+        files.write_bytes(theirs, b"frozen, about to be trained in")
+
+    stall(works, run_id, monkeypatch, take_over)
+    assert works.worker.work_once()
+    assert theirs.exists()
+    assert works.launcher.started == []
+    left = works.run(run_id)
+    assert (left.status, left.worker, left.error) == (RunStatus.RUNNING, "another", None)
+
+
+def test_a_worker_that_was_taken_over_while_it_froze_replaces_no_training(
+    works: Works, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = works.request()
+    another = Worker(works.house.settings, works.house.database, works.launcher)
+    stall(works, run_id, monkeypatch, another.work_once)
     assert works.worker.work_once()
     assert works.launcher.started == [("run", 1)]
     assert (works.house.settings.runs / run_id / "attempt-1" / "adapter").exists()
