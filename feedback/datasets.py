@@ -5,6 +5,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from feedback.conversations import history, with_guidelines
 from feedback.curate.datasheet import as_markdown, datasheet
 from feedback.curate.items import Item, Turns
 from feedback.curate.pipeline import Curated, curate
-from feedback.errors import NotFound
+from feedback.errors import Conflict, NotFound
 from feedback.models import (
     AdapterVersion,
     Assistant,
@@ -27,10 +28,12 @@ from feedback.models import (
     Example,
     ExampleSource,
     Feedback,
+    Guidelines,
     Message,
     Review,
     Run,
 )
+from feedback.policies import TrainingPolicy
 from feedback.run_folder import SPLITS, RunSpec, Turn
 from feedback.states import FeedbackKind, FeedbackStatus, MessageStatus, ReviewDecision
 
@@ -44,6 +47,17 @@ class Frozen:
     curated: Curated
     sha256: str
     sheet: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Material:
+    """All that a dataset is made of, read in one transaction: curating and freezing it need no database."""
+
+    assistant: str
+    items: list[Item]
+    policy: TrainingPolicy
+    consent: str
+    guidelines: Guidelines
 
 
 def gather(session: Session, assistant: Assistant) -> list[Item]:
@@ -90,7 +104,7 @@ def gather(session: Session, assistant: Assistant) -> list[Item]:
                 rejected=other.content if other else None,
                 rejected_version=other_sha256,
                 rejected_status=other.status if other else MessageStatus.COMPLETE,
-                store=reply.store,
+                store=_granted(reply, other),
                 training=feedback.training,
                 review=reviews.get(feedback.id),
             )
@@ -98,35 +112,47 @@ def gather(session: Session, assistant: Assistant) -> list[Item]:
     return items
 
 
+def gather_material(session: Session, assistant: Assistant) -> Material:
+    return Material(
+        assistant.name,
+        gather(session, assistant),
+        assistants.policies(assistant).training,
+        assistant.consent,
+        assistants.current_guidelines(session, assistant),
+    )
+
+
+def curate_material(material: Material) -> Curated:
+    return curate(material.items, material.policy, material.consent, _prompt(material.guidelines))
+
+
 def preview(session: Session, assistant: Assistant) -> Curated:
     """What a run started now would learn from: curates, changes nothing."""
-    policy = assistants.policies(assistant).training
-    return curate(gather(session, assistant), policy, assistant.consent, _prompt(session, assistant))
+    return curate_material(gather_material(session, assistant))
 
 
 def freeze(
-    session: Session,
-    assistant: Assistant,
+    material: Material,
     folder: Path,
     suites: dict[str, bytes],
     baseline: Path | None,
     spec: Callable[[Frozen, dict[str, str]], RunSpec],
+    fence: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> Frozen:
     """Write a run's folder: rows, datasheet, suites, baseline and, last, run.json; aside, synced, renamed.
 
-    `spec` makes run.json's content from the dataset and the hashes of the other files. A folder that is already
-    there was written by a worker that died before it could say so; nothing has trained in it, so it is replaced.
+    `spec` makes run.json's content from the dataset and the hashes of the other files. `fence` is held while the
+    folder is put in its place; it raises if the run isn't ours any more.
     """
-    curated = preview(session, assistant)
-    policy = assistants.policies(assistant).training
-    aside = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
+    curated = curate_material(material)
+    aside = _beside(folder)
     try:
         for split in SPLITS:
             chosen = (made.row.model_dump(exclude_none=True) for made in curated.rows if made.side == split)
             files.write_jsonl(aside / f"{split}.jsonl", chosen)
         lines = "".join(f"{split} {files.file_sha256(aside / f'{split}.jsonl')}\n" for split in SPLITS)
         sha256 = hashlib.sha256(lines.encode()).hexdigest()
-        sheet = datasheet(curated, assistant.name, policy, sha256)
+        sheet = datasheet(curated, material.assistant, material.policy, sha256)
         files.write_json(aside / "datasheet.json", sheet)
         files.write_bytes(aside / "datasheet.md", as_markdown(sheet).encode())
         for name, content in suites.items():
@@ -138,8 +164,8 @@ def freeze(
         inputs = sorted(path for path in aside.rglob("*") if path.is_file())
         hashes = {path.relative_to(aside).as_posix(): files.file_sha256(path) for path in inputs}
         files.write_json(aside / "run.json", spec(frozen, hashes).model_dump())
-        shutil.rmtree(folder, ignore_errors=True)
-        os.rename(aside, folder)
+        with fence():
+            _put_in_place(aside, folder)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise
@@ -205,9 +231,32 @@ def _current(assistant: Assistant) -> tuple[ColumnElement[bool], ...]:
     )
 
 
-def _prompt(session: Session, assistant: Assistant) -> Callable[[Turns], list[Turn]]:
-    guidelines = assistants.current_guidelines(session, assistant)
+def _granted(reply: Message, other: Message | None) -> bool | None:
+    """The grant for all replies that an item shows: one no is a no, and silence about one is silence."""
+    grants = {reply.store, other.store} if other else {reply.store}
+    return next((grant for grant in (False, None) if grant in grants), True)
 
+
+def _beside(folder: Path) -> Path:
+    """A name for what isn't ready, or not needed any more; swept when a kill leaves it there."""
+    return folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
+
+
+def _put_in_place(aside: Path, folder: Path) -> None:
+    """A folder that is already there was written by a worker that died before it could say so: it is replaced."""
+    if any(folder.glob("attempt-*")):
+        raise Conflict(
+            f"{folder} holds a training attempt, so its dataset is not frozen anew: move the folder away, "
+            "then start a new run with `burnish train`."
+        )
+    old = _beside(folder)
+    with suppress(FileNotFoundError):
+        os.rename(folder, old)
+    os.rename(aside, folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _prompt(guidelines: Guidelines) -> Callable[[Turns], list[Turn]]:
     def prompt(turns: Turns) -> list[Turn]:
         messages = [{"role": role, "content": content} for role, content in turns]
         return [Turn.model_validate(message) for message in with_guidelines(guidelines, messages)]

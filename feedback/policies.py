@@ -18,7 +18,9 @@ class TrainingPolicy(Policy):
 
     min_new_feedback: int = Field(300, ge=1, description="New corrections and preferences that make a run due.")
     min_seconds_between_runs: float = Field(
-        3600, ge=0, description="Seconds that must pass between one run's request and the next by policy."
+        3600,
+        ge=0,
+        description="Seconds that must pass between one run's request (or a failed one's end) and the next by policy.",
     )
     dev_fraction: float = Field(0.1, ge=0, le=0.5, description="Share of contributors whose rows tune early stopping.")
     gate_fraction: float = Field(0.2, gt=0, le=0.8, description="Share of contributors whose rows judge the candidate.")

@@ -11,6 +11,7 @@ from datetime import timedelta
 from sqlalchemy import func, or_, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
+from sqlmodel.sql.expression import SelectOfScalar
 
 from feedback import assistants, audit
 from feedback.columns import now
@@ -65,19 +66,75 @@ def request(session: Session, assistant: Assistant, reason: str, *, actor: str) 
 
 def request_if_due(session: Session, assistant: Assistant) -> Run | None:
     """Queue a run if the assistant's training policy says so; called in the transaction that stored feedback."""
-    if assistant.name == assistants.BASE_VERSION:
-        return None
-    policy = assistants.policies(assistant).training
-    last = session.exec(
-        select(Run).where(Run.assistant_id == assistant.id).order_by(col(Run.created_at).desc()).limit(1)
-    ).first()
-    if last is not None and (
-        last.status in OPEN_RUNS or now() - last.created_at < timedelta(seconds=policy.min_seconds_between_runs)
-    ):
+    if not _may_be_due(session, assistant):
         return None
     # one intake at a time counts: else two at once each miss the other's word, and none sees that it is due
     session.exec(select(Assistant.id).where(Assistant.id == assistant.id).with_for_update(key_share=True)).one()
-    fresh = (
+    wanted = assistants.policies(assistant).training.min_new_feedback
+    count = _count_new(session, assistant)
+    if count < wanted:
+        return None
+    reason = f"{count} new corrections and choices (the policy asks for {wanted})"
+    try:
+        return request(session, assistant, reason, actor="policy")
+    except Conflict:
+        return None
+
+
+def request_what_is_due(database: Database) -> list[Run]:
+    """Ask for every assistant: what was said during a run, or soon after one, may by now be enough for the next.
+
+    Only reads as long as nothing is due, so that it can be called again and again.
+    """
+    with database.read() as session:
+        due = [
+            assistant.id
+            for assistant in assistants.list_assistants(session)
+            if _may_be_due(session, assistant)
+            and _count_new(session, assistant) >= assistants.policies(assistant).training.min_new_feedback
+        ]
+    requested = []
+    for assistant_id in due:
+        with database.write() as session:
+            requested.append(request_if_due(session, session.get_one(Assistant, assistant_id)))
+    return [run for run in requested if run is not None]
+
+
+def _may_be_due(session: Session, assistant: Assistant) -> bool:
+    """Whether a run may be requested now, if enough was said."""
+    if assistant.name == assistants.BASE_VERSION:
+        return False
+    last = session.exec(
+        select(Run).where(Run.assistant_id == assistant.id).order_by(col(Run.created_at).desc()).limit(1)
+    ).first()
+    if last is None:
+        return True
+    if last.status in OPEN_RUNS:
+        return False
+    since = last.created_at
+    if last.status == RunStatus.FAILED:
+        # the same words would most likely fail the same way, again and again: wait for a new one
+        if not session.exec(_teaching(assistant).where(col(Feedback.created_at) > since)).one():
+            return False
+        since = last.finished_at or since
+    return now() - since >= timedelta(seconds=assistants.policies(assistant).training.min_seconds_between_runs)
+
+
+def _count_new(session: Session, assistant: Assistant) -> int:
+    """Corrections and choices that no run has seen to; what a failed run was to learn still waits."""
+    learned = session.exec(
+        # a run's dataset is gathered after its start, and so has what was said while it was queued
+        select(func.max(func.coalesce(Run.started_at, Run.created_at))).where(
+            Run.assistant_id == assistant.id, col(Run.status).in_((RunStatus.SUCCEEDED, RunStatus.CANCELLED))
+        )
+    ).one()
+    fresh = _teaching(assistant)
+    return session.exec(fresh if learned is None else fresh.where(col(Feedback.created_at) > learned)).one()
+
+
+def _teaching(assistant: Assistant) -> SelectOfScalar[int]:
+    """How many corrections and choices are current."""
+    return (
         select(func.count())
         .select_from(Feedback)
         .where(
@@ -86,20 +143,6 @@ def request_if_due(session: Session, assistant: Assistant) -> Run | None:
             Feedback.status == FeedbackStatus.RECEIVED,
         )
     )
-    done_with = (RunStatus.SUCCEEDED, RunStatus.CANCELLED)  # what a failed run was to learn still waits
-    learned = session.exec(
-        select(func.max(Run.created_at)).where(Run.assistant_id == assistant.id, col(Run.status).in_(done_with))
-    ).one()
-    if learned is not None:
-        fresh = fresh.where(col(Feedback.created_at) > learned)
-    count = session.exec(fresh).one()
-    if count < policy.min_new_feedback:
-        return None
-    reason = f"{count} new corrections and choices (the policy asks for {policy.min_new_feedback})"
-    try:
-        return request(session, assistant, reason, actor="policy")
-    except Conflict:
-        return None
 
 
 def claim(database: Database, worker: str, lease_seconds: float) -> Claim | None:

@@ -10,20 +10,25 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import structlog
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from feedback import adapters, assistants, audit, datasets, files, logs, releases, runs
 from feedback.config import Settings
 from feedback.database import Database
-from feedback.errors import BurnishError, InvalidInput, LeaseLost, RunFailed
+from feedback.errors import BurnishError, Conflict, InvalidInput, LeaseLost, RunFailed
+from feedback.heartbeat import Heartbeat
 from feedback.models import AdapterVersion, Assistant, Evaluation, Run
 from feedback.processes import TrainerTask
 from feedback.run_folder import RunSpec, attempt_folder
 from feedback.runs import Claim
 from feedback.states import VerdictWord
 from service.engines.adapter_format import read_adapter
+from trainer.baseline import align_baseline, replace_baseline
 from trainer.evaluation import record
 from trainer.evaluation.verdict import Verdict, judge
 from trainer.launchers.local import LOCKED, LocalLauncher
@@ -44,12 +49,13 @@ class Stopped(Exception):
 
 
 class Worker:
-    def __init__(self, settings: Settings, database: Database) -> None:
+    def __init__(self, settings: Settings, database: Database, launcher: LocalLauncher | None = None) -> None:
         self._settings = settings
         self._database = database
-        self._launcher = LocalLauncher(settings)
+        self._launcher = launcher or LocalLauncher(settings)
         self._name = f"{socket.gethostname()}:{os.getpid()}"
         self._stopping = False
+        self._away = False
 
     def stop(self) -> None:
         self._stopping = True
@@ -58,7 +64,13 @@ class Worker:
         self._sweep()
         _log.info("worker ready", worker=self._name)
         while not self._stopping:
-            if not self.work_once():
+            try:
+                worked = self.work_once()
+            except SQLAlchemyError as error:
+                if not self._away:  # once an outage, however long it lasts
+                    _log.error("database away", worker=self._name, **logs.whereabouts(error))
+                self._away, worked = True, False
+            if not worked:
                 time.sleep(self._settings.queue_poll_seconds)
         _log.info("worker stopped", worker=self._name)
 
@@ -70,8 +82,13 @@ class Worker:
                     shutil.rmtree(left, ignore_errors=True)
 
     def work_once(self) -> bool:
-        """Claim a run and see it through; False when none was due."""
+        """Request what is due, claim a run and see it through; False when there was none."""
+        for run in runs.request_what_is_due(self._database):
+            _log.info("run requested", run=run.id, reason=run.reason)
         held = runs.claim(self._database, self._name, self._settings.lease_seconds)
+        if self._away:
+            _log.info("database back", worker=self._name)
+            self._away = False
         if held is None:
             return False
         _log.info("run claimed", run=held.run_id, attempt=held.attempt)
@@ -84,7 +101,8 @@ class Worker:
     def _work_on(self, held: Claim) -> None:
         """See the run through, or give it back in the state that its failure asks for."""
         try:
-            self._see_through(held)
+            with Heartbeat(self._database, held) as heart:
+                self._outlast_outages(held, heart)
         except LeaseLost:
             raise
         except Stopped:
@@ -101,18 +119,34 @@ class Worker:
                 "attempt failed", run=held.run_id, attempt=held.attempt, status=status, **logs.whereabouts(error)
             )
 
-    def _see_through(self, held: Claim) -> None:
+    def _outlast_outages(self, held: Claim, heart: Heartbeat) -> None:
+        """Go through the steps again, after an outage, for as long as the run is ours. That is no failed attempt."""
+        while True:
+            try:
+                self._see_through(held, heart)
+                return
+            except OperationalError:
+                heart.check()
+                if heart.beat():  # the database is there: what failed is the step
+                    raise
+                while not heart.beat():
+                    self._pause(heart)
+
+    def _see_through(self, held: Claim, heart: Heartbeat) -> None:
         folder = self._settings.runs / held.run_id
         self._freeze(held, folder)
         align_baseline(folder)
-        self._process(held, "run", folder)
+        self._process(held, heart, "run", folder)
         for _ in range(MAX_EVALUATIONS):
             spec, evaluation = read_results(folder, held.attempt)
             if evaluation.baseline_version != spec.baseline_version:
-                self._process(held, "evaluate", folder)
+                self._process(held, heart, "evaluate", folder)
                 continue
             sha256 = self._publish(folder, held.attempt)
-            newer = self._register(held, spec, sha256, judge(evaluation, spec.verdict))
+            try:
+                newer = self._register(held, spec, sha256, judge(evaluation, spec.verdict))
+            except Conflict:
+                continue  # another release went live at this moment, and nothing was registered: look again
             if newer is None:
                 return
             replace_baseline(folder, adapters.folder_of(self._settings.adapters, newer))
@@ -126,25 +160,32 @@ class Worker:
                 return
             assistant = session.get_one(Assistant, run.assistant_id)
             live = releases.live(session, assistant).version
-            policies = assistants.policies(assistant)
-            baseline = adapters.folder_of(self._settings.adapters, live)
+            material = datasets.gather_material(session, assistant)
+        policies = assistants.policies(assistant)
+        baseline = adapters.folder_of(self._settings.adapters, live)
 
-            def spec(frozen: datasets.Frozen, hashes: dict[str, str]) -> RunSpec:
-                return RunSpec(
-                    run_id=run.id,
-                    assistant=assistant.name,
-                    base_model=assistant.base_model,
-                    baseline_version=live.sha256,
-                    methods=frozen.curated.methods,
-                    hyperparameters=policies.hyperparameters,
-                    verdict=policies.verdict,
-                    seed=run.seed,
-                    dataset_sha256=frozen.sha256,
-                    files=hashes,
-                )
+        def spec(frozen: datasets.Frozen, hashes: dict[str, str]) -> RunSpec:
+            return RunSpec(
+                run_id=run.id,
+                assistant=assistant.name,
+                base_model=assistant.base_model,
+                baseline_version=live.sha256,
+                methods=frozen.curated.methods,
+                hyperparameters=policies.hyperparameters,
+                verdict=policies.verdict,
+                seed=run.seed,
+                dataset_sha256=frozen.sha256,
+                files=hashes,
+            )
 
-            suites = {"general.txt": GENERAL_TEXT.read_bytes()}
-            frozen = datasets.freeze(session, assistant, folder, suites, baseline, spec)
+        @contextmanager
+        def fence() -> Iterator[None]:
+            with self._database.write() as session:
+                runs.require_lease(session, held)
+                yield
+
+        suites = {"general.txt": GENERAL_TEXT.read_bytes()}
+        frozen = datasets.freeze(material, folder, suites, baseline, spec, fence)
         if not frozen.curated.methods:
             received = frozen.curated.funnel[0][1]
             raise InvalidInput(
@@ -156,19 +197,19 @@ class Worker:
             dataset = datasets.record(session, assistant, session.get_one(Run, held.run_id), frozen)
             _log.info("dataset frozen", run=held.run_id, dataset=dataset.number, rows=len(frozen.curated.rows))
 
-    def _process(self, held: Claim, task: TrainerTask, folder: Path) -> None:
-        """Run a training process to its end, keeping the lease alive."""
+    def _process(self, held: Claim, heart: Heartbeat, task: TrainerTask, folder: Path) -> None:
+        """Run a training process to its end, or to that of the lease."""
         while True:
             process = self._launcher.start(task, folder, held.attempt)
             try:
-                status = self._watch(held, process)
+                status = self._watch(heart, process)
             finally:
                 _end(process)
             if status == 0:
                 return
             if status != LOCKED:
                 break
-            self._pause(held, 1.0)  # an orphan of a worker that died is about to end
+            self._pause(heart)  # an orphan of a worker that died is about to end
         if status < 0:
             # killed from outside: the next attempt takes over the folder and goes on from its last checkpoint
             if held.attempt < runs.MAX_ATTEMPTS:
@@ -176,20 +217,20 @@ class Worker:
             raise RunFailed(f"The training process was killed by {signal.Signals(-status).name}.")
         raise RunFailed(_last_line(attempt_folder(folder, held.attempt) / "train.log"))
 
-    def _watch(self, held: Claim, process: subprocess.Popen[bytes]) -> int:
-        beat = time.monotonic()
+    def _watch(self, heart: Heartbeat, process: subprocess.Popen[bytes]) -> int:
         while process.poll() is None:
-            if self._stopping:
-                raise Stopped
-            if time.monotonic() - beat > held.lease_seconds / 4:
-                runs.heartbeat(self._database, held)
-                beat = time.monotonic()
+            self._check(heart)
             time.sleep(0.2)
         return process.returncode
 
-    def _pause(self, held: Claim, seconds: float) -> None:
-        runs.heartbeat(self._database, held)
-        time.sleep(seconds)
+    def _pause(self, heart: Heartbeat) -> None:
+        self._check(heart)
+        time.sleep(1.0)
+
+    def _check(self, heart: Heartbeat) -> None:
+        if self._stopping:
+            raise Stopped
+        heart.check()
 
     def _publish(self, folder: Path, attempt: int) -> str:
         source = attempt_folder(folder, attempt) / "adapter"
@@ -237,29 +278,6 @@ def read_results(folder: Path, attempt: int) -> tuple[RunSpec, record.Evaluation
     spec = RunSpec.model_validate(files.read_json(folder / "run.json"))
     found = files.read_json(attempt_folder(folder, attempt) / "evaluation.json")
     return spec, record.Evaluation.model_validate(found)
-
-
-def replace_baseline(folder: Path, baseline: Path | None) -> None:
-    """Put what serves by now into the folder, to be judged against. A kill in between is mended by `align_baseline`."""
-    shutil.rmtree(folder / "baseline", ignore_errors=True)
-    if baseline is not None:
-        names = [path.name for path in baseline.iterdir() if path.is_file() and path.name != files.MANIFEST]
-        files.publish_folder(baseline, folder / "baseline", names)
-    align_baseline(folder)
-
-
-def align_baseline(folder: Path) -> None:
-    """Have run.json name the baseline that lies in the folder."""
-    spec = RunSpec.model_validate(files.read_json(folder / "run.json"))
-    baseline = folder / "baseline"
-    present = sorted(path for path in baseline.glob("*") if path.is_file())
-    version = files.folder_sha256(baseline, adapters.CONTENT) if present else assistants.BASE_VERSION
-    if version == spec.baseline_version:
-        return
-    hashes = {name: sha256 for name, sha256 in spec.files.items() if not name.startswith("baseline/")}
-    hashes |= {path.relative_to(folder).as_posix(): files.file_sha256(path) for path in present}
-    changed = spec.model_copy(update={"baseline_version": version, "files": hashes})
-    files.write_json(folder / "run.json", changed.model_dump())
 
 
 def _hand_over(folder: Path, attempt: int) -> None:

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from types import FrameType
 from typing import IO
 
@@ -24,7 +25,10 @@ from feedback.states import Role
 FIRST_ASSISTANT = "assistant"
 READY_SECONDS = 180.0
 MAX_RESTARTS = 5
-"""Times a program is started again before `burnish up` gives up."""
+"""Times in a row that a program is started again before `burnish up` gives it up."""
+SETTLED_SECONDS = 60.0
+"""A program that has run for so long had started well: an end after that is the first in a row again."""
+RESTART_WAIT_SECONDS = 2.0
 
 
 def prepare(settings: Settings) -> int:
@@ -46,7 +50,7 @@ def up(settings: Settings) -> int:
     try:
         programs.start("service", "service")
         programs.start("worker", "trainer", "worker")
-        wait_until_ready(settings, programs)
+        wait_until_ready(settings, programs, "service")  # one that can't learn can still serve
         _announce(settings, first_key)
         programs.tend()
     finally:
@@ -92,15 +96,27 @@ def prepare_database(settings: Settings) -> str | None:
     return token
 
 
+@dataclass
+class Program:
+    """A child process as it runs now, and how often in a row it had to be started again."""
+
+    process: subprocess.Popen[bytes]
+    command: tuple[str, ...]
+    started: float
+    restarts: int
+
+
 class Programs:
-    """The child processes; each dies with this one, and each that falls over is started again."""
+    """The child processes; each dies with this one, and each that falls over is started again.
+
+    The service is what all is about: without it there is nothing to go on for. Without another one, it goes on.
+    """
 
     def __init__(self, settings: Settings, log: IO[bytes] | None = None) -> None:
         """`log` takes what the programs print; None lets it through to the terminal."""
         self._environment = os.environ | settings.as_environment()
         self._log = log
-        self._running: dict[str, tuple[subprocess.Popen[bytes], tuple[str, ...]]] = {}
-        self._restarts = 0
+        self._running: dict[str, Program] = {}
         self._stopping = False
         self.gave_up = False
 
@@ -110,19 +126,11 @@ class Programs:
             signal.signal(wanted, self._ask_to_stop)
 
     def start(self, name: str, *module_and_arguments: str) -> None:
-        parent = os.getpid()
-        process = subprocess.Popen(
-            [sys.executable, "-m", *module_and_arguments],
-            env=self._environment,
-            stdout=self._log,
-            stderr=self._log,
-            process_group=0,  # Ctrl-C reaches only this process, which then stops them in order
-            preexec_fn=lambda: die_with_parent(parent),
-        )
-        self._running[name] = (process, module_and_arguments)
+        self._start(name, module_and_arguments, restarts=0)
 
-    def all_alive(self) -> bool:
-        return all(process.poll() is None for process, _ in self._running.values())
+    def all_alive(self, *names: str) -> bool:
+        """Whether the named programs run; no name stands for all."""
+        return all(self._running[name].process.poll() is None for name in names or self._running)
 
     @property
     def stopping(self) -> bool:
@@ -132,23 +140,43 @@ class Programs:
         """Until asked to stop, start again what ended by itself."""
         while not self._stopping and not self.gave_up:
             time.sleep(0.3)
-            for name, (process, command) in list(self._running.items()):
-                if process.poll() is None or self._stopping:
-                    continue
-                self._restarts += 1
-                self.gave_up = self._restarts > MAX_RESTARTS
-                verdict = "giving up" if self.gave_up else "starting it again"
-                console.print(f"[red]The {name} ended with status {process.returncode}: {verdict}.[/red]")
-                if not self.gave_up:
-                    time.sleep(2)
-                    self.start(name, *command)
+            for name, program in list(self._running.items()):
+                if program.process.poll() is not None and not self._stopping:
+                    self._restart(name, program)
+
+    def _start(self, name: str, command: tuple[str, ...], restarts: int) -> None:
+        parent = os.getpid()
+        process = subprocess.Popen(
+            [sys.executable, "-m", *command],
+            env=self._environment,
+            stdout=self._log,
+            stderr=self._log,
+            process_group=0,  # Ctrl-C reaches only this process, which then stops them in order
+            preexec_fn=lambda: die_with_parent(parent),
+        )
+        self._running[name] = Program(process, command, time.monotonic(), restarts)
+
+    def _restart(self, name: str, program: Program) -> None:
+        settled = time.monotonic() - program.started > SETTLED_SECONDS
+        restarts = 0 if settled else program.restarts
+        ended = f"The {name} ended with status {program.process.returncode}"
+        if restarts < MAX_RESTARTS:
+            console.print(f"[red]{ended}: starting it again.[/red]")
+            time.sleep(RESTART_WAIT_SECONDS)
+            self._start(name, program.command, restarts + 1)
+            return
+        del self._running[name]
+        self.gave_up = name == "service"
+        rest = "" if self.gave_up else " The service goes on; once that is mended, stop and start `burnish up`."
+        console.print(f"[red]{ended} {restarts + 1} times in a row: giving it up.{rest}[/red]")
 
     def stop(self, timeout_seconds: float) -> None:
         deadline = time.monotonic() + timeout_seconds
-        for process, _ in self._running.values():
+        processes = [program.process for program in self._running.values()]
+        for process in processes:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
-        for process, _ in self._running.values():
+        for process in processes:
             try:
                 process.wait(max(0.1, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
@@ -161,11 +189,12 @@ class Programs:
         self._stopping = True
 
 
-def wait_until_ready(settings: Settings, programs: Programs) -> None:
+def wait_until_ready(settings: Settings, programs: Programs, *needed: str) -> None:
+    """Wait for the service; the end of a needed program (unnamed: of any) is told at once."""
     deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline and not programs.stopping:
-        if not programs.all_alive():
-            raise BurnishError("The service or the worker ended at once: its message is above.")
+        if not programs.all_alive(*needed):
+            raise BurnishError(f"The {' or the '.join(needed) or 'service or the worker'} ended at once: see above.")
         try:
             if httpx.get(f"{settings.url}/health/ready", timeout=5).status_code == 200:
                 return

@@ -2,8 +2,10 @@
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlmodel import select
@@ -12,11 +14,11 @@ from feedback import adapters, assistants, conversations, datasets, files, linea
 from feedback.collect import receipts
 from feedback.contributors import contributor_id, side_of
 from feedback.datasets import Frozen
-from feedback.errors import NotFound
+from feedback.errors import Conflict, LeaseLost, NotFound
 from feedback.models import AdapterVersion, Example, Feedback
 from feedback.run_folder import SPLITS, Row, RunSpec
 from feedback.runs import Claim
-from feedback.states import FeedbackStatus, MessageStatus, ReviewDecision, Side
+from feedback.states import Consent, FeedbackStatus, MessageStatus, ReviewDecision, Side
 from feedback.testing import SECRET, House, open_house
 
 SUITES = {"general.txt": b"Some text.\n\nMore text."}
@@ -48,26 +50,27 @@ def claim(house: House) -> Claim:
     return held
 
 
-def freeze(house: House, run_id: str, baseline: Path | None = None) -> tuple[Path, Frozen]:
+def freeze(house: House, run_id: str, baseline: Path | None = None, **fence: Any) -> tuple[Path, Frozen]:
     folder = house.settings.runs / run_id
+    policies = assistants.policies(house.reload())
+
+    def spec(frozen: Frozen, hashes: dict[str, str]) -> RunSpec:
+        return RunSpec(
+            run_id=run_id,
+            assistant=house.name,
+            base_model=house.assistant.base_model,
+            baseline_version="base",
+            methods=frozen.curated.methods,
+            hyperparameters=policies.hyperparameters,
+            verdict=policies.verdict,
+            seed=1,
+            dataset_sha256=frozen.sha256,
+            files=hashes,
+        )
+
     with house.database.read() as session:
-        policies = assistants.policies(house.reload())
-
-        def spec(frozen: Frozen, hashes: dict[str, str]) -> RunSpec:
-            return RunSpec(
-                run_id=run_id,
-                assistant=house.name,
-                base_model=house.assistant.base_model,
-                baseline_version="base",
-                methods=frozen.curated.methods,
-                hyperparameters=policies.hyperparameters,
-                verdict=policies.verdict,
-                seed=1,
-                dataset_sha256=frozen.sha256,
-                files=hashes,
-            )
-
-        return folder, datasets.freeze(session, house.assistant, folder, SUITES, baseline, spec)
+        material = datasets.gather_material(session, house.assistant)
+    return folder, datasets.freeze(material, folder, SUITES, baseline, spec, **fence)
 
 
 def record(house: House, held: Claim, frozen: Frozen) -> int:
@@ -156,6 +159,38 @@ def test_a_freeze_that_fails_leaves_the_folder_as_it_was(embedded: House) -> Non
     assert list(folder.parent.iterdir()) == [folder]
 
 
+def test_a_folder_that_was_trained_in_is_never_replaced(embedded: House) -> None:
+    embedded.correct("Which colour?", "Red.", "Blue.", user="ada")
+    folder, _ = freeze(embedded, "run-1")
+    (folder / "attempt-1").mkdir()
+    before = files.file_sha256(folder / "run.json")
+    with pytest.raises(Conflict, match="attempt"):
+        freeze(embedded, "run-1")
+    assert files.file_sha256(folder / "run.json") == before
+    assert list(folder.parent.iterdir()) == [folder]
+
+
+def test_a_freeze_that_lost_its_lease_leaves_the_folder_to_the_other(embedded: House) -> None:
+    embedded.correct("Which colour?", "Red.", "Blue.", user="ada")
+    held = claim(embedded)
+
+    @contextmanager
+    def fence() -> Iterator[None]:
+        with embedded.database.write() as session:
+            runs.require_lease(session, held)
+            yield
+
+    folder, _ = freeze(embedded, held.run_id, fence=fence)
+    theirs = files.file_sha256(folder / "run.json")
+    with embedded.database.write() as session:
+        runs.get_run(session, held.run_id).lease_token = "another worker's"
+    embedded.correct("Which size?", "Tall.", "Small.", user="ada")
+    with pytest.raises(LeaseLost):
+        freeze(embedded, held.run_id, fence=fence)
+    assert files.file_sha256(folder / "run.json") == theirs
+    assert list(folder.parent.iterdir()) == [folder]
+
+
 def test_a_choice_against_an_unfinished_reply_teaches_nothing(embedded: House) -> None:
     user = person(embedded, Side.TRAIN)
     chosen, other = (embedded.reply("Which colour?", text, user=user) for text in ("Blue.", "Re"))
@@ -168,6 +203,25 @@ def test_a_choice_against_an_unfinished_reply_teaches_nothing(embedded: House) -
     with embedded.database.read() as session:
         curated = datasets.preview(session, embedded.assistant)
     assert [out.reason for out in curated.dropped] == ["the other reply was cut off"]
+
+
+@pytest.mark.parametrize("consent", Consent)
+@pytest.mark.parametrize("rejected", [True, None, False])
+@pytest.mark.parametrize("chosen", [True, None, False])
+def test_a_choice_needs_the_grant_for_both_of_its_replies(
+    embedded: House, chosen: bool | None, rejected: bool | None, consent: Consent
+) -> None:
+    user = person(embedded, Side.TRAIN)
+    this = embedded.reply("Which colour?", "Blue.", user=user, store=chosen)
+    that = embedded.reply("Which colour?", "Red.", user=user, store=rejected)
+    embedded.say(this, "preference", {"rejected": {"completion_id": that}}, training=True)
+    with embedded.database.write() as session:
+        assistants.set_consent(session, embedded.reload(), consent, actor="test")
+    with embedded.database.read() as session:
+        curated = datasets.preview(session, embedded.reload())
+    refused = [out.reason for out in curated.dropped if out.stage == "consent"]
+    granted = all(store if store is not None else consent == Consent.OPT_OUT for store in (chosen, rejected))
+    assert refused == ([] if granted else ["the conversation may not be used for training"])
 
 
 # ── lineage and receipts ─────────────────────────────────────────────────────────────────────────────────────

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from threading import Barrier
 from typing import Any
@@ -12,6 +13,7 @@ from sqlmodel import select
 
 from feedback import assistants, keys, review, runs
 from feedback.collect import intake, receipts
+from feedback.columns import now
 from feedback.contributors import contributor_id
 from feedback.errors import InvalidInput, NotFound
 from feedback.models import Contributor, Feedback, ReportCase
@@ -48,6 +50,17 @@ def at_once(count: int, deed: Any) -> list[Future[Any]]:
 
     with ThreadPoolExecutor(count) as pool:
         return [pool.submit(wait_and_do, number) for number in range(count)]
+
+
+def claim(house: House) -> runs.Claim:
+    held = runs.claim(house.database, "a worker", 30)
+    assert held is not None
+    return held
+
+
+def finish(house: House, held: runs.Claim) -> None:
+    with house.database.write() as session:
+        runs.finish(session, held)
 
 
 # ── what is stored ───────────────────────────────────────────────────────────────────────────────────────────
@@ -252,11 +265,74 @@ def test_what_a_failed_run_was_to_learn_still_waits(embedded: House) -> None:
     _set_training(embedded, min_new_feedback=2, min_seconds_between_runs=0)
     for number in range(2):
         embedded.correct(f"Question {number}?", "No.", "Yes.")
-    held = runs.claim(embedded.database, "a worker", 30)
-    assert held is not None
-    runs.fail_attempt(embedded.database, held, "a broken disk", final=True)
+    runs.fail_attempt(embedded.database, claim(embedded), "a broken disk", final=True)
     embedded.correct("Question 3?", "No.", "Yes.")
     assert run_count(embedded) == 2
+
+
+def test_what_was_said_while_a_run_was_open_or_soon_after_is_asked_for_later(house: House) -> None:
+    _set_training(house, min_new_feedback=2, min_seconds_between_runs=0)
+    for number in range(2):
+        house.correct(f"Question {number}?", "No.", "Yes.")
+    held = claim(house)
+    for number in range(2, 4):
+        house.correct(f"Question {number}?", "No.", "Yes.")
+    assert runs.request_what_is_due(house.database) == []
+    finish(house, held)
+    _set_training(house, min_seconds_between_runs=60)
+    assert runs.request_what_is_due(house.database) == []
+    _set_training(house, min_seconds_between_runs=0)
+    (run,) = runs.request_what_is_due(house.database)
+    assert (run.requested_by, run.reason.split()[0]) == ("policy", "2")
+    assert runs.request_what_is_due(house.database) == []
+    finish(house, claim(house))
+    assert runs.request_what_is_due(house.database) == []
+
+
+def test_what_was_said_while_a_run_was_queued_is_learned_by_it(embedded: House) -> None:
+    _set_training(embedded, min_new_feedback=2, min_seconds_between_runs=0)
+    for number in range(4):
+        embedded.correct(f"Question {number}?", "No.", "Yes.")
+    finish(embedded, claim(embedded))
+    assert runs.request_what_is_due(embedded.database) == []
+
+
+def test_every_assistant_is_asked_for_but_the_base(embedded: House) -> None:
+    with embedded.database.write() as session:
+        base = assistants.get_assistant(session, "base")
+        for one in (base, embedded.assistant):
+            assistants.set_policies(session, one, {"training": {"min_new_feedback": 5}}, actor="test")
+    school = House(embedded.settings, embedded.database, "school", training={"min_new_feedback": 5})
+    for number in range(2):
+        embedded.correct(f"Question {number}?", "No.", "Yes.")
+        school.correct(f"Question {number}?", "No.", "Yes.")
+    embedded.assistant = base
+    for number in range(2):
+        embedded.correct(f"Question {number}?", "No.", "Yes.")
+    for name in ("base", "support", "school"):
+        with embedded.database.write() as session:
+            one = assistants.get_assistant(session, name)
+            assistants.set_policies(session, one, {"training": {"min_new_feedback": 2}}, actor="test")
+    asked = {run.assistant_id for run in runs.request_what_is_due(embedded.database)}
+    assert asked == {school.assistant.id, embedded.reload().id}
+
+
+def test_a_failed_run_is_asked_for_again_only_after_a_new_word_and_a_while(embedded: House) -> None:
+    _set_training(embedded, min_new_feedback=2, min_seconds_between_runs=0)
+    for number in range(2):
+        embedded.correct(f"Question {number}?", "No.", "Yes.")
+    held = claim(embedded)
+    runs.fail_attempt(embedded.database, held, "nothing to train on", final=True)
+    assert runs.request_what_is_due(embedded.database) == []
+    _set_training(embedded, min_seconds_between_runs=60)
+    embedded.correct("Question 3?", "No.", "Yes.")
+    with embedded.database.write() as session:  # it had trained for long
+        runs.get_run(session, held.run_id).created_at -= timedelta(hours=1)
+    assert runs.request_what_is_due(embedded.database) == []
+    with embedded.database.write() as session:
+        runs.get_run(session, held.run_id).finished_at = now() - timedelta(seconds=61)
+    (run,) = runs.request_what_is_due(embedded.database)
+    assert run.reason.startswith("3 new")
 
 
 def test_the_base_never_learns(embedded: House) -> None:

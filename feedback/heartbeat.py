@@ -1,0 +1,80 @@
+"""Keeps a run's lease alive in the background, whatever its worker is busy with, and through outages of the database.
+
+Leaves out the queue and its fencing (runs.py): a heart that beats too late can do no harm.
+"""
+
+import threading
+import time
+from types import TracebackType
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from feedback import logs, runs
+from feedback.database import Database
+from feedback.errors import LeaseLost
+from feedback.runs import Claim
+
+_log = structlog.get_logger()
+
+RETRY_SECONDS = 1.0
+"""Wait between two tries while the database is away."""
+
+
+class Heartbeat:
+    """`with Heartbeat(database, held) as heart:` renews the lease four times in its length."""
+
+    def __init__(self, database: Database, held: Claim) -> None:
+        self._database = database
+        self._held = held
+        self._renewed = time.monotonic()
+        self._away = False
+        self._lost: LeaseLost | None = None
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._beat_on, name=f"heartbeat {held.run_id}", daemon=True)
+
+    def __enter__(self) -> "Heartbeat":
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join(RETRY_SECONDS)  # it may hang in a database that is away
+
+    def check(self) -> None:
+        """Raise LeaseLost if a beat found that the lease is gone."""
+        if self._lost is not None:
+            raise LeaseLost(self._lost.message)
+
+    def beat(self) -> bool:
+        """Renew the lease; False while the database is away.
+
+        Raises LeaseLost when another worker has it, or the database was away until it must have run out.
+        """
+        at = time.monotonic()
+        try:
+            runs.heartbeat(self._database, self._held)
+        except SQLAlchemyError as error:
+            if not self._away:
+                _log.warning("database away: no heartbeat", run=self._held.run_id, **logs.whereabouts(error))
+            self._away = True
+            if time.monotonic() - self._renewed > self._held.lease_seconds:
+                raise LeaseLost(
+                    f"The lease on {self._held.run_id} ran out: the database was away for too long."
+                ) from error
+            return False
+        if self._away:
+            _log.info("database back: heartbeat", run=self._held.run_id)
+        self._renewed, self._away = at, False
+        return True
+
+    def _beat_on(self) -> None:
+        pause = interval = self._held.lease_seconds / 4
+        while not self._over.wait(pause):
+            try:
+                pause = interval if self.beat() else min(RETRY_SECONDS, interval)
+            except LeaseLost as lost:
+                self._lost = lost
+                return
