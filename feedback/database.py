@@ -1,8 +1,9 @@
 """One database, two kinds: SQLite embedded, PostgreSQL scaled out. Short, synchronous transactions.
 
 `read()` and `write()` give a session; `write()` commits at its end or rolls everything back. On SQLite writers
-take their lock at BEGIN (no upgrade deadlocks) and every commit is synced to disk before it returns.
-An SQLite file that isn't there is made by migrations alone. Leaves out the schema (models.py, migrations/).
+take their lock at BEGIN (no upgrade deadlocks) and every commit is synced to disk before it returns; a file that
+isn't there is made by migrations alone. Text that not every database can hold is refused here, whichever column it
+is for or looked up in. Leaves out the schema (models.py, migrations/).
 """
 
 from collections.abc import Iterator
@@ -13,7 +14,8 @@ from typing import Any
 from sqlalchemy import URL, Connection, create_engine, event, text
 from sqlmodel import Session
 
-from feedback.errors import BurnishError
+from feedback.columns import is_storable, texts_in
+from feedback.errors import BurnishError, InvalidInput
 
 _SQLITE_PRAGMAS = (
     "PRAGMA journal_mode=WAL",
@@ -38,6 +40,7 @@ class Database:
             event.listen(self._engine, "begin", _begin_sqlite)
         else:
             self._engine = create_engine(url, hide_parameters=True, pool_pre_ping=True)
+        event.listen(self._engine, "before_cursor_execute", _refuse_unstorable)
         self._writing = self._engine.execution_options(burnish_writes=True)
 
     @contextmanager
@@ -115,3 +118,10 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 def _begin_sqlite(connection: Connection) -> None:
     writes = connection.get_execution_options().get("burnish_writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _refuse_unstorable(
+    _connection: Connection, _cursor: Any, _statement: str, parameters: Any, _context: Any, _executemany: bool
+) -> None:
+    if not all(is_storable(text) for text in texts_in(parameters)):
+        raise InvalidInput("Names, ids and texts can't have NUL characters or lone surrogates: take them out.")
