@@ -1,5 +1,7 @@
 """The kinds of columns that tables are made of. Leaves out the tables (models.py)."""
 
+import re
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -12,6 +14,7 @@ from sqlmodel import Field, SQLModel
 Json = dict[str, Any]
 BIG: Any = BigInteger().with_variant(Integer, "sqlite")
 """64 bits wide; SQLite numbers rows by itself only in columns that it knows as INTEGER."""
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 def is_storable(text: str) -> bool:
@@ -20,7 +23,22 @@ def is_storable(text: str) -> bool:
     >>> [is_storable(text) for text in ("tea", "\\0", "\\ud800")]
     [True, False, False]
     """
-    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+    return _UNSTORABLE.search(text) is None
+
+
+def texts_in(value: Any) -> Iterator[str]:
+    """Every string inside `value`, however deep.
+
+    >>> list(texts_in({"tea": ["green", 1, ("black",)]}))
+    ['tea', 'green', 'black']
+    """
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        yield from texts_in([*value, *value.values()])
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from texts_in(part)
 
 
 def now() -> datetime:

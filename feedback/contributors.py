@@ -5,6 +5,8 @@ import hmac
 
 from sqlmodel import Session
 
+from feedback.columns import is_storable
+from feedback.errors import InvalidInput
 from feedback.models import Assistant, Contributor
 from feedback.policies import TrainingPolicy
 from feedback.states import Side
@@ -12,6 +14,8 @@ from feedback.states import Side
 
 def contributor_id(secret: bytes, assistant_id: int, api_key_id: int, user: str | None) -> str:
     """HMAC(secret, assistant, key, user), or of the key alone where the client names no user."""
+    if user is not None and not is_storable(user):  # it isn't stored; but the same user is refused everywhere
+        raise InvalidInput("`user` can't have NUL characters or lone surrogates.", param="user")
     named = f"{assistant_id}\0{api_key_id}\0{'user:' + user if user else 'key'}"
     return hmac.new(secret, named.encode(), hashlib.sha256).hexdigest()[:32]
 

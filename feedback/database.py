@@ -1,8 +1,9 @@
 """One database, two kinds: SQLite embedded, PostgreSQL scaled out. Short, synchronous transactions.
 
 `read()` and `write()` give a session; `write()` commits at its end or rolls everything back. On SQLite writers
-take their lock at BEGIN (no upgrade deadlocks) and every commit is synced to disk before it returns.
-Leaves out the schema (models.py, migrations/).
+take their lock at BEGIN (no upgrade deadlocks) and every commit is synced to disk before it returns; a file that
+isn't there is made by migrations alone. Text that not every database can hold is refused here, whichever column it
+is for or looked up in. Leaves out the schema (models.py, migrations/).
 """
 
 from collections.abc import Iterator
@@ -10,10 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, create_engine, event, text
+from sqlalchemy import URL, Connection, create_engine, event, text
 from sqlmodel import Session
 
-from feedback.errors import BurnishError
+from feedback.columns import is_storable, texts_in
+from feedback.errors import BurnishError, InvalidInput
 
 _SQLITE_PRAGMAS = (
     "PRAGMA journal_mode=WAL",
@@ -23,6 +25,8 @@ _SQLITE_PRAGMAS = (
     # SQLite before 3.51.3 can, rarely, corrupt a WAL that several processes checkpoint: only the service does.
     "PRAGMA wal_autocheckpoint=0",
 )
+LAST_CHECKPOINT_MILLISECONDS = 2000
+"""How long the checkpoint at shutdown waits for readers."""
 
 
 class Database:
@@ -30,12 +34,13 @@ class Database:
         self.url = url
         self.is_sqlite = url.startswith("sqlite")
         if self.is_sqlite:
-            Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-            self._engine = create_engine(url, hide_parameters=True, connect_args={"timeout": 30})
+            self._file = Path(url.partition(":///")[2]).absolute()
+            self._engine = create_engine(_only_existing(self._file), hide_parameters=True, connect_args={"timeout": 30})
             event.listen(self._engine, "connect", _prepare_sqlite)
             event.listen(self._engine, "begin", _begin_sqlite)
         else:
             self._engine = create_engine(url, hide_parameters=True, pool_pre_ping=True)
+        event.listen(self._engine, "before_cursor_execute", _refuse_unstorable)
         self._writing = self._engine.execution_options(burnish_writes=True)
 
     @contextmanager
@@ -50,23 +55,40 @@ class Database:
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
-        """For migrations."""
+        """For migrations, which make the SQLite file if there is none."""
+        if self.is_sqlite:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            self._file.touch()
         with self._writing.connect() as connection:
             yield connection
 
-    def checkpoint(self) -> None:
-        """Fold SQLite's write-ahead log back into the file. One process does this: the service."""
-        if self.is_sqlite:
-            raw = self._engine.raw_connection()
-            try:
-                raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            finally:
-                raw.close()
+    def checkpoint(self, *, last: bool = False) -> None:
+        """Fold SQLite's write-ahead log back into the file. One process does this: the service.
+
+        Folds what no reader still needs, and nobody waits for it. The `last` one, at shutdown, empties the log too:
+        that holds writers up until older readers have finished, so it soon gives up.
+        """
+        if not self.is_sqlite:
+            return
+        raw = self._engine.raw_connection()
+        try:
+            cursor = raw.cursor()
+            if last:
+                raw.detach()  # its short patience is nobody else's
+                cursor.execute(f"PRAGMA busy_timeout={LAST_CHECKPOINT_MILLISECONDS}")
+            cursor.execute(f"PRAGMA wal_checkpoint({'TRUNCATE' if last else 'PASSIVE'})")
+        finally:
+            raw.close()
 
     def check(self) -> None:
         """Raise BurnishError unless the database answers and its schema is this version's."""
         from migrations import schema_state
 
+        if self.is_sqlite and not self._file.exists():
+            raise BurnishError(
+                f"There is no database {self._file}: set BURNISH_DATA_FOLDER to the folder that has one, "
+                "or make one with `burnish up` or `burnish doctor --migrate`."
+            )
         current, head = schema_state(self)
         if current != head:
             raise BurnishError(
@@ -80,6 +102,11 @@ class Database:
         self._engine.dispose()
 
 
+def _only_existing(file: Path) -> URL:
+    """SQLite would make an empty file wherever one is looked for."""
+    return URL.create("sqlite", database=file.as_uri(), query={"uri": "true", "mode": "rw"})
+
+
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # sqlite3 must not begin transactions of its own: _begin_sqlite does
     cursor = connection.cursor()
@@ -91,3 +118,10 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 def _begin_sqlite(connection: Connection) -> None:
     writes = connection.get_execution_options().get("burnish_writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _refuse_unstorable(
+    _connection: Connection, _cursor: Any, _statement: str, parameters: Any, _context: Any, _executemany: bool
+) -> None:
+    if not all(is_storable(text) for text in texts_in(parameters)):
+        raise InvalidInput("Names, ids and texts can't have NUL characters or lone surrogates: take them out.")

@@ -9,6 +9,7 @@ BurnishError
 ├── AdapterRefused         an adapter's files are unsafe, broken or don't fit
 ├── ModelMissing           the base model isn't prepared on this machine
 ├── EngineUnavailable      the engine is down, restarting or draining            (HTTP 503)
+├── QueueFull              more requests wait than the engine takes              (HTTP 429)
 ├── LeaseLost              a run's lease was taken over: stop, write nothing
 └── RunFailed              a training run ended without a result
 """
@@ -56,6 +57,10 @@ class ModelMissing(BurnishError):
 
 class EngineUnavailable(BurnishError):
     code = "engine_unavailable"
+
+
+class QueueFull(BurnishError):
+    code = "queue_full"
 
 
 class LeaseLost(BurnishError):

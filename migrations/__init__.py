@@ -39,8 +39,8 @@ def downgrade(database: "Database", revision: str = "base") -> None:
 
 def schema_state(database: "Database") -> tuple[str | None, str | None]:
     """(the database's revision, the newest revision)."""
-    with database.connection() as connection:
-        current = MigrationContext.configure(connection).get_current_revision()
+    with database.read() as session:  # readiness asks this again and again, and must not wait for a writer
+        current = MigrationContext.configure(session.connection()).get_current_revision()
     return current, ScriptDirectory.from_config(_config()).get_current_head()
 
 

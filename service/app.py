@@ -11,8 +11,7 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 
 from feedback.config import Settings
-from feedback.conversations import fail_abandoned
-from feedback.database import Database
+from service import upkeep
 from service.api import assistants, chat, feedback, health, models
 from service.auth import provide_caller
 from service.chat import Chat
@@ -21,10 +20,6 @@ from service.errors import HANDLERS
 from service.requests_log import log_requests
 from service.routing import Routing
 from service.secret import Secret
-
-CHECKPOINT_SECONDS = 30.0
-ABANDONED_SECONDS = 900.0
-"""A reply still being written after this long was left behind by a service that died."""
 
 
 def create_app(settings: Settings, engine: Engine) -> Litestar:
@@ -42,7 +37,10 @@ def create_app(settings: Settings, engine: Engine) -> Litestar:
         except Exception as error:
             app.state["failure"] = error  # for whoever started the server: it only learns that starting failed
             raise
-        background = [asyncio.create_task(routing.follow()), asyncio.create_task(_tend(database))]
+        background = [
+            asyncio.create_task(routing.follow()),
+            asyncio.create_task(upkeep.tend(database, routing.problems)),
+        ]
         try:
             yield
         finally:
@@ -51,6 +49,7 @@ def create_app(settings: Settings, engine: Engine) -> Litestar:
             await asyncio.gather(*background, return_exceptions=True)
             await chats.drain()
             await engine.close()
+            await upkeep.finish(database)
             database.close()
 
     app = Litestar(
@@ -90,16 +89,3 @@ def create_app(settings: Settings, engine: Engine) -> Litestar:
     )
     app.asgi_handler = log_requests(app.asgi_handler)  # around the router, so that a 404 has a request id too
     return app
-
-
-async def _tend(database: Database) -> None:
-    """Housekeeping on the database: this process alone folds SQLite's log back and closes abandoned replies."""
-    while True:
-        await asyncio.to_thread(database.checkpoint)
-        await asyncio.to_thread(_fail_abandoned, database)
-        await asyncio.sleep(CHECKPOINT_SECONDS)
-
-
-def _fail_abandoned(database: Database) -> None:
-    with database.write() as session:
-        fail_abandoned(session, ABANDONED_SECONDS)

@@ -185,7 +185,8 @@ class Chat:
         deltas = self._engine.generate(request)
         try:
             async for delta in deltas:
-                choice.text += delta.text
+                text = delta.text.replace("\0", "\ufffd")  # what a model may write, but no database can hold
+                choice.text += text
                 choice.prompt_tokens, choice.completion_tokens = delta.prompt_tokens, delta.completion_tokens
                 choice.finish_reason = delta.finish_reason
                 if delta.finish_reason is not None:
@@ -193,7 +194,7 @@ class Chat:
                     choice.stored = True
                 if not started.done():
                     started.set_result(None)
-                await self._put(reply, Piece(choice.index, delta.text, delta.finish_reason))
+                await self._put(reply, Piece(choice.index, text, delta.finish_reason))
         finally:
             await deltas.aclose()
         if choice.finish_reason is None:

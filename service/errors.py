@@ -16,6 +16,7 @@ from feedback.errors import (
     InvalidInput,
     ModelMissing,
     NotFound,
+    QueueFull,
     Unauthenticated,
 )
 from feedback.logs import whereabouts
@@ -33,9 +34,12 @@ _TABLE: dict[type[BurnishError], tuple[int, str]] = {
     Unauthenticated: (401, "authentication_error"),
     Forbidden: (403, "permission_error"),
     NotFound: (404, "invalid_request_error"),
+    QueueFull: (429, "rate_limit_error"),
     EngineUnavailable: (503, "service_unavailable_error"),
     ModelMissing: (503, "service_unavailable_error"),
 }
+_RETRY_AFTER = {429: "2", 503: "2"}
+"""Seconds after which a client may try again, for the statuses that pass by themselves."""
 
 
 def error_body(error: Exception) -> dict[str, dict[str, str | None]]:
@@ -47,10 +51,8 @@ def error_body(error: Exception) -> dict[str, dict[str, str | None]]:
 
 def domain_error(request: AnyRequest, error: BurnishError) -> AnyResponse:
     status = _status_and_type(error)[0]
-    if error.code == "queue_full":
-        status = 429
-    retry = {"retry-after": "2"} if status in (429, 503) else None
-    return Response(error_body(error), status_code=status, headers=retry)
+    headers = {"retry-after": _RETRY_AFTER[status]} if status in _RETRY_AFTER else None
+    return Response(error_body(error), status_code=status, headers=headers)
 
 
 def validation_error(request: AnyRequest, error: ValidationException) -> AnyResponse:

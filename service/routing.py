@@ -1,7 +1,8 @@
 """Which adapter version answers a request: follows the releases, pins requests, loads and unloads.
 
 A release takes effect in three steps: the engine loads and probes the version, the pointer moves, and whoever runs
-on the old version finishes there. If a step fails the old version goes on serving and `problems` says why.
+on the old version finishes there. If a step fails the old version goes on serving and `problems` says why. A live
+version that a restarted engine no longer has is loaded again, or told as a problem until it can be.
 """
 
 import asyncio
@@ -65,18 +66,22 @@ class Routing:
         async with self._refreshing:
             for route in await asyncio.to_thread(self._read_live_routes):
                 current = self._live.get(route.assistant.id)
-                if current is None or current.release_id != route.release_id:
+                unchanged = current is not None and current.release_id == route.release_id
+                if not unchanged or not self._is_loaded(route.version):
                     await self._take_over(route, current)
             await self._unload_idle()
 
     async def _take_over(self, route: Route, current: Route | None) -> None:
         name = route.assistant.name
+        lost = current is not None and current.release_id == route.release_id  # it served until the engine lost it
         try:
             self._check_base_model(route.assistant)
             await self._load(route.version)
         except BurnishError as error:
+            if lost:
+                self._live.pop(route.assistant.id, None)
             if self.problems.get(name) != error.message:
-                kept = current.model if current else None
+                kept = current.model if current and not lost else None
                 _log.error("release not taken over", model=route.model, kept=kept, reason=error.message)
             self.problems[name] = error.message
             return
@@ -134,14 +139,19 @@ class Routing:
     async def _load(self, version: AdapterVersion) -> None:
         if version.sha256 == BASE:
             return
-        if version.sha256 not in self._recent:
+        if not self._is_loaded(version):
             async with self._loading:
-                if version.sha256 not in self._recent:
+                if not self._is_loaded(version):
                     folder = self._folder(version)
                     await asyncio.to_thread(adapters.verify, self._settings.adapters, version)
                     await self._engine.load(version.sha256, folder)
         self._recent.pop(version.sha256, None)
         self._recent[version.sha256] = None
+
+    def _is_loaded(self, version: AdapterVersion) -> bool:
+        """Wanted here, so that it isn't on its way out, and there: an engine that restarts may lose what it had."""
+        sha256 = version.sha256
+        return sha256 == BASE or (sha256 in self._recent and sha256 in self._engine.health().loaded)
 
     async def _unload_idle(self) -> None:
         """Keep what is live, in use or most recently used; forget the rest, one at a time.

@@ -7,7 +7,6 @@ import hashlib
 import hmac
 import json
 import secrets
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +17,7 @@ from sqlmodel import Session, col, select
 from feedback import assistants, contributors, runs
 from feedback.collect import comments, corrections, preferences, ratings, reports
 from feedback.collect.kinds import Parsed
-from feedback.columns import is_storable
+from feedback.columns import is_storable, texts_in
 from feedback.conversations import get_reply
 from feedback.database import Database
 from feedback.errors import InvalidInput
@@ -121,7 +120,7 @@ def hash_receipt(receipt: str) -> str:
 
 
 def _parse(session: Session, reply: Message, given: Given) -> Parsed:
-    if not all(is_storable(text) for text in _texts([given.value, given.comment, given.tags, given.user])):
+    if not all(is_storable(text) for text in texts_in([given.value, given.comment, given.tags])):
         raise InvalidInput("Text can't have NUL characters or lone surrogates: take them out.", param="value")
     if len(json.dumps(given.value)) + len(given.comment or "") > MAX_TEXT:
         raise InvalidInput(f"`value` and `comment` together may have {MAX_TEXT} characters.", param="value")
@@ -136,17 +135,6 @@ def _parse(session: Session, reply: Message, given: Given) -> Parsed:
             return preferences.parse(session, reply, given.value)
         case FeedbackKind.REPORT:
             return reports.parse(given.value)
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """Every string inside `value`, however deep."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        yield from _texts([*value, *value.values()])
-    elif isinstance(value, list | tuple):
-        for part in value:
-            yield from _texts(part)
 
 
 def _contributor(

@@ -70,7 +70,7 @@ class Engine(Protocol):
         """Stream a reply. Closing the generator (`aclose`) frees its slot at once.
 
         Raises InvalidInput (prompt longer than the context, code `context_length_exceeded`), NotFound
-        (version not loaded) and EngineUnavailable (engine crashed or is restarting).
+        (version not loaded), QueueFull and EngineUnavailable (engine crashed or is restarting).
         """
 
     async def score(self, requests: Sequence[ScoreRequest]) -> list[list[float]]:

@@ -284,7 +284,9 @@ def test_a_setting_that_can_not_work_is_one_clear_line(
 
 def test_a_database_without_a_schema_is_one_clear_line_that_names_the_remedy(run: Run, tmp_path: Path) -> None:
     for command in (["status"], ["key", "list"], ["worker"], ["serve"], ["status", "run-1"]):
-        assert_one_clear_line(run(*command, BURNISH_DATA_FOLDER=str(tmp_path)), "doctor --migrate")
+        assert_one_clear_line(run(*command, BURNISH_DATA_FOLDER=str(tmp_path)), str(tmp_path), "doctor --migrate")
+    assert run("doctor", BURNISH_DATA_FOLDER=str(tmp_path)).status == 1
+    assert list(tmp_path.iterdir()) == []  # a wrong folder isn't made a right one by looking
     run("doctor", "--migrate", BURNISH_DATA_FOLDER=str(tmp_path))
     assert run("key", "list", "--json", BURNISH_DATA_FOLDER=str(tmp_path)).value == []
 

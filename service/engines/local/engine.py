@@ -20,7 +20,7 @@ from typing import Any
 import structlog
 
 from feedback import errors
-from feedback.errors import BurnishError, EngineUnavailable, InvalidInput
+from feedback.errors import BurnishError, EngineUnavailable, InvalidInput, QueueFull
 from service.engines.base import BASE, Delta, EngineHealth, GenerationRequest, SamplingParams, ScoreRequest
 from service.engines.local.base_model import resolve_base_model
 
@@ -88,10 +88,9 @@ class LocalEngine:
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[Delta, None]:
         _check(request.sampling)
         if len(self._streams) >= self._most_requests:
-            raise EngineUnavailable(
+            raise QueueFull(
                 f"{len(self._streams)} requests are running or waiting, and more would wait too long. "
-                "Try again in a few seconds.",
-                code="queue_full",
+                "Try again in a few seconds."
             )
         self._check_ready()
         id = next(self._ids)

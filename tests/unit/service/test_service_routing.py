@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from feedback import adapters, assistants, releases, runs
+from feedback.errors import EngineUnavailable
 from feedback.keys import Caller
 from feedback.models import AdapterVersion
 from feedback.states import Role
@@ -110,6 +111,59 @@ def test_what_is_idle_and_over_the_limit_is_unloaded(crowded: House) -> None:
                     pass
             await routing.refresh()
             assert set(engine.health().loaded) == {sha_of(crowded, 1), sha_of(crowded, 5)}  # in use; live
+
+    asyncio.run(asyncio.wait_for(scenario(), DEADLINE_SECONDS))
+
+
+class Forgetful(EchoEngine):
+    """Can lose versions, as a restarted engine does that gets one refused."""
+
+    async def forget(self) -> None:
+        for version in self.health().loaded:
+            await self.unload(version)
+
+
+def test_a_version_that_the_engine_lost_is_loaded_again(crowded: House) -> None:
+    async def scenario() -> None:
+        engine = Forgetful()
+        await engine.start()
+        routing = Routing(crowded.database, engine, crowded.settings)
+        caller = Caller(1, "test", Role.ADMIN, None)
+        for model in ("support@1", "support"):
+            async with routing.use(caller, model):
+                pass
+            await engine.forget()
+            async with routing.use(caller, model) as route:
+                assert route.version.sha256 in engine.health().loaded
+        await engine.forget()
+        await routing.refresh()
+        assert engine.health().loaded == (sha_of(crowded, 5),)
+        assert routing.problems == {}
+
+    asyncio.run(asyncio.wait_for(scenario(), DEADLINE_SECONDS))
+
+
+def test_a_live_version_that_the_engine_lost_for_good_is_told_until_it_is_back(crowded: House) -> None:
+    async def scenario() -> None:
+        engine = Forgetful()
+        await engine.start()
+        routing = Routing(crowded.database, engine, crowded.settings)
+        caller = Caller(1, "test", Role.ADMIN, None)
+        await routing.refresh()
+        folder = crowded.settings.adapters / sha_of(crowded, 5)
+        hidden = folder.rename(folder.with_suffix(".hidden"))
+        await engine.forget()
+        await routing.refresh()
+        assert "support" in routing.problems
+        assert "support@5" not in [route.model for route in routing.live_models()]
+        with pytest.raises(EngineUnavailable, match="/health/ready"):
+            async with routing.use(caller, "support"):
+                pass
+        hidden.rename(folder)
+        await routing.refresh()
+        assert routing.problems == {}
+        async with routing.use(caller, "support") as route:
+            assert route.model == "support@5"
 
     asyncio.run(asyncio.wait_for(scenario(), DEADLINE_SECONDS))
 

@@ -1,0 +1,46 @@
+"""Housekeeping on the database, done by the service alone: SQLite's log is folded back, abandoned replies are closed.
+
+What fails is logged, told in readiness and tried again.
+"""
+
+import asyncio
+
+import structlog
+
+from feedback.conversations import fail_abandoned
+from feedback.database import Database
+from feedback.logs import whereabouts
+
+_log = structlog.get_logger()
+
+UPKEEP_SECONDS = 30.0
+ABANDONED_SECONDS = 900.0
+"""A reply still being written after this long was left behind by a service that died."""
+UPKEEP_PROBLEM = "the database's upkeep"
+"""Among the problems beside assistants' names, which have no spaces."""
+
+
+async def tend(database: Database, problems: dict[str, str], every_seconds: float = UPKEEP_SECONDS) -> None:
+    """Keep house for as long as the service runs."""
+    while True:
+        try:
+            await asyncio.to_thread(database.checkpoint)
+            await asyncio.to_thread(_fail_abandoned, database)
+            problems.pop(UPKEEP_PROBLEM, None)
+        except Exception as error:
+            _log.error("upkeep failed", **whereabouts(error))
+            problems[UPKEEP_PROBLEM] = f"Failed ({type(error).__name__}): tried again every {every_seconds:g} s."
+        await asyncio.sleep(every_seconds)
+
+
+async def finish(database: Database) -> None:
+    """At shutdown: leave an empty log behind, if nobody is reading."""
+    try:
+        await asyncio.to_thread(database.checkpoint, last=True)
+    except Exception as error:
+        _log.error("last checkpoint failed", **whereabouts(error))
+
+
+def _fail_abandoned(database: Database) -> None:
+    with database.write() as session:
+        fail_abandoned(session, ABANDONED_SECONDS)

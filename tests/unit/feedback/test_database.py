@@ -1,0 +1,85 @@
+"""Readers, writers and checkpoints beside each other, and a database that isn't there."""
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from sqlalchemy.exc import OperationalError
+from sqlmodel import Session
+
+from feedback import assistants
+from feedback.database import Database
+from feedback.errors import BurnishError
+from feedback.testing import House, make_settings
+
+SOON_SECONDS = 10.0
+"""Far below the 30 s that a busy SQLite is waited for."""
+
+
+def log_of(house: House) -> Path:
+    return house.settings.data_folder / "burnish.sqlite3-wal"
+
+
+def create_assistant(database: Database, name: str) -> None:
+    with database.write() as session:
+        assistants.create(session, name, "a model", actor="test")
+
+
+def begin_reading(session: Session) -> None:
+    assistants.list_assistants(session)
+
+
+def test_the_schema_is_checked_beside_a_long_write(house: House) -> None:
+    other = house.settings.open_database()
+    began = time.monotonic()
+    with house.database.write() as session:
+        assistants.create(session, "garden", "a model", actor="test")
+        other.check()
+    other.close()
+    assert time.monotonic() - began < SOON_SECONDS
+
+
+def test_a_checkpoint_waits_for_no_reader_and_no_writer_waits_for_it(embedded: House) -> None:
+    other = embedded.settings.open_database()
+    began = time.monotonic()
+    with other.read() as session:
+        begin_reading(session)
+        create_assistant(embedded.database, "garden")
+        checkpoint = threading.Thread(target=embedded.database.checkpoint)
+        checkpoint.start()
+        create_assistant(embedded.database, "kitchen")
+        checkpoint.join()
+    other.close()
+    assert time.monotonic() - began < SOON_SECONDS
+
+
+def test_the_last_checkpoint_empties_the_log(embedded: House) -> None:
+    other = embedded.settings.open_database()
+    other.check()  # a connection stays open, without which SQLite removes the log
+    create_assistant(embedded.database, "garden")
+    assert log_of(embedded).stat().st_size
+    embedded.database.checkpoint(last=True)
+    assert log_of(embedded).stat().st_size == 0
+    other.close()
+
+
+def test_the_last_checkpoint_does_not_wait_long_for_a_reader(embedded: House) -> None:
+    other = embedded.settings.open_database()
+    with other.read() as session:
+        begin_reading(session)
+        create_assistant(embedded.database, "garden")
+        began = time.monotonic()
+        embedded.database.checkpoint(last=True)
+    other.close()
+    assert time.monotonic() - began < SOON_SECONDS
+
+
+def test_looking_for_a_database_that_is_not_there_makes_none(tmp_path: Path) -> None:
+    settings = make_settings(tmp_path / "a folder? #1")
+    database = settings.open_database()
+    with pytest.raises(BurnishError, match=r"burnish\.sqlite3.*BURNISH_DATA_FOLDER.*burnish up"):
+        database.check()
+    with pytest.raises(OperationalError), database.read() as session:
+        begin_reading(session)
+    assert list(tmp_path.iterdir()) == []
