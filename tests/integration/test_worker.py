@@ -1,174 +1,20 @@
 """The worker from claim to release, on real databases and folders, with a training process that only pretends."""
 
-import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from burnish_server import eventually, write_adapter
-from sqlalchemy.exc import OperationalError
-from sqlmodel import Session, select
-from structlog.testing import capture_logs
+from pretended_training import KILLED, Works
 
-from feedback import adapters, assistants, datasets, files, releases, runs
+from feedback import adapters, datasets, files, releases, runs
 from feedback.columns import now
-from feedback.database import Database
-from feedback.models import AdapterVersion, Evaluation, Release, Run
-from feedback.processes import TrainerTask
-from feedback.run_folder import RunSpec, attempt_folder
-from feedback.states import ReleaseState, RunStatus
+from feedback.models import Release
+from feedback.run_folder import attempt_folder
+from feedback.states import RunStatus
 from feedback.testing import House, open_house
-from trainer.evaluation import record
-from trainer.launchers.local import LocalLauncher
 from trainer.worker import Worker
-
-KILLED, ENDLESS = "kill -9 $$", "exec sleep 600"
-REFUSED = "connection refused"
-
-
-class Pretender(LocalLauncher):
-    """Writes at once what a training process that ends well would have written; the process is a shell command."""
-
-    def __init__(self, house: House) -> None:
-        super().__init__(house.settings)
-        self.started: list[tuple[TrainerTask, int]] = []
-        self.command = "true"
-        self.meanwhile: Callable[[], object] = lambda: None
-
-    def start(self, task: TrainerTask, folder: Path, attempt: int) -> subprocess.Popen[bytes]:
-        self.started.append((task, attempt))
-        attempt_folder(folder, attempt).mkdir(exist_ok=True)
-        if self.command not in (KILLED, ENDLESS):
-            write_results(folder, attempt)
-        self.meanwhile()
-        return subprocess.Popen(["sh", "-c", self.command])
-
-
-def write_results(folder: Path, attempt: int) -> None:
-    """An adapter, and an evaluation that found two thirds of the held-out facts learned."""
-    adapter = attempt_folder(folder, attempt) / "adapter"
-    if not adapter.exists():
-        write_adapter(adapter)
-    spec = RunSpec.model_validate(files.read_json(folder / "run.json"))
-    found = record.Evaluation(
-        run_id=spec.run_id,
-        assistant=spec.assistant,
-        base_model=spec.base_model,
-        dataset_sha256=spec.dataset_sha256,
-        candidate_version=files.folder_sha256(adapter, adapters.CONTENT),
-        baseline_version=spec.baseline_version,
-        seed=1,
-        rows=[row(number) for number in range(80)],
-        pairs=[],
-        ratings=[],
-        guards=[],
-        samples=[],
-        seconds={},
-    )
-    files.write_json(attempt_folder(folder, attempt) / "evaluation.json", found.model_dump())
-
-
-def row(number: int) -> record.RowResult:
-    knows = number % 3 < 2
-    return record.RowResult(
-        id=f"r{number}",
-        contributor=f"c{number % 20}",
-        cluster=f"q{number}",
-        topic=f"t{number % 27}",
-        question="?",
-        expected="!",
-        key_facts=["14"],
-        candidate=record.Measured(reply="14", recalled=knows, contrast=1.0 if knows else 0.1, loss=1.0),
-        baseline=record.Measured(reply="no", recalled=False, contrast=0.0, loss=3.0),
-    )
-
-
-class Unsteady(Database):
-    """The same database, with outages."""
-
-    away = False
-
-    @contextmanager
-    def read(self) -> Iterator[Session]:
-        self._answer()
-        with super().read() as session:
-            yield session
-
-    @contextmanager
-    def write(self) -> Iterator[Session]:
-        self._answer()
-        with super().write() as session:
-            yield session
-
-    def go_away(self, seconds: float = 600) -> None:
-        self.away = True
-        back = threading.Timer(seconds, self.come_back)
-        back.daemon = True
-        back.start()
-
-    def come_back(self) -> None:
-        self.away = False
-
-    def _answer(self) -> None:
-        if self.away:
-            raise OperationalError("SELECT 1", {}, Exception(REFUSED))
-
-
-class Works:
-    """A house with lessons, a worker in it, and looks at what became of a run."""
-
-    def __init__(self, house: House, lease_seconds: float = 20) -> None:
-        self.house = house
-        self.database = Unsteady(house.database.url)
-        self.launcher = Pretender(house)
-        settings = house.settings.model_copy(update={"lease_seconds": lease_seconds, "queue_poll_seconds": 0.05})
-        self.worker = Worker(settings, self.database, self.launcher)
-        for number in range(8):
-            house.correct(f"{'abcdefgh'[number] * 9}?", "No.", f"Yes {number}.", user=f"person-{number}")
-
-    def request(self) -> str:
-        with self.house.database.write() as session:
-            return runs.request(session, self.house.reload(), "a test", actor="test").id
-
-    def run(self, run_id: str) -> Run:
-        with self.house.database.read() as session:
-            return runs.get_run(session, run_id)
-
-    def learn(self) -> AdapterVersion:
-        run_id = self.request()
-        assert self.worker.work_once()
-        assert self.run(run_id).status == RunStatus.SUCCEEDED, self.run(run_id).error
-        return self.version(run_id)
-
-    def version(self, run_id: str) -> AdapterVersion:
-        with self.house.database.read() as session:
-            return session.exec(select(AdapterVersion).where(AdapterVersion.run_id == run_id)).one()
-
-    def promote(self, version: AdapterVersion) -> None:
-        with self.house.database.write() as session:
-            releases.promote(session, self.house.reload(), version, actor="test", reason="a test", force=True)
-
-    def live(self) -> int:
-        with self.house.database.read() as session:
-            return releases.live(session, self.house.assistant).version.number
-
-    def proposed(self) -> list[int]:
-        with self.house.database.read() as session:
-            found = session.exec(select(Release.adapter_version_id).where(Release.state == ReleaseState.PROPOSED))
-            return [session.get_one(AdapterVersion, one).number for one in found]
-
-    def judged_against(self, version: AdapterVersion) -> int:
-        with self.house.database.read() as session:
-            evaluation = session.exec(select(Evaluation).where(Evaluation.candidate_id == version.id)).one()
-            return session.get_one(AdapterVersion, evaluation.baseline_id).number
-
-    def policy(self, **changes: dict[str, Any]) -> None:
-        with self.house.database.write() as session:
-            assistants.set_policies(session, self.house.reload(), changes, actor="test")
 
 
 @pytest.fixture
@@ -181,10 +27,6 @@ def embedded(tmp_path: Path) -> Iterator[House]:
 @pytest.fixture
 def works(embedded: House) -> Works:
     return Works(embedded)
-
-
-def events(logged: list[Any]) -> list[str]:
-    return [entry["event"] for entry in logged]
 
 
 # ── from a verdict to a release ──────────────────────────────────────────────────────────────────────────────
@@ -347,80 +189,3 @@ def test_an_idle_worker_asks_for_what_became_due(works: Works) -> None:
     works.policy(training={"min_new_feedback": 8, "min_seconds_between_runs": 0})
     assert works.worker.work_once()
     assert not works.worker.work_once()
-
-
-# ── the database goes away ───────────────────────────────────────────────────────────────────────────────────
-
-
-def test_a_run_outlasts_an_outage_shorter_than_its_lease(embedded: House) -> None:
-    works = Works(embedded, lease_seconds=4)
-    run_id = works.request()
-    works.launcher.meanwhile = lambda: works.database.go_away(2.5)
-    works.launcher.command = "sleep 3"
-    with capture_logs() as logged:
-        assert works.worker.work_once()
-    done = works.run(run_id)
-    assert (done.status, done.attempt) == (RunStatus.SUCCEEDED, 1), done.error
-    assert events(logged).count("database away: no heartbeat") == 1
-    assert REFUSED not in str(logged)
-
-
-def test_a_run_is_given_up_unburnt_when_the_lease_must_have_run_out(embedded: House) -> None:
-    works = Works(embedded, lease_seconds=1)
-    run_id = works.request()
-    works.launcher.command, works.launcher.meanwhile = ENDLESS, works.database.go_away
-    with capture_logs() as logged:
-        assert works.worker.work_once()
-    assert "lease lost" in events(logged)
-    left = works.run(run_id)
-    assert (left.status, left.attempt, left.error) == (RunStatus.RUNNING, 1, None)
-    works.database.come_back()
-    works.launcher.command, works.launcher.meanwhile = "true", lambda: None
-    eventually(works.worker.work_once, "the lease runs out")
-    done = works.run(run_id)
-    assert (done.status, done.attempt) == (RunStatus.SUCCEEDED, 1)
-
-
-def test_an_outage_in_the_middle_of_a_step_is_no_failed_attempt(works: Works, monkeypatch: pytest.MonkeyPatch) -> None:
-    publish = adapters.publish
-
-    def publish_and_go(source: Path, registry: Path) -> str:
-        monkeypatch.undo()
-        works.database.go_away(0.5)
-        return publish(source, registry)
-
-    monkeypatch.setattr(adapters, "publish", publish_and_go)
-    version = works.learn()
-    assert works.run(str(version.run_id)).attempt == 1
-
-
-def test_a_step_that_the_database_refuses_is_a_failed_attempt(works: Works, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: Any) -> None:
-        raise OperationalError("SELECT 1", {}, Exception("too many SQL variables"))
-
-    monkeypatch.setattr(datasets, "record", refuse)
-    run_id = works.request()
-    assert works.worker.work_once()
-    failed = works.run(run_id)
-    assert (failed.status, failed.attempt) == (RunStatus.QUEUED, 2)
-    assert failed.error == "Unexpected: OperationalError; see the worker's log."
-
-
-def test_a_worker_waits_for_its_database(works: Works) -> None:
-    run_id = works.request()
-    works.database.go_away(0.5)
-
-    def stop_when_done() -> None:
-        try:
-            eventually(lambda: works.run(run_id).status == RunStatus.SUCCEEDED, "the run ends")
-        finally:
-            works.worker.stop()
-
-    stopping = threading.Thread(target=stop_when_done)
-    stopping.start()
-    with capture_logs() as logged:
-        works.worker.run_forever()
-    stopping.join()
-    assert works.run(run_id).status == RunStatus.SUCCEEDED
-    assert events(logged)[:4] == ["worker ready", "database away", "database back", "run claimed"]
-    assert logged[1]["error"] == "OperationalError"
