@@ -27,6 +27,11 @@ def die_with_parent(parent_pid: int) -> None:
         os._exit(1)
 
 
+def keep_files_private() -> None:
+    """What people said lies in files that this process makes: only its own user may read them."""
+    os.umask(0o077)
+
+
 def trainer_command(settings: Settings, task: TrainerTask, folder: Path, attempt: int) -> list[str]:
     """Trains or evaluates a run's folder, on the device and in the dtype that this deployment serves with."""
     return [

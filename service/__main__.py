@@ -14,11 +14,13 @@ from feedback.complaints import complaint_of
 from feedback.config import Settings
 from feedback.errors import BurnishError
 from feedback.logs import whereabouts
+from feedback.processes import keep_files_private
 from service.app import create_app
 from service.engines import open_engine
 
 
 def main() -> int:
+    keep_files_private()
     try:
         return serve(Settings())
     except Exception as error:

@@ -18,12 +18,13 @@ from pathlib import Path
 
 from feedback.complaints import complaint_of
 from feedback.errors import BurnishError
-from feedback.processes import die_with_parent
+from feedback.processes import die_with_parent, keep_files_private
 from trainer.lock import FolderBusy
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     chosen = _parser().parse_args(arguments)
+    keep_files_private()
     try:
         if chosen.command == "worker":
             from trainer import worker

@@ -5,6 +5,7 @@ import sys
 from feedback.cli import access, data, learning, programs, talk
 from feedback.cli.app import app
 from feedback.complaints import complaint_of
+from feedback.processes import keep_files_private
 
 programs.register(app)
 talk.register(app)
@@ -14,6 +15,7 @@ access.register(app)
 
 
 def main() -> None:
+    keep_files_private()
     try:
         app()
     except Exception as error:

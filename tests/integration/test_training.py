@@ -17,7 +17,7 @@ from tiny import WORDS
 from feedback.files import file_sha256, read_json, write_json, write_jsonl
 from feedback.policies import Hyperparameters, VerdictPolicy
 from feedback.run_folder import Row, RunSpec, Turn
-from service.engines.adapter_format import ADAPTER_FILES, read_adapter
+from service.engines.adapter_format import ADAPTER_FILES, TENSOR_FILE, read_adapter
 from trainer.methods.stage import Stage
 from trainer.progress import RunProgress
 from trainer.run import run
@@ -235,6 +235,32 @@ def test_fast_head_agrees_with_the_plain_model(tiny_base: Path) -> None:
 def start(folder: Path, *more: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "trainer", "run", str(folder), "--device", "cpu", *more]
     return subprocess.Popen(command, cwd=REPOSITORY, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
+
+
+def test_the_best_epoch_is_found_again_in_a_folder_that_was_renamed(
+    make_stage: Callable[..., Stage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed after its last checkpoint, taken over under another name: the best epoch is published all the same."""
+    from trainer.methods import sft
+
+    rows = [sft_row(number, "train") for number in range(8)]
+    dev = [sft_row(number, "dev").model_copy(update={"completion": turn("assistant", "zzz")}) for number in range(4)]
+    schedule = {"num_train_epochs": 6, "early_stopping_patience": 6}  # dev loss is best early on
+    stage = dataclasses.replace(make_stage("sft", rows, **schedule), dev=dev)
+    monkeypatch.setattr(sft, "finish", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        train(stage)
+    monkeypatch.undo()
+    renamed = stage.folder.rename(stage.folder.with_name("renamed"))
+    undisturbed = dataclasses.replace(make_stage("sft", rows, name="undisturbed", **schedule), dev=dev)
+    resumed = dataclasses.replace(stage, folder=renamed, progress=RunProgress(renamed / "metrics.json"))
+    dev_losses = [one["dev_loss"] for one in stage.progress.data["loss_history"] if one.get("dev_loss") is not None]
+    assert dev_losses.index(min(dev_losses)) < len(dev_losses) - 1
+    assert file_sha256(train(resumed) / TENSOR_FILE) == file_sha256(train(undisturbed) / TENSOR_FILE)
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 @pytest.fixture

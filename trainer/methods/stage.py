@@ -121,6 +121,9 @@ def reporter(stage: Stage) -> Any:
     class Reporter(TrainerCallback):  # type: ignore[misc, unused-ignore]
         def on_train_begin(self, arguments: Any, state: Any, control: Any, **_: Any) -> None:
             progress.resume_at(stage.method, state.global_step)
+            best = stage.folder / f"checkpoint-{state.best_global_step}"
+            if state.best_global_step and best.is_dir():  # a takeover renames the attempt's folder, and so its path
+                state.best_model_checkpoint = str(best)
 
         def on_step_end(self, arguments: Any, state: Any, control: Any, **_: Any) -> None:
             last = progress.data["loss_history"][-1:]
