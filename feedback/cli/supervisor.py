@@ -207,7 +207,7 @@ def _announce(settings: Settings, first_key: str | None) -> None:
     if first_key:
         first = f"operator key  {first_key}\n              (shown this once; keep it)"
     else:
-        first = "operator key  as shown at the first start"
+        first = "operator key  as shown at the first start: set BURNISH_API_KEY to it"
         curl = f"export BURNISH_API_KEY=...  # that key; a new one: {burnish} key create NAME --role operator\n{curl}"
     chat = f"{burnish} chat" if assistant == FIRST_ASSISTANT else f"{burnish} chat --model {assistant}"
     console.print(Panel(f"chat API      {api}\n{first}", title="Burnish is ready", expand=False), highlight=False)
