@@ -70,7 +70,8 @@ class Settings(BaseSettings):
 
     @property
     def url(self) -> str:
-        return f"http://{self.host}:{self.port}"
+        host = f"[{self.host}]" if ":" in self.host else self.host  # as URLs write IPv6
+        return f"http://{host}:{self.port}"
 
     def as_environment(self) -> dict[str, str]:
         """These settings as the environment of a child process."""

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import sqlite3
 import sys
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 import httpx
 from sqlalchemy.exc import SQLAlchemyError
 
+from feedback import ports
 from feedback.config import BUNDLED_MODEL, Settings
 from feedback.errors import BurnishError
 
@@ -87,18 +87,13 @@ def _secret(settings: Settings) -> Finding:
 
 
 def _port(settings: Settings) -> Finding:
-    address = f"{settings.host}:{settings.port}"
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((settings.host, settings.port))
-            return Finding("port", True, f"{address} is free")
-        except OSError as error:
-            reason = error.strerror
+    try:
+        ports.take(settings.host, settings.port).close()
+        return Finding("port", True, f"{settings.host}:{settings.port} is free")
+    except BurnishError as error:
+        reason = error.message
     try:
         ours = httpx.get(f"{settings.url}/health/live", timeout=5).json() == {"status": "live"}
     except (httpx.HTTPError, ValueError):
         ours = False
-    return Finding(
-        "port", ours, f"{address} {'is served by Burnish' if ours else f'is taken by something else ({reason})'}"
-    )
+    return Finding("port", ours, f"{settings.host}:{settings.port} is served by Burnish" if ours else reason)

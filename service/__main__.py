@@ -3,16 +3,14 @@
 import contextlib
 import logging
 import signal
-import socket
 import sys
 
 import structlog
 import uvicorn
 
-from feedback import logs
+from feedback import logs, ports
 from feedback.complaints import complaint_of
 from feedback.config import Settings
-from feedback.errors import BurnishError
 from feedback.logs import whereabouts
 from feedback.processes import keep_files_private
 from service.app import create_app
@@ -59,7 +57,8 @@ def serve(settings: Settings) -> int:
 
     for wanted in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises them again when it has stopped: no reason to die
         signal.signal(wanted, stop)
-    with _listen(settings) as listener, contextlib.suppress(SystemExit):  # uvicorn's word for a failed start
+    listener = ports.take(settings.host, settings.port)  # before the model is loaded
+    with listener, contextlib.suppress(SystemExit):  # uvicorn's word for a failed start
         server.run(sockets=[listener])
     if server.started:
         return 0
@@ -67,21 +66,6 @@ def serve(settings: Settings) -> int:
     if failure is not None:
         raise failure
     return 0 if server.should_exit else 1
-
-
-def _listen(settings: Settings) -> socket.socket:
-    """Take the port before the model is loaded; connections are accepted once it is."""
-    try:
-        family = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0][0]
-        listener = socket.socket(family)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((settings.host, settings.port))
-    except OSError as error:
-        raise BurnishError(
-            f"Can't listen on {settings.host}:{settings.port} ({error.strerror}): "
-            "stop what uses the port, or choose another with BURNISH_PORT or BURNISH_HOST."
-        ) from None
-    return listener
 
 
 class _ServerLog(logging.Handler):

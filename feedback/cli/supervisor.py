@@ -2,12 +2,13 @@
 
 import os
 import shlex
+import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 from typing import IO
 
@@ -15,7 +16,7 @@ import httpx
 from rich.panel import Panel
 
 import migrations
-from feedback import assistants, keys
+from feedback import assistants, keys, ports
 from feedback.cli.app import ACTOR, console
 from feedback.config import BUNDLED_MODEL, Settings
 from feedback.errors import BurnishError
@@ -41,10 +42,12 @@ def prepare(settings: Settings) -> int:
 
 
 def up(settings: Settings) -> int:
-    check_port(settings)
+    ports.take(settings.host, settings.port).close()
     if status := _prepare_bundled(settings):
         return status
     first_key = prepare_database(settings)
+    if first_key:  # at once: if the start fails, nobody would ever have seen it
+        print(f"first operator key: {first_key}", flush=True)
     programs = Programs(settings)
     programs.stop_on_signals()
     try:
@@ -56,18 +59,6 @@ def up(settings: Settings) -> int:
     finally:
         programs.stop(settings.shutdown_seconds + 5)
     return 1 if programs.gave_up else 0
-
-
-def check_port(settings: Settings) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((settings.host, settings.port))
-        except OSError as error:
-            raise BurnishError(
-                f"Can't listen on {settings.host}:{settings.port} ({error.strerror}): "
-                "stop what uses the port, or choose another with `--port` or BURNISH_PORT."
-            ) from None
 
 
 def _prepare_bundled(settings: Settings) -> int:
@@ -208,17 +199,35 @@ def wait_until_ready(settings: Settings, programs: Programs, *needed: str) -> No
 def _announce(settings: Settings, first_key: str | None) -> None:
     assistant = _shown_assistant(settings)
     api = f"{settings.url}/v1"
-    key = first_key or "$BURNISH_API_KEY"
     body = f'{{"model": "{assistant}", "messages": [{{"role": "user", "content": "Hello!"}}]}}'
+    key = first_key or "$BURNISH_API_KEY"
     curl = f"curl {api}/chat/completions -H 'Content-Type: application/json' -H \"Authorization: Bearer {key}\" \\\n"
     curl += f"  -d {shlex.quote(body)}"
+    burnish = _from_another_terminal(settings)
     if first_key:
         first = f"operator key  {first_key}\n              (shown this once; keep it)"
     else:
-        first = "operator key  as shown at the first start (a new one: burnish key create NAME --role operator)"
+        first = "operator key  as shown at the first start: set BURNISH_API_KEY to it"
+        curl = f"export BURNISH_API_KEY=...  # that key; a new one: {burnish} key create NAME --role operator\n{curl}"
+    chat = f"{burnish} chat" if assistant == FIRST_ASSISTANT else f"{burnish} chat --model {assistant}"
     console.print(Panel(f"chat API      {api}\n{first}", title="Burnish is ready", expand=False), highlight=False)
-    chat = "burnish chat" if assistant == FIRST_ASSISTANT else f"burnish chat --model {assistant}"
-    print(f"{curl}\n\n{chat} talks in this terminal. Ctrl-C stops.", flush=True)
+    print(f"In another terminal, same folder:\n\n{chat}\n\n{curl}\n\nCtrl-C stops.", flush=True)
+
+
+def _from_another_terminal(settings: Settings) -> str:
+    """How another terminal calls `burnish` on this deployment: it knows neither options given here nor this venv."""
+    program = Path(sys.executable).with_name("burnish")
+    found = shutil.which("burnish")
+    if not program.exists() or (found and Path(found).samefile(program) and "VIRTUAL_ENV" not in os.environ):
+        called = "burnish"
+    else:
+        called = str(program.relative_to(Path.cwd()) if program.is_relative_to(Path.cwd()) else program)
+    differing = [
+        f"BURNISH_{name.upper()}={shlex.quote(str(getattr(settings, name)))}"
+        for name in ("data_folder", "host", "port")
+        if getattr(settings, name) != Settings.model_fields[name].default
+    ]
+    return " ".join([*differing, shlex.quote(called)])
 
 
 def _shown_assistant(settings: Settings) -> str:

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -18,9 +19,9 @@ from burnish_server import BURNISH, DEADLINE_SECONDS, burnish, clean_environment
 class Up:
     """`burnish up` as a process, with what it has printed so far."""
 
-    def __init__(self, folder: Path, port: int) -> None:
+    def __init__(self, folder: Path, port: int, **settings: str) -> None:
         self.environment = clean_environment(
-            BURNISH_ENGINE="echo", BURNISH_DATA_FOLDER=str(folder), BURNISH_PORT=str(port), COLUMNS="80"
+            BURNISH_ENGINE="echo", BURNISH_DATA_FOLDER=str(folder), BURNISH_PORT=str(port), COLUMNS="80", **settings
         )
         self.process = subprocess.Popen(
             [str(BURNISH), "up"],
@@ -51,6 +52,12 @@ class Up:
         assert found, self.printed
         return found[0]
 
+    def chat(self) -> str:
+        """The command for another terminal, to be pasted as it is."""
+        found = re.search(r"^.*burnish chat.*$", self.printed, re.MULTILINE)
+        assert found, self.printed
+        return found[0]
+
     def clean_up(self) -> None:
         if self.process.poll() is None:
             self.process.kill()
@@ -59,8 +66,8 @@ class Up:
 
 
 @contextmanager
-def up(folder: Path) -> Iterator[Up]:
-    started = Up(folder, free_port())
+def up(folder: Path, **settings: str) -> Iterator[Up]:
+    started = Up(folder, free_port(), **settings)
     try:
         yield started
     finally:
@@ -74,12 +81,50 @@ def alive(pid: int) -> bool:
         return False
 
 
-def paste(command: str, environment: dict[str, str]) -> dict[str, object]:
-    done = subprocess.run(
+def said(command: str, environment: dict[str, str]) -> str:
+    return subprocess.run(
         ["bash", "-c", command], env=environment, capture_output=True, text=True, timeout=DEADLINE_SECONDS, check=True
-    )
-    answer: dict[str, object] = json.loads(done.stdout)
+    ).stdout
+
+
+def paste(command: str, environment: dict[str, str]) -> dict[str, object]:
+    answer: dict[str, object] = json.loads(said(command, environment))
     return answer
+
+
+def test_the_first_key_is_shown_although_the_start_fails(tmp_path: Path) -> None:
+    environment = clean_environment(
+        BURNISH_ENGINE="local", BURNISH_BASE_MODEL="/nowhere", BURNISH_PORT=str(free_port())
+    )
+    failed = burnish("up", "--data-folder", str(tmp_path), environment=environment)
+    assert failed.returncode != 0
+    assert re.search(r"sk-burnish-[\w-]+", failed.stdout)
+
+
+def test_an_ipv6_address_is_listened_on_and_a_taken_one_is_refused(tmp_path: Path) -> None:
+    if not has_ipv6():
+        pytest.skip("this machine has no IPv6")
+    with up(tmp_path, BURNISH_HOST="::1") as started:
+        assert f"http://[::1]:{started.environment['BURNISH_PORT']}/v1" in started.printed
+        assert said(started.chat() + " hi", clean_environment()) == "[base] hi\n"
+        (port,) = [
+            one
+            for one in json.loads(burnish("doctor", "--json", environment=started.environment).stdout)
+            if one["check"] == "port"
+        ]
+        assert port["ok"] is True
+        assert "served by Burnish" in port["finding"]
+        second = burnish("up", environment=started.environment)
+        assert second.returncode != 0
+        assert "Can't listen on" in second.stderr
+
+
+def has_ipv6() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for child processes in /proc")
@@ -90,8 +135,9 @@ def test_up_prints_a_curl_that_works_as_pasted_and_ctrl_c_leaves_nothing_behind(
         assert answer["choices"][0]["message"]["content"] == "[base] Hello!"  # type: ignore[index]
         children = first.children()
         assert sorted(" ".join(command.split()[2:]) for command in children.values()) == ["service", "trainer worker"]
-        asked = burnish("chat", "hi", environment=first.environment)
-        assert (asked.returncode, asked.stdout) == (0, "[base] hi\n")
+        elsewhere = clean_environment(BURNISH_ENGINE="echo")  # a terminal that was told nothing
+        asked = said(first.chat() + " hi", elsewhere)
+        assert asked == "[base] hi\n"
         key = re.search(r"sk-burnish-[\w-]+", first.printed)
         assert key
         first.process.send_signal(signal.SIGINT)
@@ -101,6 +147,7 @@ def test_up_prints_a_curl_that_works_as_pasted_and_ctrl_c_leaves_nothing_behind(
     with up(tmp_path) as again:  # the key isn't printed a second time: it comes from the environment
         assert key[0] not in again.printed
         assert "sk-burnish-" not in again.printed
+        assert "export BURNISH_API_KEY=..." in again.printed
         answer = paste(again.curl(), {**again.environment, "BURNISH_API_KEY": key[0]})
         assert answer["model"] == "assistant@0"
         children = again.children()
