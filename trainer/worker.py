@@ -297,7 +297,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 def _last_line(log: Path) -> str:
     """The error that a training process ended with."""
     lines = [line for line in log.read_text("utf-8", "replace").splitlines() if line.strip()] if log.exists() else []
-    return lines[-1][-500:] if lines else "The training process ended without a word."
+    return lines[-1][-500:].replace("\0", "") if lines else "The training process ended without a word."
 
 
 def main() -> int:

@@ -144,6 +144,9 @@ def test_up_prints_a_curl_that_works_as_pasted_and_ctrl_c_leaves_nothing_behind(
         assert first.process.wait(DEADLINE_SECONDS) == 0
         assert not any(alive(pid) for pid in children)
         assert "Traceback" not in first.printed
+    kept = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert kept
+    assert not any(path.stat().st_mode & 0o077 for path in kept)  # nobody else may read what people said
     with up(tmp_path) as again:  # the key isn't printed a second time: it comes from the environment
         assert key[0] not in again.printed
         assert "sk-burnish-" not in again.printed
