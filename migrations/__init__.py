@@ -9,6 +9,8 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
+from feedback.errors import BurnishError
+
 if TYPE_CHECKING:
     from feedback.database import Database
 
@@ -22,9 +24,17 @@ def _config() -> Config:
 
 
 def upgrade(database: "Database", revision: str = "head") -> None:
+    """Raises BurnishError when the schema is one that only a newer version knows."""
     with database.connection() as connection:
         config = _config()
         config.attributes["connection"] = connection
+        current = MigrationContext.configure(connection).get_current_revision()
+        known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+        if current is not None and current not in known:
+            raise BurnishError(
+                f"The database schema is at {current}, which this version doesn't know: a newer Burnish made it. "
+                "Install that one again, or restore a backup from before it."
+            )
         command.upgrade(config, revision)
         connection.commit()
 

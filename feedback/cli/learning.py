@@ -1,5 +1,6 @@
 """`burnish train run evaluate adapters`: request runs, run folders by hand, promote and roll back."""
 
+import os
 import subprocess
 from pathlib import Path
 from typing import Annotated
@@ -145,7 +146,7 @@ def adapters_rollback(
 def _trainer(task: TrainerTask, folder: Path, attempt: int, as_json: bool) -> int:
     if not (folder / "run.json").is_file():
         raise InvalidInput(f"{folder} has no run.json: give a run's folder, such as those in the data folder's runs/.")
-    command = trainer_command(Settings(), task, folder, attempt)
+    command = [*trainer_command(Settings(), task, folder, attempt), "--die-with-parent", str(os.getpid())]
     return subprocess.run([*command, *(["--json"] if as_json else [])], check=False).returncode
 
 

@@ -231,7 +231,7 @@ def _read_entry(path: Path, name: str, entry: Any, r: int) -> tuple[TensorFormat
             f"{path}: {name!r} is no LoRA weight. Only base_model.model.<module>.lora_A/lora_B.weight are served: "
             "train without modules_to_save, lora_bias and embedding targets."
         )
-    if not isinstance(entry, dict) or entry.get("dtype") not in DTYPE_BYTES:
+    if not isinstance(entry, dict) or entry.get("dtype") not in list(DTYPE_BYTES):
         raise AdapterRefused(f"{path}: {name} must have one of the types {', '.join(DTYPE_BYTES)}. Save it as float.")
     shape, offsets = entry.get("shape"), entry.get("data_offsets")
     if not (_are_integers(shape) and _are_integers(offsets) and len(shape) == len(offsets) == 2 and min(shape) > 0):
@@ -260,7 +260,9 @@ def _parse_json(data: bytes) -> Any:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return isinstance(value, int) or math.isfinite(value)  # a whole number may be too big for isfinite
 
 
 def _are_integers(value: Any) -> TypeGuard[list[int]]:

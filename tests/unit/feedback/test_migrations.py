@@ -25,3 +25,11 @@ def test_models_and_migrations_agree(database: Database) -> None:
 def test_an_unmigrated_database_is_refused_with_the_remedy(settings: Settings) -> None:
     with pytest.raises(BurnishError, match="burnish up"):
         settings.open_database().check()
+
+
+def test_a_schema_from_a_newer_version_is_refused_and_left_alone(database: Database) -> None:
+    with database.write() as session:
+        session.connection().exec_driver_sql("UPDATE alembic_version SET version_num = 'from-later'")
+    with pytest.raises(BurnishError, match="a newer Burnish made it"):
+        migrations.upgrade(database)
+    assert migrations.schema_state(database)[0] == "from-later"
