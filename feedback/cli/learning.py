@@ -120,9 +120,10 @@ def adapters_promote(
 ) -> None:
     """Let a version serve its assistant; the service takes it over within two seconds."""
     settings, database = open_all()
-    with database.write() as session:
+    with database.read() as session:
         assistant, version = adapters.get_version(session, label)
-        adapters.verify(settings.adapters, version)
+    adapters.verify(settings.adapters, version)  # hashing takes a while: nobody waits for it
+    with database.write() as session:
         releases.promote(session, assistant, version, actor=ACTOR, reason=reason, force=force)
     print_fields({"live": f"{assistant.name}@{version.number}"}, as_json)
 

@@ -78,11 +78,12 @@ def get_versions(name: str, caller: Caller, database: Database) -> list[VersionR
 
 @post("/v1/assistants/{name:str}/promote", guards=[may("operate")], status_code=200, sync_to_thread=True)
 def promote(name: str, data: JSONBody[Promote], caller: Caller, database: Database, settings: Settings) -> ReleaseRead:
-    with database.write() as session:
+    with database.read() as session:
         assistant = visible(session, caller, name)
-        before = releases.live(session, assistant).version
         version = adapters.get_number(session, assistant, data.version)
-        adapters.verify(settings.adapters, version)
+    adapters.verify(settings.adapters, version)  # hashing takes a while: nobody waits for it
+    with database.write() as session:
+        before = releases.live(session, assistant).version
         releases.promote(session, assistant, version, actor=caller.actor, reason=data.reason, force=data.force)
         return _release(assistant, version, before, data.reason)
 
