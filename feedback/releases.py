@@ -63,6 +63,8 @@ def promote(
     Raises InvalidInput when it serves already, or when no evaluation found it better than what serves now and it
     never served before (`force` overrides and is audited); Conflict when another release went live meanwhile.
     """
+    if version.assistant_id != assistant.id:
+        raise InvalidInput(f"Version {version.sha256[:12]} isn't one of '{assistant.name}'.")
     current = live(session, assistant)
     if expected_release_id not in (None, current.release.id):
         raise _overtaken(assistant)
