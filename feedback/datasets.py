@@ -247,7 +247,7 @@ def _put_in_place(aside: Path, folder: Path) -> None:
     if any(folder.glob("attempt-*")):
         raise Conflict(
             f"{folder} holds a training attempt, so its dataset is not frozen anew: move the folder away, "
-            "then start a new run with `burnish train`."
+            "then start a new run with `burnish train ASSISTANT`."
         )
     old = _beside(folder)
     with suppress(FileNotFoundError):

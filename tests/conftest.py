@@ -15,7 +15,7 @@ from tiny import make_tiny_base
 
 from feedback.config import BUNDLED_MODEL, Settings
 from feedback.database import Database
-from feedback.testing import House, make_database, make_settings
+from feedback.testing import House, make_database, make_settings, open_house
 
 REQUIRED = os.environ.get("BURNISH_TEST_REQUIRE", "").split()
 """Markers whose tests must not be skipped: CI sets them, so that a missing model can't hide."""
@@ -99,6 +99,13 @@ def database(settings: Settings) -> Iterator[Database]:
 def house(settings: Settings, database: Database) -> House:
     """A deployment on each kind of database, with one assistant."""
     return House(settings, database)
+
+
+@pytest.fixture
+def embedded(tmp_path: Path) -> Iterator[House]:
+    """A deployment on SQLite alone, for what doesn't depend on the kind of database."""
+    with open_house(tmp_path) as house:
+        yield house
 
 
 @pytest.fixture(scope="session")

@@ -111,7 +111,10 @@ def examine(
 ) -> None:
     """Check this machine: versions, database, base model, disk, port."""
     if settings_only:
-        print_json(settings_rows()) if as_json else print(settings_table())
+        if as_json:
+            print_json(settings_rows())
+        else:
+            print(settings_table())
         return
     settings = Settings()
     if migrate:

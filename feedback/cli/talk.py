@@ -39,7 +39,7 @@ def chat(
     if as_json and message is None:
         raise InvalidInput('`--json` answers one message: burnish chat --json "Hello!"')
     with _client(key) as client:
-        wanted = {"temperature": temperature, "max_tokens": max_tokens, "user": getpass.getuser()}
+        wanted = {"temperature": temperature, "max_tokens": max_tokens, "user": _user()}
         body = {"model": model} | {name: value for name, value in wanted.items() if value is not None}
         if message is not None:
             _once(client, {**body, "messages": [{"role": "user", "content": message}]}, as_json)
@@ -102,7 +102,7 @@ def _give_feedback(client: httpx.Client, completion_id: str, command: str, words
         given: dict[str, Any] = {"kind": "correction", "value": words}
     else:
         given = {"kind": "rating", "value": 1 if command == "/good" else -1, "comment": words or None}
-    answer = client.post("/v1/feedback", json={"completion_id": completion_id, "user": getpass.getuser(), **given})
+    answer = client.post("/v1/feedback", json={"completion_id": completion_id, "user": _user(), **given})
     if answer.status_code == 201:
         console.print(f"Thank you. Receipt: {answer.json()['receipt']}", style="dim")
     else:
@@ -150,6 +150,14 @@ def _client(key: str | None) -> Iterator[httpx.Client]:
         raise BurnishError(f"Nothing answers on {settings.url}: start it with `burnish up`.") from None
     except httpx.HTTPError as error:
         raise BurnishError(f"The service broke off: {type(error).__name__}.") from None
+
+
+def _user() -> str:
+    """Who sits at this terminal; a container's user may have no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
 
 
 def _own_key(settings: Settings, database: Database) -> str:

@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 from burnish_server import Deployment, deployment
+from pretended_training import Works
+
+from feedback.testing import House
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +23,9 @@ def own_deployment(tmp_path: Path) -> Iterator[Deployment]:
     """A deployment that only one test uses; its service isn't started yet."""
     with deployment(tmp_path) as made:
         yield made
+
+
+@pytest.fixture
+def works(embedded: House) -> Works:
+    """A worker whose training processes only pretend."""
+    return Works(embedded)

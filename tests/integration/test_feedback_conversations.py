@@ -1,8 +1,6 @@
 """Conversations are found again by id or equal history; replies to one message are siblings."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from threading import Barrier
 
 import pytest
@@ -12,17 +10,10 @@ from feedback import assistants, conversations, releases
 from feedback.errors import InvalidInput
 from feedback.models import Conversation, Guidelines, Message
 from feedback.states import MessageStatus
-from feedback.testing import House, open_house
+from feedback.testing import House
 
 ASKED = [{"role": "user", "content": "Which colour?"}]
 RULES = {"role": "system", "content": "Be kind."}
-
-
-@pytest.fixture
-def embedded(tmp_path: Path) -> Iterator[House]:
-    """A deployment on SQLite alone, for what doesn't depend on the kind of database."""
-    with open_house(tmp_path) as house:
-        yield house
 
 
 def begin(house: House, turn: conversations.Turn, completion_id: str, choices: int = 1) -> list[int]:

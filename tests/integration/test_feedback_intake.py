@@ -1,10 +1,8 @@
 """Feedback comes in: what is stored, replaced, repeated and refused, and when a run becomes due."""
 
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from threading import Barrier
 from typing import Any
 
@@ -18,16 +16,9 @@ from feedback.contributors import contributor_id
 from feedback.errors import InvalidInput, NotFound
 from feedback.models import Contributor, Feedback, ReportCase
 from feedback.states import CaseStatus, FeedbackKind, FeedbackStatus, ReviewDecision, Role, RunStatus, Side
-from feedback.testing import SECRET, House, open_house
+from feedback.testing import SECRET, House
 
 THREADS = 8
-
-
-@pytest.fixture
-def embedded(tmp_path: Path) -> Iterator[House]:
-    """A deployment on SQLite alone, for what doesn't depend on the kind of database."""
-    with open_house(tmp_path) as house:
-        yield house
 
 
 def stored(house: House) -> list[Feedback]:

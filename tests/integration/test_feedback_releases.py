@@ -21,13 +21,6 @@ from feedback.states import ReleaseState, VerdictWord
 from feedback.testing import House, open_house
 
 
-@pytest.fixture
-def embedded(tmp_path: Path) -> Iterator[House]:
-    """A deployment on SQLite alone, for what doesn't depend on the kind of database."""
-    with open_house(tmp_path) as house:
-        yield house
-
-
 def register(house: House, verdict: VerdictWord | None = VerdictWord.PROMOTE) -> AdapterVersion:
     """A version out of a finished run, judged if `verdict` is given."""
     with house.database.write() as session:

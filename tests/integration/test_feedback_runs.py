@@ -1,10 +1,9 @@
 """The run queue: first come first served, one holder at a time, and a lost lease writes nothing."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from pathlib import Path
 from threading import Barrier
 
 import pytest
@@ -16,18 +15,11 @@ from feedback.errors import Conflict, InvalidInput, LeaseLost, NotFound
 from feedback.models import AuditEntry, Run
 from feedback.runs import Claim
 from feedback.states import RunStatus
-from feedback.testing import House, open_house
+from feedback.testing import House
 
 LONG = 60.0
 OVER_AT_ONCE = 0.001
 """A lease in seconds that has run out by the time anybody looks."""
-
-
-@pytest.fixture
-def embedded(tmp_path: Path) -> Iterator[House]:
-    """A deployment on SQLite alone, for what doesn't depend on the kind of database."""
-    with open_house(tmp_path) as house:
-        yield house
 
 
 def request(house: House, name: str = "support") -> str:

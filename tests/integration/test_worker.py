@@ -1,7 +1,7 @@
 """The worker from claim to release, on real databases and folders, with a training process that only pretends."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +13,8 @@ from feedback.columns import now
 from feedback.models import Release
 from feedback.run_folder import attempt_folder
 from feedback.states import RunStatus
-from feedback.testing import House, open_house
+from feedback.testing import House
 from trainer.worker import Worker
-
-
-@pytest.fixture
-def embedded(tmp_path: Path) -> Iterator[House]:
-    """A deployment on SQLite alone, for what doesn't depend on the kind of database."""
-    with open_house(tmp_path) as house:
-        yield house
-
-
-@pytest.fixture
-def works(embedded: House) -> Works:
-    return Works(embedded)
-
 
 # ── from a verdict to a release ──────────────────────────────────────────────────────────────────────────────
 

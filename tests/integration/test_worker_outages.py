@@ -1,7 +1,6 @@
 """What the worker does while its database is away."""
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +12,7 @@ from structlog.testing import capture_logs
 
 from feedback import adapters, datasets
 from feedback.states import RunStatus
-from feedback.testing import House, open_house
-
-
-@pytest.fixture
-def embedded(tmp_path: Path) -> Iterator[House]:
-    """A deployment on SQLite alone, for what doesn't depend on the kind of database."""
-    with open_house(tmp_path) as house:
-        yield house
-
-
-@pytest.fixture
-def works(embedded: House) -> Works:
-    return Works(embedded)
+from feedback.testing import House
 
 
 def events(logged: list[Any]) -> list[str]:
