@@ -185,8 +185,10 @@ def _overtaken(assistant: Assistant) -> Conflict:
 def _may_serve(
     session: Session, version: AdapterVersion, evaluation: Evaluation | None, serving: AdapterVersion
 ) -> bool:
-    better = evaluation is not None and evaluation.verdict == VerdictWord.PROMOTE
-    if version.number == 0 or (better and evaluation is not None and evaluation.baseline_id == serving.id):
+    better = (
+        evaluation is not None and evaluation.verdict == VerdictWord.PROMOTE and evaluation.baseline_id == serving.id
+    )
+    if better or version.number == 0:
         return True
     served = select(Release.id).where(
         Release.adapter_version_id == version.id, col(Release.state).in_((ReleaseState.LIVE, ReleaseState.RETIRED))

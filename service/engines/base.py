@@ -12,6 +12,9 @@ from typing import Literal, Protocol, runtime_checkable
 BASE = "base"
 """The version with no adapter: the base model as it came."""
 
+TOO_LONG = "context_length_exceeded"
+"""OpenAI's code, and an InvalidInput's, for what the model's context can't hold."""
+
 FinishReason = Literal["stop", "length"]
 ChatMessage = dict[str, str]
 """`{"role": "system" | "user" | "assistant", "content": text}`, as OpenAI and chat templates spell it."""

@@ -14,7 +14,7 @@ from feedback.errors import InvalidInput
 from feedback.key_facts import contains_facts, normalise
 from feedback.policies import VerdictPolicy
 from feedback.run_folder import Row, Turn
-from service.engines.base import ChatMessage, Engine, GenerationRequest, SamplingParams, ScoreRequest
+from service.engines.base import TOO_LONG, ChatMessage, Engine, GenerationRequest, SamplingParams, ScoreRequest
 from trainer.evaluation.record import Measured, PairResult, RatingResult, RowResult
 
 CONCURRENT_REPLIES = 16
@@ -24,9 +24,6 @@ CONTRAST_BOUND = 0.5
 """Nats a token at which one completion counts as plainly likelier than another."""
 NEAR_EQUAL = 0.9
 """Similarity of two normalised completions from which one isn't a wrong answer to the other's question."""
-
-TOO_LONG = "context_length_exceeded"
-"""An engine's code for input that the model's context can't hold."""
 
 Progress = Callable[[int], None]
 Asked = tuple[tuple[tuple[str, str], ...], str]

@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 
 from feedback.errors import AdapterRefused, BurnishError, InvalidInput, NotFound
 from service.engines.adapter_format import TENSOR_FILE, read_adapter
-from service.engines.base import BASE, SamplingParams
+from service.engines.base import BASE, TOO_LONG, SamplingParams
 from service.engines.local import base_model
 from service.engines.local.decoder import Decoder
 from service.engines.local.pipe import Command, Pipe
@@ -219,7 +219,7 @@ def _too_long(what: str, context: int, param: str) -> InvalidInput:
     return InvalidInput(
         f"{what}, the model's context is {context} with the reply. Shorten it.",
         param=param,
-        code="context_length_exceeded",
+        code=TOO_LONG,
     )
 
 
