@@ -4,7 +4,7 @@ An engine holds one base model and any number of adapter versions, each named by
 pinned to the version it names from its first token to its last. Engines know neither the web nor the database.
 """
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
@@ -22,13 +22,28 @@ ChatMessage = dict[str, str]
 
 @dataclass(frozen=True)
 class SamplingParams:
-    """How to pick tokens. `temperature` 0 is greedy; `seed` gives the request a random stream of its own."""
+    """How to pick tokens; names and meanings as OpenAI's and vLLM's.
+
+    `temperature` 0 is greedy. `top_k` 0 and `min_p` 0 leave all tokens in. `repetition_penalty` 1 leaves all as they
+    are. `logit_bias` is by token id. `seed` gives the request a random stream of its own. `logprobs` says how many
+    likeliest tokens to report beside each one written; None reports nothing. `json_schema` (JSON text) lets only
+    replies through that follow the schema. `ignore_eos` writes on to `max_tokens`, for benchmarks.
+    """
 
     max_tokens: int
     temperature: float = 1.0
     top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    repetition_penalty: float = 1.0
+    logit_bias: Mapping[int, float] = field(default_factory=dict)
     stop: tuple[str, ...] = ()
     seed: int | None = None
+    logprobs: int | None = None
+    json_schema: str | None = None
+    ignore_eos: bool = False
 
 
 @dataclass(frozen=True)
@@ -36,16 +51,34 @@ class GenerationRequest:
     messages: Sequence[ChatMessage]
     sampling: SamplingParams
     version: str = BASE
+    key: str = ""
+    """Whose share of the engine it takes: requests of different keys are served in turn."""
+
+
+@dataclass(frozen=True)
+class TokenLogprob:
+    """A token's log-probability (nats), by the model's own distribution before any setting changed it."""
+
+    token: str
+    logprob: float
+    bytes: tuple[int, ...]
+    top: tuple["TokenLogprob", ...] = ()
 
 
 @dataclass(frozen=True)
 class Delta:
-    """A piece of a reply. The last one carries `finish_reason` (its text may be empty); counts are so far."""
+    """A piece of a reply. The last one carries `finish_reason` (its text may be empty); counts are so far.
+
+    `cached_tokens` of the prompt didn't have to be read again. `logprobs` has an entry for each token since the last
+    piece, if they were asked for.
+    """
 
     text: str
     prompt_tokens: int
     completion_tokens: int
     finish_reason: FinishReason | None = None
+    cached_tokens: int = 0
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 @dataclass(frozen=True)
