@@ -167,7 +167,7 @@ class Scheduler:
                 self._leave(row)
 
     def _text_of(self, row: Row, token: int) -> tuple[str, FinishReason | None]:
-        if token in self._stop_tokens:
+        if token in self._stop_tokens and not row.sampling.ignore_eos:
             return row.text.finish(), "stop"
         text = row.text.push(token)
         if row.text.stopped:
