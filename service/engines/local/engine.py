@@ -41,7 +41,8 @@ class LocalEngine:
 
     base_model: the bundled model's name, a folder or a hub id. models_folder: where the bundled one is prepared.
     device, dtype: "auto", or torch's names. max_batch: replies written at once. max_queue: requests that may wait
-    beyond them. max_context_tokens: upper limit of prompt and reply together. threads: CPU threads, else torch's.
+    beyond them. max_context_tokens: upper limit of prompt and reply together. prefix_cache_mib: memory for prompts read
+    before. threads: CPU threads, else torch's. compiled: use the compiled decoder where it fits.
     """
 
     def __init__(
@@ -54,13 +55,16 @@ class LocalEngine:
         max_batch: int = 16,
         max_queue: int = 64,
         max_context_tokens: int = 8192,
+        prefix_cache_mib: int = 512,
         threads: int | None = None,
+        compiled: bool = True,
     ) -> None:
         self._base_model = base_model
         self._models_folder = models_folder
         self._options = [
             *("--device", device, "--dtype", dtype, "--max-batch", str(max_batch)),
-            *("--max-context-tokens", str(max_context_tokens), "--threads", str(threads or 0)),
+            *("--max-context-tokens", str(max_context_tokens), "--prefix-cache-mib", str(prefix_cache_mib)),
+            *("--threads", str(threads or 0), *([] if compiled else ["--no-compiled"])),
         ]
         self._most_requests = max_batch + max_queue
         self._process: asyncio.subprocess.Process | None = None
@@ -193,7 +197,10 @@ class LocalEngine:
             reader = asyncio.create_task(self._read_events(process))
             await self._load_again()
             if not reader.done():
-                self._ready, self._detail = True, f"{self._base_model}, {first['context_tokens']} tokens of context"
+                self._ready, self._detail = (
+                    True,
+                    f"{self._base_model} ({first['decoder']}), {first['context_tokens']} tokens of context",
+                )
                 if not started.done():
                     started.set_result(None)
             await self._while_alive(reader)
