@@ -17,7 +17,7 @@ def main() -> None:
     serve.add_argument("path", help="the base model's folder or hub id")
     serve.add_argument("--device", default="auto")
     serve.add_argument("--dtype", default="auto")
-    serve.add_argument("--max-batch", type=int, default=16)
+    serve.add_argument("--max-batch", type=int, default=32)
     serve.add_argument("--max-context-tokens", type=int, default=8192)
     serve.add_argument("--prefix-cache-mib", type=int, default=512)
     serve.add_argument("--threads", type=int, default=0)

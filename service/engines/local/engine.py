@@ -52,7 +52,7 @@ class LocalEngine:
         *,
         device: str = "auto",
         dtype: str = "auto",
-        max_batch: int = 16,
+        max_batch: int = 32,
         max_queue: int = 64,
         max_context_tokens: int = 8192,
         prefix_cache_mib: int = 512,

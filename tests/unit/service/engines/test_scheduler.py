@@ -1,5 +1,6 @@
 """Continuous batching against transformers and PEFT, token for token, on tiny random models of several families."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ WAYS = [
         pytest.param((family, "compiled"), marks=pytest.mark.compiled, id=f"{family}-compiled")
         for family in FAMILIES[:-1]
     ),
+    pytest.param(("llama-bfloat16", "compiled for avx2"), marks=pytest.mark.compiled, id="llama-bfloat16-avx2"),
     *(pytest.param((family, "transformers"), id=f"{family}-transformers") for family in ("llama", "gpt2")),
 ]
 
@@ -133,18 +135,26 @@ class Tokenless:
 
 
 @pytest.fixture(scope="module", params=WAYS)
-def house(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> House:
+def house(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     family, way = request.param
-    if way == "compiled" and library.load() is None:
-        pytest.skip("compiled: the decoder wasn't built, or this processor can't run it")
-    folder = tmp_path_factory.mktemp(family)
+    with pytest.MonkeyPatch.context() as patch:
+        if way.endswith("avx2"):
+            patch.setattr(library, "BUILDS", {"kernels_avx2": library.BUILDS["kernels_avx2"]})
+        library.load.cache_clear()
+        if way != "transformers" and library.load() is None:
+            pytest.skip("compiled: the decoder wasn't built, or this processor can't run it")
+        yield make_house(family, way, tmp_path_factory.mktemp(family))
+    library.load.cache_clear()
+
+
+def make_house(family: str, way: str, folder: Path) -> House:
     few = {"target_modules": ["c_attn"] if family == "gpt2" else ["q_proj", "down_proj"], "layers_to_transform": [1]}
     folders = {
         "one": save_adapter(family, folder / "one", seed=1),
         "two": save_adapter(family, folder / "two", seed=2, r=2, use_rslora=True, **few),
     }
-    decoder = open_decoder(tiny_model(family), Tokenless(), context_tokens=1024, compiled=way == "compiled")
-    assert decoder.name.startswith(way)
+    decoder = open_decoder(tiny_model(family), Tokenless(), context_tokens=1024, compiled=way != "transformers")
+    assert decoder.name.startswith(way.split()[0])
     for version, path in folders.items():
         add(decoder, version, path)
     peft = {version: PeftModel.from_pretrained(tiny_model(family), path).eval() for version, path in folders.items()}
