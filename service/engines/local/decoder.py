@@ -25,6 +25,9 @@ PROBE = [{"role": "user", "content": "What can you help me with today?"}]
 PROBE_MINIMUM = 1e-4
 """An adapter that moves no log-probability of the probe by more than this (nats) does nothing."""
 
+PROBE_POSITIONS = 8
+"""How many last positions of the probe are compared."""
+
 BLOCK_TOKENS = 16
 """Slots are read and written from multiples of this on."""
 
@@ -142,14 +145,14 @@ class Decoder:
         try:
             with torch.inference_mode():
                 rows = zip((BASE, version), slots, strict=True)
-                kept = len(self._probe)
-                logits = self.forward([Chunk(self._probe, 0, name, kept, slot) for name, slot in rows])  # (2·Q, V)
+                kept = min(PROBE_POSITIONS, len(self._probe))
+                logits = self.forward([Chunk(self._probe, 0, name, kept, slot) for name, slot in rows])  # (2·kept, V)
         except RuntimeError as error:
             raise AdapterRefused(f"The base model can't run with this adapter: {error}") from error
         finally:
             for slot in slots:
                 slot.clear()
-        base, adapted = logits.log_softmax(-1).chunk(2)  # (Q, V) each
+        base, adapted = logits.log_softmax(-1).chunk(2)  # (kept, V) each
         if not bool(adapted.isfinite().all()):
             raise AdapterRefused("With this adapter the model's output isn't finite; its training diverged.")
         if not bool((adapted - base).abs().max() > PROBE_MINIMUM):

@@ -30,7 +30,7 @@ class PrefixCache:
 
     def __init__(self, limit_bytes: int) -> None:
         self._limit = limit_bytes
-        self._bytes = 0
+        self.kept_bytes = 0
         self._blocks: OrderedDict[Key, _Block] = OrderedDict()  # the longest unused first
         self._by_number: dict[int, _Block] = {}
         self._roots: dict[str, int] = {}
@@ -96,7 +96,7 @@ class PrefixCache:
     def _add(self, key: Key, states: torch.Tensor) -> int:
         block = _Block(self._number(), key, states)
         self._blocks[key] = self._by_number[block.number] = block
-        self._bytes += states.numel() * states.element_size()
+        self.kept_bytes += states.numel() * states.element_size()
         if key[0] in self._by_number:
             self._by_number[key[0]].children += 1
         return block.number
@@ -105,7 +105,7 @@ class PrefixCache:
         """Drop the longest unused blocks that no kept one continues; false if that isn't enough."""
         if needed > self._limit:
             return False
-        while self._bytes + needed > self._limit:
+        while self.kept_bytes + needed > self._limit:
             leaf = next((b for b in self._blocks.values() if not b.children and b.number not in spared), None)
             if leaf is None:
                 return False
@@ -114,6 +114,6 @@ class PrefixCache:
 
     def _drop(self, block: _Block) -> None:
         del self._blocks[block.key], self._by_number[block.number]
-        self._bytes -= block.states.numel() * block.states.element_size()
+        self.kept_bytes -= block.states.numel() * block.states.element_size()
         if block.key[0] in self._by_number:
             self._by_number[block.key[0]].children -= 1

@@ -8,6 +8,8 @@ Events: ready, fatal, deltas `[[id, text, prompt_tokens, completion_tokens, fini
 from a step that wrote nothing), result, error.
 """
 
+import contextlib
+import ctypes
 import sys
 import threading
 import time
@@ -207,6 +209,7 @@ class Worker:
         for version in [version for version in self._retiring if not self._scheduler.uses(version)]:
             self._decoder.remove(version)
             self._scheduler.forget(version)
+            _give_memory_back()
             for id in self._retiring.pop(version):
                 self._pipe.send({"event": "result", "id": id, "value": None})
 
@@ -222,6 +225,12 @@ class Worker:
 
     def _fail(self, id: int, error: BurnishError) -> None:
         self._pipe.send({"event": "error", "id": id, **_described(error)})
+
+
+def _give_memory_back() -> None:
+    """glibc keeps freed memory for itself until asked."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _too_long(what: str, context: int, param: str) -> InvalidInput:
