@@ -105,6 +105,7 @@ class LocalEngine:
                     "messages": list(request.messages),
                     "sampling": asdict(request.sampling),
                     "version": request.version,
+                    "key": request.key,
                 }
             )
             while not finished:

@@ -1,13 +1,14 @@
 """Continuous batching: which rows run in the next step, and what comes out of them.
 
-Promises: requests join and leave between steps; a long prompt is read in pieces so that replies being written
-are held up by one piece at most; scoring takes its turn beside both, a bounded piece a step; a row keeps its
-adapter version to the end; the same seed gives the same random stream whoever else is in the batch.
+Promises: requests join and leave between steps, and keys take turns (`waiting`); a long prompt is read in pieces so
+that replies being written are held up by one piece at most; scoring takes its turn beside both, a bounded piece a
+step; a row keeps its adapter version to the end; the same seed gives the same random stream whoever else is in the
+batch.
 Leaves out processes and messages (`worker`) and the model (`decoder`).
 """
 
 import random
-from collections import deque
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -19,6 +20,7 @@ from service.engines.local.sampling import pick_tokens
 from service.engines.local.scoring import ScoreJob, Scoring
 from service.engines.local.slot_cache import SlotCache
 from service.engines.local.text_stream import TextStream
+from service.engines.local.waiting import Waiting
 
 PREFILL_TOKENS = 256
 """How many prompt tokens, padding included, one step reads."""
@@ -35,6 +37,7 @@ class Row:
     sampling: SamplingParams
     text: TextStream
     random: random.Random
+    key: str = ""
     length: int = 0
 
     @property
@@ -66,7 +69,7 @@ class Scheduler:
         self._stop_tokens = stop_tokens
         self._decode = decode
         self._cache = SlotCache(slots)
-        self._waiting: deque[Row] = deque()
+        self._waiting: Waiting[Row] = Waiting()
         self._rows: list[Row] = []  # a row's place is its slot: those writing first, then those still reading
         self._writing = 0
         self._scoring = Scoring(decoder)
@@ -79,9 +82,9 @@ class Scheduler:
         rows = (*self._rows, *self._waiting)
         return any(row.version == version for row in rows) or self._scoring.uses(version)
 
-    def submit(self, id: int, version: str, prompt: Sequence[int], sampling: SamplingParams) -> None:
-        """Queue a request whose prompt leaves room for at least one token."""
-        self._waiting.append(
+    def submit(self, id: int, version: str, prompt: Sequence[int], sampling: SamplingParams, key: str = "") -> None:
+        """Queue a request whose prompt leaves room for at least one token; keys are served in turn."""
+        self._waiting.add(
             Row(
                 id=id,
                 version=version,
@@ -90,7 +93,9 @@ class Scheduler:
                 sampling=sampling,
                 text=TextStream(self._decode, sampling.stop),
                 random=random.Random(sampling.seed),  # noqa: S311 - sampling, no secret
-            )
+                key=key,
+            ),
+            key,
         )
 
     def score(self, jobs: Sequence[ScoreJob]) -> None:
@@ -99,7 +104,7 @@ class Scheduler:
     def cancel(self, id: int) -> None:
         """Forget a request or a scoring call; its slot is free in the next step. Unknown ids are ignored."""
         self._scoring.cancel(id)
-        self._waiting = deque(row for row in self._waiting if row.id != id)
+        self._waiting.remove(lambda row: row.id == id)
         with torch.inference_mode():
             for row in [row for row in self._rows if row.id == id]:
                 self._leave(row)
@@ -108,8 +113,7 @@ class Scheduler:
         """Read a piece of the prompts, write one token a row, score a piece."""
         step = Step()
         with torch.inference_mode():
-            while self._waiting and len(self._rows) < self._slots:
-                self._rows.append(self._waiting.popleft())
+            self._admit()
             if self._writing < len(self._rows):
                 self._read(step)
             if self._writing:
@@ -119,6 +123,14 @@ class Scheduler:
         if not self.busy:
             self._cache.shrink()
         return step
+
+    def _admit(self) -> None:
+        """Fill the free slots."""
+        while len(self._rows) < self._slots:
+            row = self._waiting.next(Counter(row.key for row in self._rows))
+            if row is None:
+                return
+            self._rows.append(row)
 
     def _read(self, step: Step) -> None:
         """Read the next piece of the prompts that joined, several short ones at once."""
