@@ -1,14 +1,15 @@
 """Continuous batching: which requests run in the next step, and what comes out of it.
 
-Promises: requests join and leave between steps; a long prompt is read in pieces, so small that a step takes at most
-about twice as long as without them; scoring takes its turn beside both, a bounded piece a step; a request keeps its
-adapter version to the end; the same seed gives the same random stream whoever else is in the batch.
+Promises: requests join and leave between steps, and keys take turns (`waiting`); a long prompt is read in pieces, so
+small that they hold nobody up by much (`pace`), and what was read before isn't read again (`prefix_cache`); scoring
+takes its turn beside all that, a bounded piece a step; a request keeps its adapter version to the end; the same seed
+gives the same random stream whoever else is in the batch.
 Leaves out processes and messages (`worker`) and the model (`decoder`).
 """
 
 import random
 import time
-from collections import deque
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -21,6 +22,7 @@ from service.engines.local.prefix_cache import PrefixCache
 from service.engines.local.sampling import pick_tokens
 from service.engines.local.scoring import ScoreJob, Scoring
 from service.engines.local.text_stream import TextStream
+from service.engines.local.waiting import Waiting
 
 
 @dataclass(eq=False)
@@ -34,6 +36,7 @@ class Row:
     sampling: SamplingParams
     text: TextStream
     random: random.Random
+    key: str = ""
     length: int = 0
     cached_tokens: int = 0
     slot: Slot | None = None  # once it runs
@@ -73,7 +76,7 @@ class Scheduler:
         self._stop_tokens = stop_tokens
         self._decode = decode
         self._free = list(decoder.open_slots(slots))
-        self._waiting: deque[Row] = deque()
+        self._waiting: Waiting[Row] = Waiting()
         self._rows: list[Row] = []
         self._prefixes = PrefixCache(prefix_cache_bytes)
         self._pace = Pace()
@@ -91,9 +94,9 @@ class Scheduler:
         """A version that nothing uses is unloaded."""
         self._prefixes.forget(version)
 
-    def submit(self, id: int, version: str, prompt: Sequence[int], sampling: SamplingParams) -> None:
+    def submit(self, id: int, version: str, prompt: Sequence[int], sampling: SamplingParams, key: str = "") -> None:
         """Queue a request whose prompt leaves room for at least one token."""
-        self._waiting.append(
+        self._waiting.add(
             Row(
                 id=id,
                 version=version,
@@ -102,7 +105,9 @@ class Scheduler:
                 sampling=sampling,
                 text=TextStream(self._decode, sampling.stop),
                 random=random.Random(sampling.seed),  # noqa: S311 - sampling, no secret
-            )
+                key=key,
+            ),
+            key,
         )
 
     def score(self, jobs: Sequence[ScoreJob]) -> None:
@@ -111,7 +116,7 @@ class Scheduler:
     def cancel(self, id: int) -> None:
         """Forget a request or a scoring call; its slot is free in the next step. Unknown ids are ignored."""
         self._scoring.cancel(id)
-        self._waiting = deque(row for row in self._waiting if row.id != id)
+        self._waiting.remove(lambda row: row.id == id)
         with torch.inference_mode():
             for row in [row for row in self._rows if row.id == id]:
                 self._leave(row)
@@ -128,36 +133,42 @@ class Scheduler:
         return step
 
     def _admit(self) -> None:
-        while self._waiting and self._free:
-            row = self._waiting[0]
-            if self._read_by_another(row):
+        """Fill the free slots."""
+        while self._free:
+            row = self._waiting.next(Counter(row.key for row in self._rows))
+            if row is None:
                 return
-            self._waiting.popleft()
             row.slot = self._free.pop()
-            row.length = row.cached_tokens = self._prefixes.restore(row.version, row.tokens, row.slot)
             self._rows.append(row)
 
-    def _read_by_another(self, row: Row) -> bool:
+    def _pieces(self, budget: int) -> list[tuple[Row, int]]:
+        """The prompts to go on with, in the order they came, and how many tokens of each."""
+        pieces: list[tuple[Row, int]] = []
+        begun: list[Row] = []
+        for row in self._rows:
+            if not row.reading or budget == 0 or self._read_by_another(row, begun):
+                continue
+            if row.length == 0 and row.slot is not None:
+                row.length = row.cached_tokens = self._prefixes.restore(row.version, row.tokens, row.slot)
+            count = min(row.prompt_tokens - row.length, budget)
+            pieces.append((row, count))
+            budget -= count
+            begun.append(row)
+        return pieces
+
+    def _read_by_another(self, row: Row, others: list[Row]) -> bool:
         """Whether somebody is just reading a beginning that this row needs too: it is worth waiting for."""
-        known = self._prefixes.match(row.version, row.tokens)
-        return any(
-            other.reading
-            and other.version == row.version
-            and shared_tokens(row.tokens[:-1], other.tokens) >= known + BLOCK_TOKENS
-            for other in self._rows
-        )
+        if row.length:
+            return False
+        candidates = [other for other in others if other.version == row.version]
+        shared = max((shared_tokens(row.tokens[:-1], other.tokens) for other in candidates), default=0)
+        return shared >= BLOCK_TOKENS and shared >= self._prefixes.match(row.version, row.tokens) + BLOCK_TOKENS
 
     def _advance(self, step: Step) -> None:
         """One forward: a token of every reply, and pieces of the prompts in the order they came."""
         began = time.perf_counter()
         writing = [row for row in self._rows if not row.reading]
-        pieces: list[tuple[Row, int]] = [(row, 1) for row in writing]
-        budget = self._pace.reading_tokens(len(writing))
-        for row in self._rows:
-            if row.reading and budget > 0:
-                count = min(row.prompt_tokens - row.length, budget)
-                pieces.append((row, count))
-                budget -= count
+        pieces = [*((row, 1) for row in writing), *self._pieces(self._pace.reading_tokens(len(writing)))]
         chunks = []
         for row, count in pieces:
             assert row.slot is not None

@@ -140,7 +140,7 @@ class Worker:
         if len(prompt) >= context:
             raise _too_long(f"The prompt has {len(prompt)} tokens", context, "messages")
         sampling = SamplingParams(**{**command["sampling"], "stop": tuple(command["sampling"]["stop"])})
-        self._scheduler.submit(command["id"], command["version"], prompt, sampling)
+        self._scheduler.submit(command["id"], command["version"], prompt, sampling, command["key"])
 
     def _cancel(self, command: Command) -> None:
         self._scores.pop(command["id"], None)
