@@ -59,7 +59,7 @@ class Step:
 
 
 class Scheduler:
-    """`slots`: requests that run at once. `prefix_cache_bytes`: what read prompts may take."""
+    """`slots`: requests that run at once. `prefix_cache_bytes`: what read prompts may take. `clock`: in seconds."""
 
     def __init__(
         self,
@@ -70,11 +70,13 @@ class Scheduler:
         prefix_cache_bytes: int,
         stop_tokens: frozenset[int],
         decode: Callable[[list[int]], str],
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.context_tokens = context_tokens
         self._decoder = decoder
         self._stop_tokens = stop_tokens
         self._decode = decode
+        self._clock = clock
         self._free = list(decoder.open_slots(slots))
         self._waiting: Waiting[Row] = Waiting()
         self._rows: list[Row] = []
@@ -166,7 +168,7 @@ class Scheduler:
 
     def _advance(self, step: Step) -> None:
         """One forward: a token of every reply, and pieces of the prompts in the order they came."""
-        began = time.perf_counter()
+        began = self._clock()
         writing = [row for row in self._rows if not row.reading]
         pieces = [*((row, 1) for row in writing), *self._pieces(self._pace.reading_tokens(len(writing)))]
         chunks = []
@@ -177,7 +179,7 @@ class Scheduler:
             chunks.append(Chunk(tokens, row.length, row.version, int(complete), row.slot))
         logits = self._decoder.forward(chunks)
         read = sum(count for _, count in pieces) - len(writing)
-        self._pace.took(time.perf_counter() - began, len(writing), read)
+        self._pace.took(self._clock() - began, len(writing), read)
         for row, count in pieces:
             row.length += count
             if row.length == row.prompt_tokens and row.slot is not None:
