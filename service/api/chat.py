@@ -69,6 +69,7 @@ class ChatRequest(BaseModel):
     safety_identifier: str | None = Field(None, max_length=200)
     metadata: dict[str, Any] | None = None
     store: bool | None = None
+    ignore_eos: bool = False
 
     def turn(self, settings: Settings) -> ChatTurn:
         """The request without OpenAI's spelling, its gaps filled from the settings."""
@@ -91,6 +92,7 @@ class ChatRequest(BaseModel):
                 top_p=1.0 if self.top_p is None else self.top_p,
                 stop=tuple(stop for stop in stops if stop),
                 seed=self.seed,
+                ignore_eos=self.ignore_eos,
             ),
             choices=self.n or 1,
             user=self.user or self.safety_identifier,
