@@ -131,7 +131,9 @@ class Tokenless:
 
 
 def make_house(family: str, way: str, folder: Path) -> House:
-    torch.set_num_threads(2 if family == "llama" else 1)  # threads cost such small models more than they give
+    torch.set_num_threads(
+        2 if (family, way) == ("llama", "compiled") else 1
+    )  # threads cost such small models more than they give
     few = {"target_modules": ["c_attn"] if family == "gpt2" else ["q_proj", "down_proj"], "layers_to_transform": [1]}
     folders = {
         "one": save_adapter(family, folder / "one", seed=1),
