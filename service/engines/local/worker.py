@@ -8,6 +8,8 @@ Events: ready, fatal, deltas `[[id, text, prompt_tokens, completion_tokens, fini
 from a step that wrote nothing), result, error.
 """
 
+import contextlib
+import ctypes
 import sys
 import threading
 import time
@@ -23,7 +25,7 @@ from feedback.errors import AdapterRefused, BurnishError, InvalidInput, NotFound
 from service.engines.adapter_format import TENSOR_FILE, read_adapter
 from service.engines.base import BASE, TOO_LONG, SamplingParams
 from service.engines.local import base_model
-from service.engines.local.decoder import Decoder
+from service.engines.local.decoder import open_decoder
 from service.engines.local.pipe import Command, Pipe
 from service.engines.local.scheduler import Scheduler
 from service.engines.local.scoring import ScoreJob
@@ -32,13 +34,22 @@ SECONDS_BETWEEN_SIGNS = 1.0
 
 
 def serve(
-    pipe: Pipe, path: str, *, device: str, dtype: str, max_batch: int, max_context_tokens: int, threads: int | None
+    pipe: Pipe,
+    path: str,
+    *,
+    device: str,
+    dtype: str,
+    max_batch: int,
+    max_context_tokens: int,
+    prefix_cache_mib: int,
+    threads: int | None,
+    compiled: bool,
 ) -> None:
     """Load the base model and serve until stdin ends."""
     try:
         if threads:
             torch.set_num_threads(threads)
-        worker = Worker(pipe, path, device, dtype, max_batch, max_context_tokens)
+        worker = Worker(pipe, path, device, dtype, max_batch, max_context_tokens, prefix_cache_mib, compiled)
     except BurnishError as error:
         pipe.send({"event": "fatal", **_described(error)})
         sys.exit(1)
@@ -54,14 +65,18 @@ class Worker:
         dtype: str,
         max_batch: int,
         max_context_tokens: int,
+        prefix_cache_mib: int,
+        compiled: bool,
     ) -> None:
         device = base_model.choose_device(device)
         model, self._tokenizer = base_model.load_base_model(path, base_model.choose_dtype(dtype, device), device)
-        self._decoder = Decoder(model, self._tokenizer)
+        context_tokens = base_model.context_tokens(model, max_context_tokens)
+        self._decoder = open_decoder(model, self._tokenizer, context_tokens=context_tokens, compiled=compiled)
         self._scheduler = Scheduler(
             self._decoder,
             slots=max_batch,
-            context_tokens=base_model.context_tokens(model, max_context_tokens),
+            context_tokens=context_tokens,
+            prefix_cache_bytes=prefix_cache_mib << 20,
             stop_tokens=base_model.stop_tokens(model, self._tokenizer),
             decode=self._text,
         )
@@ -82,7 +97,8 @@ class Worker:
     def run(self) -> None:
         self._scheduler.submit(0, BASE, [0], SamplingParams(max_tokens=1, temperature=0))
         self._scheduler.step()
-        self._pipe.send({"event": "ready", "context_tokens": self._scheduler.context_tokens})
+        ready = {"context_tokens": self._scheduler.context_tokens, "decoder": self._decoder.name}
+        self._pipe.send({"event": "ready", **ready})
         while True:
             self._take_commands()
             if self._scheduler.busy:
@@ -124,7 +140,7 @@ class Worker:
         if len(prompt) >= context:
             raise _too_long(f"The prompt has {len(prompt)} tokens", context, "messages")
         sampling = SamplingParams(**{**command["sampling"], "stop": tuple(command["sampling"]["stop"])})
-        self._scheduler.submit(command["id"], command["version"], prompt, sampling)
+        self._scheduler.submit(command["id"], command["version"], prompt, sampling, command["key"])
 
     def _cancel(self, command: Command) -> None:
         self._scores.pop(command["id"], None)
@@ -169,27 +185,21 @@ class Worker:
         folder = Path(command["folder"])
         try:
             described = read_adapter(folder, expected_sha256=command["version"])
-            files: Any = (described, load_file(folder / TENSOR_FILE))
+            prepared: Any = self._decoder.prepare(described, load_file(folder / TENSOR_FILE))
         except AdapterRefused as error:
-            files = error
+            prepared = error
         except Exception as error:  # whatever a broken file makes the library raise
-            files = AdapterRefused(f"{folder}: can't be read: {error} Save the adapter with PEFT again.")
-        self._pipe.commands.put({**command, "op": "attach", "files": files})
+            prepared = AdapterRefused(f"{folder}: can't be read: {error} Save the adapter with PEFT again.")
+        self._pipe.commands.put({**command, "op": "attach", "prepared": prepared})
 
     def _attach(self, command: Command) -> None:
         version = command["version"]
         for id in self._retiring.pop(version, []):  # wanted again before it was gone
             self._pipe.send({"event": "result", "id": id, "value": None})
-        if version not in self._decoder.adapters.versions:
-            if isinstance(command["files"], AdapterRefused):
-                raise command["files"]
-            self._decoder.adapters.add(version, *command["files"])
-            try:
-                with torch.inference_mode():
-                    self._decoder.probe(version)
-            except AdapterRefused:
-                self._decoder.adapters.remove(version)
-                raise
+        if version not in self._decoder.versions:
+            if isinstance(command["prepared"], AdapterRefused):
+                raise command["prepared"]
+            self._decoder.add(version, command["prepared"])
         self._pipe.send({"event": "result", "id": command["id"], "value": None})
 
     def _unload(self, command: Command) -> None:
@@ -197,14 +207,16 @@ class Worker:
 
     def _retire(self) -> None:
         for version in [version for version in self._retiring if not self._scheduler.uses(version)]:
-            self._decoder.adapters.remove(version)
+            self._decoder.remove(version)
+            self._scheduler.forget(version)
+            _give_memory_back()
             for id in self._retiring.pop(version):
                 self._pipe.send({"event": "result", "id": id, "value": None})
 
     def _check_version(self, version: str) -> None:
         if version == BASE:
             return
-        if version not in self._decoder.adapters.versions or version in self._retiring:
+        if version not in self._decoder.versions or version in self._retiring:
             raise NotFound(f"Adapter version {version} is not loaded; load it first.", param="version")
 
     def _text(self, tokens: list[int]) -> str:
@@ -213,6 +225,12 @@ class Worker:
 
     def _fail(self, id: int, error: BurnishError) -> None:
         self._pipe.send({"event": "error", "id": id, **_described(error)})
+
+
+def _give_memory_back() -> None:
+    """glibc keeps freed memory for itself until asked."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _too_long(what: str, context: int, param: str) -> InvalidInput:

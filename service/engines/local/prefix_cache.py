@@ -1,0 +1,119 @@
+"""Keys and values of prompts read before, so that system prompts and growing conversations are read once.
+
+Promises: what is found was computed by the same version from exactly the same tokens (they are compared, never only
+their hash); memory stays under its limit, the longest unused going first. Leaves out whose tokens they are: whoever
+sends the same beginning to the same version gets the same keys and values, which say nothing about anybody.
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from service.engines.local.decoder import BLOCK_TOKENS, Slot
+
+Key = tuple[int, tuple[int, ...]]
+"""A block's parent, by number, and the block's own tokens: together they say all tokens from the beginning on."""
+
+
+@dataclass(eq=False)
+class _Block:
+    number: int
+    key: Key
+    states: torch.Tensor
+    children: int = 0
+
+
+class PrefixCache:
+    """`limit_bytes` bounds the keys and values that are kept."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit = limit_bytes
+        self.kept_bytes = 0
+        self._blocks: OrderedDict[Key, _Block] = OrderedDict()  # the longest unused first
+        self._by_number: dict[int, _Block] = {}
+        self._roots: dict[str, int] = {}
+        self._next = 0
+
+    def match(self, version: str, tokens: Sequence[int]) -> int:
+        """How many first tokens are known, in whole blocks, at least one token remaining to be read."""
+        return len(self._path(version, tokens[:-1])) * BLOCK_TOKENS
+
+    def restore(self, version: str, tokens: Sequence[int], slot: Slot) -> int:
+        """Fill a slot with what `match` counted; returns the count."""
+        path = self._path(version, tokens[:-1])
+        for block in reversed(path):  # a parent is used later than its children, so it goes later
+            self._blocks.move_to_end(block.key)
+        if path:
+            slot.write(0, torch.cat([block.states for block in path], dim=-1))
+        return len(path) * BLOCK_TOKENS
+
+    def keep(self, version: str, tokens: Sequence[int], slot: Slot) -> None:
+        """Remember `tokens`, which the slot holds, in whole blocks."""
+        path = self._path(version, tokens)
+        start, end = len(path) * BLOCK_TOKENS, len(tokens) // BLOCK_TOKENS * BLOCK_TOKENS
+        if start == end:
+            return
+        states = slot.read(start, end)
+        parts = states.chunk((end - start) // BLOCK_TOKENS, dim=-1)
+        size = parts[0].numel() * parts[0].element_size()
+        if not self._make_room(size * len(parts), {block.number for block in path}):
+            return
+        parent = path[-1].number if path else self._root(version)
+        for index, part in enumerate(parts):
+            first = start + index * BLOCK_TOKENS
+            parent = self._add((parent, tuple(tokens[first : first + BLOCK_TOKENS])), part.clone())
+
+    def forget(self, version: str) -> None:
+        """Drop all of a version's, which was unloaded."""
+        numbers = {self._roots.pop(version, -1)}
+        for block in list(self._by_number.values()):  # parents have lower numbers than their children
+            if block.key[0] in numbers:
+                numbers.add(block.number)
+                self._drop(block)
+
+    def _path(self, version: str, tokens: Sequence[int]) -> list[_Block]:
+        path: list[_Block] = []
+        parent = self._roots.get(version, -1)
+        for start in range(0, len(tokens) - BLOCK_TOKENS + 1, BLOCK_TOKENS):
+            block = self._blocks.get((parent, tuple(tokens[start : start + BLOCK_TOKENS])))
+            if block is None:
+                break
+            path.append(block)
+            parent = block.number
+        return path
+
+    def _root(self, version: str) -> int:
+        if version not in self._roots:
+            self._roots[version] = self._number()
+        return self._roots[version]
+
+    def _number(self) -> int:
+        self._next += 1
+        return self._next
+
+    def _add(self, key: Key, states: torch.Tensor) -> int:
+        block = _Block(self._number(), key, states)
+        self._blocks[key] = self._by_number[block.number] = block
+        self.kept_bytes += states.numel() * states.element_size()
+        if key[0] in self._by_number:
+            self._by_number[key[0]].children += 1
+        return block.number
+
+    def _make_room(self, needed: int, spared: set[int]) -> bool:
+        """Drop the longest unused blocks that no kept one continues; false if that isn't enough."""
+        if needed > self._limit:
+            return False
+        while self.kept_bytes + needed > self._limit:
+            leaf = next((b for b in self._blocks.values() if not b.children and b.number not in spared), None)
+            if leaf is None:
+                return False
+            self._drop(leaf)
+        return True
+
+    def _drop(self, block: _Block) -> None:
+        del self._blocks[block.key], self._by_number[block.number]
+        self.kept_bytes -= block.states.numel() * block.states.element_size()
+        if block.key[0] in self._by_number:
+            self._by_number[block.key[0]].children -= 1
