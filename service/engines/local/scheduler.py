@@ -18,7 +18,7 @@ import torch
 from service.engines.base import Delta, FinishReason, SamplingParams
 from service.engines.local.decoder import BLOCK_TOKENS, Chunk, Decoder, Slot
 from service.engines.local.pace import Pace
-from service.engines.local.prefix_cache import PrefixCache
+from service.engines.local.prefix_cache import PrefixCache, shared_tokens
 from service.engines.local.sampling import pick_tokens
 from service.engines.local.scoring import ScoreJob, Scoring
 from service.engines.local.text_stream import TextStream
@@ -224,13 +224,3 @@ class Scheduler:
             row.slot.clear()
             self._free.append(row.slot)
             row.slot = None
-
-
-def shared_tokens(one: Sequence[int], other: Sequence[int]) -> int:
-    """How many first tokens two prompts have in common.
-
-    >>> shared_tokens([1, 2, 3], [1, 2, 4, 5])
-    2
-    """
-    pairs = zip(one, other, strict=False)
-    return next((index for index, (mine, theirs) in enumerate(pairs) if mine != theirs), min(len(one), len(other)))
