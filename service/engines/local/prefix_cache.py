@@ -1,8 +1,8 @@
 """Keys and values of prompts read before, so that system prompts and growing conversations are read once.
 
 Promises: what is found was computed by the same version from exactly the same tokens (they are compared, never only
-their hash); memory stays under its limit, the longest unused going first. Leaves out whose tokens they are: whoever
-sends the same beginning to the same version gets the same keys and values, which say nothing about anybody.
+their hash), for the same API key: how many tokens were known would tell others what somebody wrote. Memory stays under
+its limit, the longest unused going first. Leaves out who runs.
 """
 
 import itertools
@@ -16,6 +16,9 @@ from service.engines.local.decoder import BLOCK_TOKENS, Slot
 
 MOST_COMPARED = 64
 """With how many latest continuations of a beginning a prompt is compared, for one that it shares in part."""
+
+Whose = tuple[str, str]
+"""An adapter version and an API key."""
 
 Key = tuple[int, tuple[int, ...]]
 """A block's parent, by number, and the block's own tokens: together they say all tokens from the beginning on."""
@@ -37,25 +40,25 @@ class PrefixCache:
         self._blocks: OrderedDict[Key, _Block] = OrderedDict()  # the longest unused first
         self._by_number: dict[int, _Block] = {}
         self._children: dict[int, dict[int, _Block]] = {}  # by parent, then by their own number
-        self._roots: dict[str, int] = {}
+        self._roots: dict[Whose, int] = {}
         self._next = 0
 
-    def match(self, version: str, tokens: Sequence[int]) -> int:
+    def match(self, whose: Whose, tokens: Sequence[int]) -> int:
         """How many first tokens are known, at least one remaining to be read."""
-        return self._find(version, tokens[:-1])[1]
+        return self._find(whose, tokens[:-1])[1]
 
-    def restore(self, version: str, tokens: Sequence[int], slot: Slot) -> int:
+    def restore(self, whose: Whose, tokens: Sequence[int], slot: Slot) -> int:
         """Fill a slot with what `match` counted; returns the count. What the slot holds beyond it means nothing."""
-        path, count = self._find(version, tokens[:-1])
+        path, count = self._find(whose, tokens[:-1])
         for block in reversed(path):  # a parent is used later than its children, so it goes later
             self._blocks.move_to_end(block.key)
         if path:
             slot.write(0, torch.cat([block.states for block in path], dim=-1))
         return count
 
-    def keep(self, version: str, tokens: Sequence[int], slot: Slot) -> None:
+    def keep(self, whose: Whose, tokens: Sequence[int], slot: Slot) -> None:
         """Remember `tokens`, which the slot holds, in whole blocks."""
-        path = self._path(version, tokens)
+        path = self._path(whose, tokens)
         start, end = len(path) * BLOCK_TOKENS, len(tokens) // BLOCK_TOKENS * BLOCK_TOKENS
         if start == end:
             return
@@ -64,25 +67,25 @@ class PrefixCache:
         size = parts[0].numel() * parts[0].element_size()
         if not self._make_room(size * len(parts), {block.number for block in path}):
             return
-        parent = path[-1].number if path else self._root(version)
+        parent = path[-1].number if path else self._root(whose)
         for index, part in enumerate(parts):
             first = start + index * BLOCK_TOKENS
             parent = self._add((parent, tuple(tokens[first : first + BLOCK_TOKENS])), part.clone())
 
     def forget(self, version: str) -> None:
         """Drop all of a version's, which was unloaded."""
-        numbers = {self._roots.pop(version, -1)}
+        numbers = {self._roots.pop(whose) for whose in list(self._roots) if whose[0] == version}
         for block in list(self._by_number.values()):  # parents have lower numbers than their children
             if block.key[0] in numbers:
                 numbers.add(block.number)
                 self._drop(block)
 
-    def _find(self, version: str, tokens: Sequence[int]) -> tuple[list[_Block], int]:
+    def _find(self, whose: Whose, tokens: Sequence[int]) -> tuple[list[_Block], int]:
         """The blocks that hold a beginning of `tokens`, and how much: of the last one perhaps only a part."""
-        path = self._path(version, tokens)
+        path = self._path(whose, tokens)
         count = len(path) * BLOCK_TOKENS
         rest = tokens[count : count + BLOCK_TOKENS]
-        parent = path[-1].number if path else self._roots.get(version, -1)
+        parent = path[-1].number if path else self._roots.get(whose, -1)
         latest = itertools.islice(reversed(self._children.get(parent, {}).values()), MOST_COMPARED)
         partly = [(shared_tokens(rest, block.key[1]), block) for block in latest]
         most, block = max(partly, key=lambda pair: pair[0], default=(0, None))
@@ -90,9 +93,9 @@ class PrefixCache:
             path.append(block)
         return path, count + most
 
-    def _path(self, version: str, tokens: Sequence[int]) -> list[_Block]:
+    def _path(self, whose: Whose, tokens: Sequence[int]) -> list[_Block]:
         path: list[_Block] = []
-        parent = self._roots.get(version, -1)
+        parent = self._roots.get(whose, -1)
         for start in range(0, len(tokens) - BLOCK_TOKENS + 1, BLOCK_TOKENS):
             block = self._blocks.get((parent, tuple(tokens[start : start + BLOCK_TOKENS])))
             if block is None:
@@ -101,10 +104,10 @@ class PrefixCache:
             parent = block.number
         return path
 
-    def _root(self, version: str) -> int:
-        if version not in self._roots:
-            self._roots[version] = self._number()
-        return self._roots[version]
+    def _root(self, whose: Whose) -> int:
+        if whose not in self._roots:
+            self._roots[whose] = self._number()
+        return self._roots[whose]
 
     def _number(self) -> int:
         self._next += 1

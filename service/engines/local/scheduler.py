@@ -18,7 +18,7 @@ import torch
 from service.engines.base import Delta, FinishReason, SamplingParams
 from service.engines.local.decoder import BLOCK_TOKENS, Chunk, Decoder, Slot
 from service.engines.local.pace import Pace
-from service.engines.local.prefix_cache import PrefixCache, shared_tokens
+from service.engines.local.prefix_cache import PrefixCache, Whose, shared_tokens
 from service.engines.local.sampling import pick_tokens
 from service.engines.local.scoring import ScoreJob, Scoring
 from service.engines.local.text_stream import TextStream
@@ -40,6 +40,10 @@ class Row:
     length: int = 0
     cached_tokens: int = 0
     slot: Slot | None = None  # once it runs
+
+    @property
+    def whose(self) -> Whose:
+        return self.version, self.key
 
     @property
     def completion_tokens(self) -> int:
@@ -151,7 +155,7 @@ class Scheduler:
             if not row.reading or budget == 0 or self._read_by_another(row, begun):
                 continue
             if row.length == 0 and row.slot is not None:
-                row.length = row.cached_tokens = self._prefixes.restore(row.version, row.tokens, row.slot)
+                row.length = row.cached_tokens = self._prefixes.restore(row.whose, row.tokens, row.slot)
             count = min(row.prompt_tokens - row.length, budget)
             pieces.append((row, count))
             budget -= count
@@ -162,9 +166,9 @@ class Scheduler:
         """Whether somebody is just reading a beginning that this row needs too: it is worth waiting for."""
         if row.length:
             return False
-        candidates = [other for other in others if other.version == row.version]
+        candidates = [other for other in others if other.whose == row.whose]
         shared = max((shared_tokens(row.tokens[:-1], other.tokens) for other in candidates), default=0)
-        return shared >= BLOCK_TOKENS and shared >= self._prefixes.match(row.version, row.tokens) + BLOCK_TOKENS
+        return shared >= BLOCK_TOKENS and shared >= self._prefixes.match(row.whose, row.tokens) + BLOCK_TOKENS
 
     def _advance(self, step: Step) -> None:
         """One forward: a token of every reply, and pieces of the prompts in the order they came."""
@@ -183,7 +187,7 @@ class Scheduler:
         for row, count in pieces:
             row.length += count
             if row.length == row.prompt_tokens and row.slot is not None:
-                self._prefixes.keep(row.version, row.tokens, row.slot)
+                self._prefixes.keep(row.whose, row.tokens, row.slot)
         self._extend([row for row, _ in pieces if row.length == len(row.tokens)], logits, step)
 
     def _extend(self, rows: list[Row], logits: torch.Tensor, step: Step) -> None:
@@ -220,7 +224,7 @@ class Scheduler:
     def _leave(self, row: Row) -> None:
         self._rows.remove(row)
         if row.slot is not None:
-            self._prefixes.keep(row.version, row.tokens[: row.length], row.slot)
+            self._prefixes.keep(row.whose, row.tokens[: row.length], row.slot)
             row.slot.clear()
             self._free.append(row.slot)
             row.slot = None
