@@ -6,18 +6,18 @@ adapter version to the end; the same seed gives the same random stream whoever e
 Leaves out processes and messages (`worker`) and the model (`decoder`).
 """
 
-import random
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
 
-from service.engines.base import Delta, FinishReason, SamplingParams
+from service.engines.base import Delta, FinishReason, SamplingParams, TokenLogprob
 from service.engines.local.decoder import Chunk, Decoder
-from service.engines.local.sampling import pick_tokens
+from service.engines.local.sampling import Picked, Picking, pick
 from service.engines.local.scoring import ScoreJob, Scoring
 from service.engines.local.slot_cache import SlotCache
+from service.engines.local.structured import Matcher
 from service.engines.local.text_stream import TextStream
 
 PREFILL_TOKENS = 256
@@ -34,7 +34,7 @@ class Row:
     prompt_tokens: int
     sampling: SamplingParams
     text: TextStream
-    random: random.Random
+    picking: Picking
     length: int = 0
 
     @property
@@ -59,12 +59,14 @@ class Scheduler:
         context_tokens: int,
         stop_tokens: frozenset[int],
         decode: Callable[[list[int]], str],
+        describe: Callable[[Picked], TokenLogprob | None],
     ) -> None:
         self.context_tokens = context_tokens
         self._decoder = decoder
         self._slots = slots
         self._stop_tokens = stop_tokens
         self._decode = decode
+        self._describe = describe
         self._cache = SlotCache(slots)
         self._waiting: deque[Row] = deque()
         self._rows: list[Row] = []  # a row's place is its slot: those writing first, then those still reading
@@ -79,8 +81,10 @@ class Scheduler:
         rows = (*self._rows, *self._waiting)
         return any(row.version == version for row in rows) or self._scoring.uses(version)
 
-    def submit(self, id: int, version: str, prompt: Sequence[int], sampling: SamplingParams) -> None:
-        """Queue a request whose prompt leaves room for at least one token."""
+    def submit(
+        self, id: int, version: str, prompt: Sequence[int], sampling: SamplingParams, matcher: Matcher | None = None
+    ) -> None:
+        """Queue a request whose prompt leaves room for at least one token; `matcher` is its schema's."""
         self._waiting.append(
             Row(
                 id=id,
@@ -89,7 +93,7 @@ class Scheduler:
                 prompt_tokens=len(prompt),
                 sampling=sampling,
                 text=TextStream(self._decode, sampling.stop),
-                random=random.Random(sampling.seed),  # noqa: S311 - sampling, no secret
+                picking=Picking(sampling, prompt, matcher),
             )
         )
 
@@ -152,31 +156,27 @@ class Scheduler:
 
     def _extend(self, rows: list[Row], logits: torch.Tensor, step: Step) -> None:
         """Pick each row's next token from its logits (B, V) and turn it into text."""
-        picked = pick_tokens(
-            logits,
-            [row.sampling.temperature for row in rows],
-            [row.sampling.top_p for row in rows],
-            [row.random.random() for row in rows],
-        )
-        for row, token in zip(rows, picked, strict=True):
-            row.tokens.append(token)
-            text, reason = self._text_of(row, token)
+        for row, picked in zip(rows, pick(logits, [row.picking for row in rows]), strict=True):
+            row.tokens.append(picked.token)
+            text, reason = self._text_of(row, picked)
             if text or reason:
-                step.deltas.append((row.id, Delta(text, row.prompt_tokens, row.completion_tokens, reason)))
+                counts = row.prompt_tokens, row.completion_tokens
+                step.deltas.append((row.id, Delta(text, *counts, reason, logprobs=row.text.take_logprobs())))
             if reason:
                 self._leave(row)
 
-    def _text_of(self, row: Row, token: int) -> tuple[str, FinishReason | None]:
-        if token in self._stop_tokens:
+    def _text_of(self, row: Row, picked: Picked) -> tuple[str, FinishReason | None]:
+        if picked.token in self._stop_tokens and not row.sampling.ignore_eos:
             return row.text.finish(), "stop"
-        text = row.text.push(token)
+        text = row.text.push(picked.token, self._describe(picked))
         if row.text.stopped:
             return text, "stop"
         limit = min(row.sampling.max_tokens, self.context_tokens - row.prompt_tokens)
-        if row.completion_tokens < limit:
+        ended = row.picking.ended or ("length" if row.completion_tokens >= limit else None)
+        if ended is None:
             return text, None
         text += row.text.finish()
-        return text, "stop" if row.text.stopped else "length"
+        return text, "stop" if row.text.stopped else ended
 
     def _leave(self, row: Row) -> None:
         """Free a row's slot, closing the gap: first with the last writing row, then with the last row."""

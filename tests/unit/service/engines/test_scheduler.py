@@ -127,7 +127,14 @@ def house(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     for version, path in folders.items():
         add(decoder.adapters, version, path)
     peft = {version: PeftModel.from_pretrained(tiny_model(family), path).eval() for version, path in folders.items()}
-    scheduler = Scheduler(decoder, slots=4, context_tokens=1024, stop_tokens=frozenset({EOS}), decode=spell)
+    scheduler = Scheduler(
+        decoder,
+        slots=4,
+        context_tokens=1024,
+        stop_tokens=frozenset({EOS}),
+        decode=spell,
+        describe=lambda picked: None,
+    )
     return House(scheduler, decoder, {BASE: tiny_model(family), **peft})
 
 
