@@ -28,7 +28,7 @@ from service.engines.adapter_format import adapter_sha256
 from service.engines.base import Engine, GenerationRequest, SamplingParams
 
 WORDS = (" amber", " cobalt", " silver", " copper", " garden", " river")
-TOKENS = 24
+TOKENS = 8
 QUIET_SECONDS = 8.0
 SETTLED_AFTER = 2 * len(WORDS)
 """Swaps after which all versions have been loaded and memory should have found its size."""
