@@ -2,9 +2,9 @@
 
 Promises: no HTTP and no sampling; a rank-16 adapter on every row; the same rows, tokens and adapter for each decoder;
 the median of several steps. KL divergence and the share of equal likeliest tokens compare logits, on given replies of
-base and adapter, with transformers and PEFT in float32; the adapter is random, and leaves the model less sure than a
-trained one would. "Products alone" are torch's kernels for the model's weights, without adapter, attention or anything:
-what a decoder made of them could reach at best; the low-bit ones round the weights and are no way to serve exactly.
+base and adapter, with transformers and PEFT in float32. "Products alone" are torch's kernels for the model's weights,
+without adapter, attention or anything: what a decoder made of them could reach at best; the low-bit ones round the
+weights and are no way to serve exactly.
 """
 
 import argparse
@@ -17,13 +17,14 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
-from adapters import make_adapter
 from bench.agreement import compare_logits
+from bench.deployment import random_adapter
 from bench.figures import Result, Row, numbers, tell
 from bench.prompts import ticket
 from bench.reference import Reference
 
 from feedback.config import BUNDLED_MODEL
+from service.engines.adapter_format import adapter_sha256
 from service.engines.base import BASE
 
 STEPS = 15
@@ -41,7 +42,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def measure(options: argparse.Namespace, models: Path) -> Result:
     base = models / BUNDLED_MODEL
     with tempfile.TemporaryDirectory() as folder:
-        version, adapter = make_adapter(base, Path(folder) / "adapter", seed=1, rank=16, targets="all-linear")
+        adapter = random_adapter(models, Path(folder) / "adapter", seed=1, rank=16)
+        version = adapter_sha256(adapter)
         replies = _replies(base, version, adapter)
         rows = [
             _decoder(base, version, adapter, replies, options.batch, dtype, compiled)
