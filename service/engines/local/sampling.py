@@ -239,7 +239,7 @@ def _kept(weights: Floats, sampling: SamplingParams) -> NDArray[numpy.int64]:
         ordered = numpy.sort(left)[::-1]
         place = int(ordered.cumsum(dtype=numpy.float64).searchsorted(sampling.top_p * total))
         tokens = tokens[left >= ordered[min(place, len(ordered) - 1)]]
-    return tokens if len(tokens) else numpy.atleast_1d(weights.argmax())  # weights that are no numbers
+    return tokens if len(tokens) else numpy.atleast_1d(weights.argmax())  # no numbers, or rounding
 
 
 def _upper(weights: Floats, count: int) -> Floats:
@@ -248,7 +248,7 @@ def _upper(weights: Floats, count: int) -> Floats:
     if count > len(maxima):
         return weights
     upper: Floats = weights[weights >= numpy.partition(maxima, -count)[-count]]
-    return upper
+    return upper if len(upper) else weights  # weights that are no numbers
 
 
 def _report(logits: torch.Tensor, rows: Sequence[Picking], tokens: Sequence[int], asked: list[int]) -> list[Picked]:
