@@ -34,7 +34,7 @@ class Reference:
         """What `generate` writes, the end-of-turn token included."""
         import torch
 
-        prompt = torch.tensor([self._render(messages)])  # (1, T)
+        prompt = torch.tensor([self.render(messages)])  # (1, T)
         with self._as(version), torch.inference_mode():
             output = self._model.generate(
                 input_ids=prompt,
@@ -57,7 +57,7 @@ class Reference:
         """The logits (T, V) that each of the reply's tokens was picked from."""
         import torch
 
-        prompt = self._render(messages)
+        prompt = self.render(messages)
         with self._as(version), torch.inference_mode():
             logits = self._model(torch.tensor([[*prompt, *reply]])).logits[0]
         return logits[len(prompt) - 1 : -1]
@@ -79,7 +79,7 @@ class Reference:
         text = self.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return str(text)
 
-    def _render(self, messages: Sequence[ChatMessage]) -> list[int]:
+    def render(self, messages: Sequence[ChatMessage]) -> list[int]:
         from service.engines.local.base_model import render
 
         return render(self.tokenizer, messages)
