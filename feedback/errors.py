@@ -9,7 +9,7 @@ BurnishError
 ├── AdapterRefused         an adapter's files are unsafe, broken or don't fit
 ├── ModelMissing           the base model isn't prepared on this machine
 ├── EngineUnavailable      the engine is down, restarting or draining            (HTTP 503)
-├── QueueFull              more requests wait than the engine takes              (HTTP 429)
+├── QueueFull              more requests than the engine or a key's share takes  (HTTP 429)
 ├── LeaseLost              a run's lease was taken over: stop, write nothing
 └── RunFailed              a training run ended without a result
 """
@@ -60,7 +60,15 @@ class EngineUnavailable(BurnishError):
 
 
 class QueueFull(BurnishError):
+    """`retry_after_seconds`: when there will be room, as far as one can tell."""
+
     code = "queue_full"
+
+    def __init__(
+        self, message: str, *, param: str | None = None, code: str | None = None, retry_after_seconds: int = 2
+    ) -> None:
+        super().__init__(message, param=param, code=code)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class LeaseLost(BurnishError):

@@ -39,6 +39,7 @@ def serve(settings: Settings) -> int:
         device=settings.device,
         dtype=settings.dtype,
         max_batch=settings.max_batch,
+        prefix_cache_mib=settings.prefix_cache_mib,
     )
     app = create_app(settings, engine)
     config = uvicorn.Config(

@@ -129,8 +129,8 @@ class Chat:
     async def begin(self, caller: Caller, turn: ChatTurn) -> Reply:
         """Pin a version, commit the turn and start writing.
 
-        Raises NotFound (model), InvalidInput (messages, a prompt over the context) and EngineUnavailable before
-        anything has been sent to the client.
+        Raises NotFound (model), InvalidInput (messages, a prompt over the context), QueueFull and EngineUnavailable
+        before anything has been sent to the client.
         """
         async with AsyncExitStack() as opened:
             route = await opened.enter_async_context(self._routing.use(caller, turn.model))
@@ -142,9 +142,10 @@ class Chat:
             choices = [Choice(index, message_id) for index, message_id in enumerate(message_ids)]
             with_logprobs = turn.sampling.logprobs is not None
             reply = Reply(completion_id, int(time.time()), route.model, choices, with_logprobs)
+            request = GenerationRequest(messages, turn.sampling, route.version.sha256, str(caller.api_key_id))
             started = asyncio.get_running_loop().create_future()
             held = opened.pop_all()
-            reply._producer = asyncio.create_task(self._produce(reply, turn, route, messages, held, started))
+            reply._producer = asyncio.create_task(self._produce(reply, request, held, started))
         self._producers.add(reply._producer)
         reply._producer.add_done_callback(self._producers.discard)
         try:
@@ -159,20 +160,11 @@ class Chat:
         await asyncio.gather(*self._producers, return_exceptions=True)
 
     async def _produce(
-        self,
-        reply: Reply,
-        turn: ChatTurn,
-        route: Route,
-        messages: list[ChatMessage],
-        held: AsyncExitStack,
-        started: asyncio.Future[None],
+        self, reply: Reply, request: GenerationRequest, held: AsyncExitStack, started: asyncio.Future[None]
     ) -> None:
         """Write all choices side by side; store each before its last piece goes out."""
         async with held:
-            writers = [
-                asyncio.create_task(self._write(reply, choice, turn, route, messages, started))
-                for choice in reply.choices
-            ]
+            writers = [asyncio.create_task(self._write(reply, choice, request, started)) for choice in reply.choices]
             try:
                 await asyncio.gather(*writers)
                 await self._put(reply, None)
@@ -191,16 +183,10 @@ class Chat:
                     started.set_exception(error)
 
     async def _write(
-        self,
-        reply: Reply,
-        choice: Choice,
-        turn: ChatTurn,
-        route: Route,
-        messages: list[ChatMessage],
-        started: asyncio.Future[None],
+        self, reply: Reply, choice: Choice, request: GenerationRequest, started: asyncio.Future[None]
     ) -> None:
-        seed = None if turn.sampling.seed is None else turn.sampling.seed + choice.index
-        request = GenerationRequest(messages, replace(turn.sampling, seed=seed), route.version.sha256)
+        if request.sampling.seed is not None:
+            request = replace(request, sampling=replace(request.sampling, seed=request.sampling.seed + choice.index))
         deltas = self._engine.generate(request)
         try:
             async for delta in deltas:

@@ -38,8 +38,8 @@ _TABLE: dict[type[BurnishError], tuple[int, str]] = {
     EngineUnavailable: (503, "service_unavailable_error"),
     ModelMissing: (503, "service_unavailable_error"),
 }
-_RETRY_AFTER = {429: "2", 503: "2"}
-"""Seconds after which a client may try again, for the statuses that pass by themselves."""
+_RETRY_AFTER_SECONDS = 2
+"""After so many a client may try again when the engine isn't there."""
 
 
 def error_body(error: Exception) -> dict[str, dict[str, str | None]]:
@@ -51,8 +51,7 @@ def error_body(error: Exception) -> dict[str, dict[str, str | None]]:
 
 def domain_error(request: AnyRequest, error: BurnishError) -> AnyResponse:
     status = _status_and_type(error)[0]
-    headers = {"retry-after": _RETRY_AFTER[status]} if status in _RETRY_AFTER else None
-    return Response(error_body(error), status_code=status, headers=headers)
+    return Response(error_body(error), status_code=status, headers=_retry_headers(error, status))
 
 
 def validation_error(request: AnyRequest, error: ValidationException) -> AnyResponse:
@@ -74,6 +73,13 @@ def http_error(request: AnyRequest, error: HTTPException) -> AnyResponse:
 def unexpected_error(request: AnyRequest, error: Exception) -> AnyResponse:
     _log.error("unexpected error", path=request.scope["path"], **whereabouts(error))
     return Response(error_body(error), status_code=500)
+
+
+def _retry_headers(error: BurnishError, status: int) -> dict[str, str]:
+    """When a client may try again, for what passes by itself; openai-python does so at that time."""
+    if isinstance(error, QueueFull):
+        return {"retry-after": str(error.retry_after_seconds)}
+    return {"retry-after": str(_RETRY_AFTER_SECONDS)} if status == 503 else {}
 
 
 def _status_and_type(error: BurnishError) -> tuple[int, str]:

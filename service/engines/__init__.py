@@ -16,7 +16,8 @@ def open_engine(
     *,
     device: str = "auto",
     dtype: str = "auto",
-    max_batch: int = 16,
+    max_batch: int = 32,
+    prefix_cache_mib: int = 512,
 ) -> Engine:
     """An engine that isn't started yet."""
     if kind == "echo":
@@ -25,4 +26,6 @@ def open_engine(
         return EchoEngine(delay_seconds=0.01)
     from service.engines.local.engine import LocalEngine
 
-    return LocalEngine(base_model, models_folder, device=device, dtype=dtype, max_batch=max_batch)
+    return LocalEngine(
+        base_model, models_folder, device=device, dtype=dtype, max_batch=max_batch, prefix_cache_mib=prefix_cache_mib
+    )

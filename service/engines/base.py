@@ -116,9 +116,13 @@ class ScoreRequest:
 
 @dataclass(frozen=True)
 class EngineHealth:
+    """`running` replies are being written or their prompts read, `waiting` ones have no slot yet."""
+
     ready: bool
     detail: str
     loaded: tuple[str, ...] = field(default=())
+    running: int = 0
+    waiting: int = 0
 
 
 @runtime_checkable

@@ -90,7 +90,7 @@ class EchoEngine:
         self._loaded.clear()
 
     def health(self) -> EngineHealth:
-        return EngineHealth(self._ready, "echo engine", tuple(self._loaded))
+        return EngineHealth(self._ready, "echo engine", tuple(self._loaded), running=self.running.total())
 
     async def _announce_finished(self) -> None:
         async with self._finished:

@@ -20,7 +20,7 @@ from typing import Any
 import structlog
 
 from feedback import errors
-from feedback.errors import BurnishError, EngineUnavailable, QueueFull
+from feedback.errors import BurnishError, EngineUnavailable
 from service.engines.base import (
     BASE,
     Delta,
@@ -30,6 +30,7 @@ from service.engines.base import (
     ScoreRequest,
     TokenLogprob,
 )
+from service.engines.local.admission import Admission
 from service.engines.local.base_model import resolve_base_model
 
 ROOT = str(Path(__file__).resolve().parents[3])
@@ -49,7 +50,9 @@ class LocalEngine:
 
     base_model: the bundled model's name, a folder or a hub id. models_folder: where the bundled one is prepared.
     device, dtype: "auto", or torch's names. max_batch: replies written at once. max_queue: requests that may wait
-    beyond them. max_context_tokens: upper limit of prompt and reply together. threads: CPU threads, else torch's.
+    beyond them (whose, says `admission`). max_context_tokens: upper limit of prompt and reply together.
+    prefix_cache_mib: memory for prompts read before. threads: CPU threads, else torch's. compiled: use the compiled
+    decoder where it fits.
     """
 
     def __init__(
@@ -59,18 +62,22 @@ class LocalEngine:
         *,
         device: str = "auto",
         dtype: str = "auto",
-        max_batch: int = 16,
+        max_batch: int = 32,
         max_queue: int = 64,
         max_context_tokens: int = 8192,
+        prefix_cache_mib: int = 512,
         threads: int | None = None,
+        compiled: bool = True,
     ) -> None:
         self._base_model = base_model
         self._models_folder = models_folder
         self._options = [
             *("--device", device, "--dtype", dtype, "--max-batch", str(max_batch)),
-            *("--max-context-tokens", str(max_context_tokens), "--threads", str(threads or 0)),
+            *("--max-context-tokens", str(max_context_tokens), "--prefix-cache-mib", str(prefix_cache_mib)),
+            *("--threads", str(threads or 0), *([] if compiled else ["--no-compiled"])),
         ]
-        self._most_requests = max_batch + max_queue
+        self._max_batch = max_batch
+        self._admission = Admission(max_batch + max_queue)
         self._process: asyncio.subprocess.Process | None = None
         self._supervisor: asyncio.Task[None] | None = None
         self._ids = itertools.count(1)
@@ -94,12 +101,8 @@ class LocalEngine:
             raise
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[Delta, None]:
-        if len(self._streams) >= self._most_requests:
-            raise QueueFull(
-                f"{len(self._streams)} requests are running or waiting, and more would wait too long. "
-                "Try again in a few seconds."
-            )
         self._check_ready()
+        self._admission.enter(request.key)
         id = next(self._ids)
         events: asyncio.Queue[Event] = asyncio.Queue()
         self._streams[id] = events
@@ -112,6 +115,7 @@ class LocalEngine:
                     "messages": list(request.messages),
                     "sampling": asdict(request.sampling),
                     "version": request.version,
+                    "key": request.key,
                 }
             )
             while not finished:
@@ -124,6 +128,7 @@ class LocalEngine:
                 yield delta
         finally:
             self._streams.pop(id, None)
+            self._admission.leave(request.key)
             if not finished:
                 self._write({"op": "cancel", "id": id})
 
@@ -154,12 +159,11 @@ class LocalEngine:
         self._detail = "closed"
 
     def health(self) -> EngineHealth:
-        loaded = tuple(self._folders)
-        if not self._ready:
-            return EngineHealth(False, self._detail, loaded)
-        if self._silent():
-            return EngineHealth(False, f"requests wait, and the engine is silent for {SILENCE_SECONDS:.0f} s", loaded)
-        return EngineHealth(True, self._detail, loaded)
+        ready, detail = self._ready, self._detail
+        if ready and self._silent():
+            ready, detail = False, f"requests wait, and the engine is silent for {SILENCE_SECONDS:.0f} s"
+        running = min(len(self._streams), self._max_batch)  # the child lets nobody wait while a slot is free
+        return EngineHealth(ready, detail, tuple(self._folders), running, len(self._streams) - running)
 
     async def _supervise(self, path: str, started: "asyncio.Future[None]") -> None:
         """Run the child, and run it again whenever it dies; only the first start may fail for good."""
@@ -200,7 +204,10 @@ class LocalEngine:
             reader = asyncio.create_task(self._read_events(process))
             await self._load_again()
             if not reader.done():
-                self._ready, self._detail = True, f"{self._base_model}, {first['context_tokens']} tokens of context"
+                self._ready, self._detail = (
+                    True,
+                    f"{self._base_model} ({first['decoder']}), {first['context_tokens']} tokens of context",
+                )
                 if not started.done():
                     started.set_result(None)
             await self._while_alive(reader)

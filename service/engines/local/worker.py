@@ -9,6 +9,8 @@ Events: ready, fatal, deltas `[[id, text, prompt_tokens, completion_tokens, fini
 `[token, logprob, bytes, [[token, logprob, bytes]…]]`.
 """
 
+import contextlib
+import ctypes
 import sys
 import threading
 import time
@@ -25,7 +27,7 @@ from feedback.errors import AdapterRefused, BurnishError, InvalidInput, NotFound
 from service.engines.adapter_format import TENSOR_FILE, read_adapter
 from service.engines.base import BASE, TOO_LONG, Delta, SamplingParams, TokenLogprob
 from service.engines.local import base_model
-from service.engines.local.decoder import Decoder
+from service.engines.local.decoder import open_decoder
 from service.engines.local.pipe import Command, Pipe
 from service.engines.local.scheduler import Scheduler
 from service.engines.local.scoring import ScoreJob
@@ -36,13 +38,22 @@ SECONDS_BETWEEN_SIGNS = 1.0
 
 
 def serve(
-    pipe: Pipe, path: str, *, device: str, dtype: str, max_batch: int, max_context_tokens: int, threads: int | None
+    pipe: Pipe,
+    path: str,
+    *,
+    device: str,
+    dtype: str,
+    max_batch: int,
+    max_context_tokens: int,
+    prefix_cache_mib: int,
+    threads: int | None,
+    compiled: bool,
 ) -> None:
     """Load the base model and serve until stdin ends."""
     try:
         if threads:
             torch.set_num_threads(threads)
-        worker = Worker(pipe, path, device, dtype, max_batch, max_context_tokens)
+        worker = Worker(pipe, path, device, dtype, max_batch, max_context_tokens, prefix_cache_mib, compiled)
     except BurnishError as error:
         pipe.send({"event": "fatal", **_described(error)})
         sys.exit(1)
@@ -58,17 +69,21 @@ class Worker:
         dtype: str,
         max_batch: int,
         max_context_tokens: int,
+        prefix_cache_mib: int,
+        compiled: bool,
     ) -> None:
         device = base_model.choose_device(device)
         model, self._tokenizer = base_model.load_base_model(path, base_model.choose_dtype(dtype, device), device)
-        self._decoder = Decoder(model, self._tokenizer)
+        context_tokens = base_model.context_tokens(model, max_context_tokens)
         self._vocabulary_tokens = int(model.config.get_text_config().vocab_size)
         stop_tokens = base_model.stop_tokens(model, self._tokenizer)
+        self._decoder = open_decoder(model, self._tokenizer, context_tokens=context_tokens, compiled=compiled)
         text = TokenText(self._tokenizer)
         self._scheduler = Scheduler(
             self._decoder,
             slots=max_batch,
-            context_tokens=base_model.context_tokens(model, max_context_tokens),
+            context_tokens=context_tokens,
+            prefix_cache_bytes=prefix_cache_mib << 20,
             stop_tokens=stop_tokens,
             decode=text.decode,
             describe=text.describe,
@@ -94,7 +109,8 @@ class Worker:
     def run(self) -> None:
         self._scheduler.submit(0, BASE, [0], SamplingParams(max_tokens=1, temperature=0))
         self._scheduler.step()
-        self._pipe.send({"event": "ready", "context_tokens": self._scheduler.context_tokens})
+        ready = {"context_tokens": self._scheduler.context_tokens, "decoder": self._decoder.name}
+        self._pipe.send({"event": "ready", **ready})
         while True:
             self._take_commands()
             if self._scheduler.busy:
@@ -134,10 +150,10 @@ class Worker:
             raise _too_long(f"The prompt has {len(prompt)} tokens", context, "messages")
         sampling = self._sampling(command["sampling"])
         if sampling.json_schema is None:
-            self._scheduler.submit(command["id"], command["version"], prompt, sampling)
+            self._scheduler.submit(command["id"], command["version"], prompt, sampling, command["key"])
         else:
             self._compiling[command["id"]] = command["version"]
-            self._compiler.submit(self._compile, command["id"], prompt, sampling)
+            self._compiler.submit(self._compile, command, prompt, sampling)
 
     def _sampling(self, values: dict[str, Any]) -> SamplingParams:
         bias = {int(token): value for token, value in values["logit_bias"].items()}  # JSON's keys are text
@@ -149,7 +165,7 @@ class Worker:
             )
         return SamplingParams(**{**values, "stop": tuple(values["stop"]), "logit_bias": bias})
 
-    def _compile(self, id: int, prompt: list[int], sampling: SamplingParams) -> None:
+    def _compile(self, command: Command, prompt: list[int], sampling: SamplingParams) -> None:
         """Compile a schema in a thread of its own: streams go on meanwhile; `begin` follows."""
         try:
             matcher: Any = self._schemas.matcher(sampling.json_schema or "")
@@ -158,7 +174,7 @@ class Worker:
         except Exception as error:  # the request is owed an answer
             traceback.print_exc()
             matcher = BurnishError(f"The engine failed on this request's schema: {error!r}")
-        begin = {"op": "begin", "id": id, "prompt": prompt, "sampling": sampling, "matcher": matcher}
+        begin = {**command, "op": "begin", "prompt": prompt, "sampling": sampling, "matcher": matcher}
         self._pipe.commands.put(begin)
 
     def _begin(self, command: Command) -> None:
@@ -167,7 +183,8 @@ class Worker:
             return
         if isinstance(command["matcher"], BurnishError):
             raise command["matcher"]
-        self._scheduler.submit(command["id"], version, command["prompt"], command["sampling"], command["matcher"])
+        prompt, sampling = command["prompt"], command["sampling"]
+        self._scheduler.submit(command["id"], version, prompt, sampling, command["key"], command["matcher"])
 
     def _cancel(self, command: Command) -> None:
         self._compiling.pop(command["id"], None)
@@ -213,27 +230,21 @@ class Worker:
         folder = Path(command["folder"])
         try:
             described = read_adapter(folder, expected_sha256=command["version"])
-            files: Any = (described, load_file(folder / TENSOR_FILE))
+            prepared: Any = self._decoder.prepare(described, load_file(folder / TENSOR_FILE))
         except AdapterRefused as error:
-            files = error
+            prepared = error
         except Exception as error:  # whatever a broken file makes the library raise
-            files = AdapterRefused(f"{folder}: can't be read: {error} Save the adapter with PEFT again.")
-        self._pipe.commands.put({**command, "op": "attach", "files": files})
+            prepared = AdapterRefused(f"{folder}: can't be read: {error} Save the adapter with PEFT again.")
+        self._pipe.commands.put({**command, "op": "attach", "prepared": prepared})
 
     def _attach(self, command: Command) -> None:
         version = command["version"]
         for id in self._retiring.pop(version, []):  # wanted again before it was gone
             self._pipe.send({"event": "result", "id": id, "value": None})
-        if version not in self._decoder.adapters.versions:
-            if isinstance(command["files"], AdapterRefused):
-                raise command["files"]
-            self._decoder.adapters.add(version, *command["files"])
-            try:
-                with torch.inference_mode():
-                    self._decoder.probe(version)
-            except AdapterRefused:
-                self._decoder.adapters.remove(version)
-                raise
+        if version not in self._decoder.versions:
+            if isinstance(command["prepared"], AdapterRefused):
+                raise command["prepared"]
+            self._decoder.add(version, command["prepared"])
         self._pipe.send({"event": "result", "id": command["id"], "value": None})
 
     def _unload(self, command: Command) -> None:
@@ -243,18 +254,26 @@ class Worker:
         compiling = set(self._compiling.values())
         idle = [name for name in self._retiring if name not in compiling and not self._scheduler.uses(name)]
         for version in idle:
-            self._decoder.adapters.remove(version)
+            self._decoder.remove(version)
+            self._scheduler.forget(version)
+            _give_memory_back()
             for id in self._retiring.pop(version):
                 self._pipe.send({"event": "result", "id": id, "value": None})
 
     def _check_version(self, version: str) -> None:
         if version == BASE:
             return
-        if version not in self._decoder.adapters.versions or version in self._retiring:
+        if version not in self._decoder.versions or version in self._retiring:
             raise NotFound(f"Adapter version {version} is not loaded; load it first.", param="version")
 
     def _fail(self, id: int, error: BurnishError) -> None:
         self._pipe.send({"event": "error", "id": id, **_described(error)})
+
+
+def _give_memory_back() -> None:
+    """glibc keeps freed memory for itself until asked."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _delta_row(delta: Delta) -> list[Any]:
