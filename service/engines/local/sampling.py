@@ -156,7 +156,7 @@ def _blocked(logits: torch.Tensor) -> torch.Tensor:
     missing = -logits.shape[1] % BLOCK
     if missing:
         logits = torch.nn.functional.pad(logits, (0, missing), value=-torch.inf)
-    return logits.view(len(logits), -1, BLOCK)
+    return logits.reshape(len(logits), -1, BLOCK)
 
 
 def _choose(blocks: torch.Tensor, rows: Sequence[Picking]) -> list[int]:
