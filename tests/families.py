@@ -156,6 +156,7 @@ def open_scheduler(decoder: Decoder, **options: Any) -> Scheduler:
         prefix_cache_bytes=1 << 18,
         stop_tokens=frozenset({EOS}),
         decode=spell,
+        describe=lambda picked: None,
         **options,
     )
 

@@ -14,14 +14,16 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench import beside_training, context, exact, http_layer, serve, startup, swaps, training
+from bench import beside_training, context, decoders, exact, http_layer, long_prompt, serve, startup, swaps, training
 from bench.figures import Result, machine, rounded, table, tell
 
 from feedback.complaints import complaint_of
 
 BENCHMARKS: dict[str, Any] = {
     "serve": serve,
+    "decoders": decoders,
     "context": context,
+    "long-prompt": long_prompt,
     "http": http_layer,
     "startup": startup,
     "swaps": swaps,

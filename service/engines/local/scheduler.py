@@ -7,7 +7,6 @@ gives the same random stream whoever else is in the batch.
 Leaves out processes and messages (`worker`) and the model (`decoder`).
 """
 
-import random
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -15,12 +14,13 @@ from dataclasses import dataclass, field
 
 import torch
 
-from service.engines.base import Delta, FinishReason, SamplingParams
+from service.engines.base import Delta, FinishReason, SamplingParams, TokenLogprob
 from service.engines.local.decoder import BLOCK_TOKENS, Chunk, Decoder, Slot
 from service.engines.local.pace import Pace
-from service.engines.local.prefix_cache import PrefixCache
-from service.engines.local.sampling import pick_tokens
+from service.engines.local.prefix_cache import PrefixCache, Whose, shared_tokens
+from service.engines.local.sampling import Picked, Picking, pick
 from service.engines.local.scoring import ScoreJob, Scoring
+from service.engines.local.structured import Matcher
 from service.engines.local.text_stream import TextStream
 from service.engines.local.waiting import Waiting
 
@@ -35,11 +35,15 @@ class Row:
     prompt_tokens: int
     sampling: SamplingParams
     text: TextStream
-    random: random.Random
+    picking: Picking
     key: str = ""
     length: int = 0
     cached_tokens: int = 0
     slot: Slot | None = None  # once it runs
+
+    @property
+    def whose(self) -> Whose:
+        return self.version, self.key
 
     @property
     def completion_tokens(self) -> int:
@@ -70,12 +74,14 @@ class Scheduler:
         prefix_cache_bytes: int,
         stop_tokens: frozenset[int],
         decode: Callable[[list[int]], str],
+        describe: Callable[[Picked], TokenLogprob | None],
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.context_tokens = context_tokens
         self._decoder = decoder
         self._stop_tokens = stop_tokens
         self._decode = decode
+        self._describe = describe
         self._clock = clock
         self._free = list(decoder.open_slots(slots))
         self._waiting: Waiting[Row] = Waiting()
@@ -96,8 +102,16 @@ class Scheduler:
         """A version that nothing uses is unloaded."""
         self._prefixes.forget(version)
 
-    def submit(self, id: int, version: str, prompt: Sequence[int], sampling: SamplingParams, key: str = "") -> None:
-        """Queue a request whose prompt leaves room for at least one token."""
+    def submit(
+        self,
+        id: int,
+        version: str,
+        prompt: Sequence[int],
+        sampling: SamplingParams,
+        key: str = "",
+        matcher: Matcher | None = None,
+    ) -> None:
+        """Queue a request whose prompt leaves room for at least one token; `matcher` is its schema's."""
         self._waiting.add(
             Row(
                 id=id,
@@ -106,7 +120,7 @@ class Scheduler:
                 prompt_tokens=len(prompt),
                 sampling=sampling,
                 text=TextStream(self._decode, sampling.stop),
-                random=random.Random(sampling.seed),  # noqa: S311 - sampling, no secret
+                picking=Picking(sampling, prompt, matcher),
                 key=key,
             ),
             key,
@@ -151,7 +165,7 @@ class Scheduler:
             if not row.reading or budget == 0 or self._read_by_another(row, begun):
                 continue
             if row.length == 0 and row.slot is not None:
-                row.length = row.cached_tokens = self._prefixes.restore(row.version, row.tokens, row.slot)
+                row.length = row.cached_tokens = self._prefixes.restore(row.whose, row.tokens, row.slot)
             count = min(row.prompt_tokens - row.length, budget)
             pieces.append((row, count))
             budget -= count
@@ -162,9 +176,9 @@ class Scheduler:
         """Whether somebody is just reading a beginning that this row needs too: it is worth waiting for."""
         if row.length:
             return False
-        candidates = [other for other in others if other.version == row.version]
+        candidates = [other for other in others if other.whose == row.whose]
         shared = max((shared_tokens(row.tokens[:-1], other.tokens) for other in candidates), default=0)
-        return shared >= BLOCK_TOKENS and shared >= self._prefixes.match(row.version, row.tokens) + BLOCK_TOKENS
+        return shared >= BLOCK_TOKENS and shared >= self._prefixes.match(row.whose, row.tokens) + BLOCK_TOKENS
 
     def _advance(self, step: Step) -> None:
         """One forward: a token of every reply, and pieces of the prompts in the order they came."""
@@ -183,54 +197,40 @@ class Scheduler:
         for row, count in pieces:
             row.length += count
             if row.length == row.prompt_tokens and row.slot is not None:
-                self._prefixes.keep(row.version, row.tokens, row.slot)
+                self._prefixes.keep(row.whose, row.tokens, row.slot)
         self._extend([row for row, _ in pieces if row.length == len(row.tokens)], logits, step)
 
     def _extend(self, rows: list[Row], logits: torch.Tensor, step: Step) -> None:
         """Pick each row's next token from its logits (B, V) and turn it into text."""
         if not rows:
             return
-        picked = pick_tokens(
-            logits,
-            [row.sampling.temperature for row in rows],
-            [row.sampling.top_p for row in rows],
-            [row.random.random() for row in rows],
-        )
-        for row, token in zip(rows, picked, strict=True):
-            row.tokens.append(token)
-            text, reason = self._text_of(row, token)
+        for row, picked in zip(rows, pick(logits, [row.picking for row in rows]), strict=True):
+            row.tokens.append(picked.token)
+            text, reason = self._text_of(row, picked)
             if text or reason:
-                delta = Delta(text, row.prompt_tokens, row.completion_tokens, reason, row.cached_tokens)
+                counts = row.prompt_tokens, row.completion_tokens
+                delta = Delta(text, *counts, reason, row.cached_tokens, row.text.take_logprobs())
                 step.deltas.append((row.id, delta))
             if reason:
                 self._leave(row)
 
-    def _text_of(self, row: Row, token: int) -> tuple[str, FinishReason | None]:
-        if token in self._stop_tokens and not row.sampling.ignore_eos:
+    def _text_of(self, row: Row, picked: Picked) -> tuple[str, FinishReason | None]:
+        if picked.token in self._stop_tokens and not row.sampling.ignore_eos:
             return row.text.finish(), "stop"
-        text = row.text.push(token)
+        text = row.text.push(picked.token, self._describe(picked))
         if row.text.stopped:
             return text, "stop"
         limit = min(row.sampling.max_tokens, self.context_tokens - row.prompt_tokens)
-        if row.completion_tokens < limit:
+        ended = row.picking.ended or ("length" if row.completion_tokens >= limit else None)
+        if ended is None:
             return text, None
         text += row.text.finish()
-        return text, "stop" if row.text.stopped else "length"
+        return text, "stop" if row.text.stopped else ended
 
     def _leave(self, row: Row) -> None:
         self._rows.remove(row)
         if row.slot is not None:
-            self._prefixes.keep(row.version, row.tokens[: row.length], row.slot)
+            self._prefixes.keep(row.whose, row.tokens[: row.length], row.slot)
             row.slot.clear()
             self._free.append(row.slot)
             row.slot = None
-
-
-def shared_tokens(one: Sequence[int], other: Sequence[int]) -> int:
-    """How many first tokens two prompts have in common.
-
-    >>> shared_tokens([1, 2, 3], [1, 2, 4, 5])
-    2
-    """
-    pairs = zip(one, other, strict=False)
-    return next((index for index, (mine, theirs) in enumerate(pairs) if mine != theirs), min(len(one), len(other)))

@@ -42,15 +42,22 @@ struct Fast {
     typedef Fast Low;
 };
 
-// The pairs [first, last) of the inputs, into sums that start at zero.
+// Memory begins to fetch weights that are read AHEAD pairs later, or the next panel's: the processor doesn't foresee them.
+constexpr int AHEAD = 16;
+template <class Weight> static inline void fetch(const Weight* next, int k) {
+    __builtin_prefetch(next + (long)k * 2 * LANES, 0, 2);
+}
+
+// The pairs [first, last) of the inputs, into sums.
 template <class P, int ROWS, int BLOCKS> struct Kernel {
     static inline void run(
-        const typename P::Weight* w, long block, int first, int last, const typename P::Input* x, long stride,
-        Floats (&sums)[ROWS][BLOCKS]
+        const typename P::Weight* w, const typename P::Weight* next, long block, int first, int last,
+        const typename P::Input* x, long stride, Floats (&sums)[ROWS][BLOCKS]
     ) {
         for (int k = first; k < last; k++)
 #pragma GCC unroll 2
             for (int b = 0; b < BLOCKS; b++) {
+                fetch(next + b * block, k);
                 const typename P::Weight* pair = w + b * block + (long)k * 2 * LANES;
                 const Floats even = P::even(pair), odd = P::odd(pair);
 #pragma GCC unroll 16
@@ -65,13 +72,16 @@ template <class P, int ROWS, int BLOCKS> struct Kernel {
 #if defined(__AVX512BF16__)
 template <int ROWS, int BLOCKS> struct Kernel<Fast, ROWS, BLOCKS> {
     static inline void run(
-        const bfloat16* w, long block, int first, int last, const bfloat16* x, long stride,
+        const bfloat16* w, const bfloat16* next, long block, int first, int last, const bfloat16* x, long stride,
         Floats (&sums)[ROWS][BLOCKS]
     ) {
         for (int k = first; k < last; k++) {
             __m512i weights[BLOCKS];
 #pragma GCC unroll 2
-            for (int b = 0; b < BLOCKS; b++) weights[b] = _mm512_loadu_si512(w + b * block + (long)k * 2 * LANES);
+            for (int b = 0; b < BLOCKS; b++) {
+                fetch(next + b * block, k);
+                weights[b] = _mm512_loadu_si512(w + b * block + (long)k * 2 * LANES);
+            }
 #pragma GCC unroll 16
             for (int m = 0; m < ROWS; m++) {
                 int pair;
@@ -88,13 +98,13 @@ template <int ROWS, int BLOCKS> struct Kernel<Fast, ROWS, BLOCKS> {
 
 template <class P, int ROWS, int BLOCKS>
 static void block_of_rows(
-    const typename P::Weight* w, long block, int first, int last, const typename P::Input* x, long x_stride, float* y,
-    long y_stride, const float* bias, bool add
+    const typename P::Weight* w, const typename P::Weight* next, long block, int first, int last,
+    const typename P::Input* x, long x_stride, float* y, long y_stride, const float* bias, bool add
 ) {
     Floats sums[ROWS][BLOCKS];
     for (int m = 0; m < ROWS; m++)
         for (int b = 0; b < BLOCKS; b++) sums[m][b] = bias ? load(bias + b * LANES) : Floats{};
-    Kernel<P, ROWS, BLOCKS>::run(w, block, first, last, x, x_stride, sums);
+    Kernel<P, ROWS, BLOCKS>::run(w, next, block, first, last, x, x_stride, sums);
     for (int m = 0; m < ROWS; m++)
         for (int b = 0; b < BLOCKS; b++) {
             float* to = y + m * y_stride + b * LANES;
@@ -123,10 +133,12 @@ static void product(
 ) {
     const long block = (long)inputs * LANES;
     const auto* w = (const typename P::Weight*)weights + number * block;
-    for (int parts = (rows + MOST_ROWS - 1) / MOST_ROWS; parts > 0; parts--) {
+    const int all = (rows + MOST_ROWS - 1) / MOST_ROWS;
+    for (int parts = all; parts > 0; parts--) {
         const int count = (rows + parts - 1) / parts;
+        const auto* next = w + (parts == 1 && all > 1 ? BLOCKS * block : (long)AHEAD * 2 * LANES);
         Rows<P, BLOCKS>::run(
-            count, w, block, first, last, x, x_stride, y + (long)number * LANES, y_stride,
+            count, w, next, block, first, last, x, x_stride, y + (long)number * LANES, y_stride,
             bias ? bias + (long)number * LANES : nullptr, add
         );
         rows -= count;
