@@ -17,6 +17,7 @@ def open_engine(
     device: str = "auto",
     dtype: str = "auto",
     max_batch: int = 16,
+    max_queue: int = 64,
 ) -> Engine:
     """An engine that isn't started yet."""
     if kind == "echo":
@@ -25,4 +26,4 @@ def open_engine(
         return EchoEngine(delay_seconds=0.01)
     from service.engines.local.engine import LocalEngine
 
-    return LocalEngine(base_model, models_folder, device=device, dtype=dtype, max_batch=max_batch)
+    return LocalEngine(base_model, models_folder, device=device, dtype=dtype, max_batch=max_batch, max_queue=max_queue)
