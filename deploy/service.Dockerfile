@@ -3,6 +3,13 @@
 #   docker build -f deploy/service.Dockerfile --target cuda -t burnish-service:cuda .
 ARG PYTHON=3.11
 
+# The compiled decoder, built where there is a compiler.
+FROM python:${PYTHON} AS kernels
+WORKDIR /app
+COPY pyproject.toml README.md LICENSE ./
+COPY service service
+RUN pip install "setuptools>=77" && python -c "from setuptools import setup; setup()" build_ext --inplace
+
 FROM python:${PYTHON}-slim AS base
 ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 BURNISH_DATA_FOLDER=/data BURNISH_HOST=0.0.0.0
 WORKDIR /app
@@ -18,6 +25,7 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=120s \
 CMD ["python", "-m", "service"]
 
 FROM base AS cpu
+COPY --from=kernels /app/service/engines/local/native/ service/engines/local/native/
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 RUN pip install --index-url "$TORCH_INDEX" "$(grep '^torch==' constraints.txt)" && pip install -c constraints.txt -e .
 USER burnish

@@ -40,9 +40,12 @@ class Settings(BaseSettings):
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="Number format for serving; auto: bfloat16 where the hardware has it."
     )
-    max_batch: int = Field(16, ge=1, le=256, description="Most replies written at once, in sequences.")
+    max_batch: int = Field(32, ge=1, le=256, description="Most replies written at once, in sequences.")
     max_queue: int = Field(
         64, ge=0, description="Replies that may wait for their turn; more requests are refused with 429."
+    )
+    prefix_cache_mib: int = Field(
+        512, ge=0, description="Memory for prompts read before, so that they aren't read again, in MiB; 0 keeps none."
     )
     max_adapters: int = Field(6, ge=2, description="Adapter versions kept loaded; idle ones beyond it are unloaded.")
     default_max_tokens: int = Field(512, ge=1, description="Tokens a reply may have when the request doesn't say.")

@@ -49,6 +49,7 @@ def serve(settings: Settings) -> int:
         dtype=settings.dtype,
         max_batch=settings.max_batch,
         max_queue=settings.max_queue,
+        prefix_cache_mib=settings.prefix_cache_mib,
     )
     app = create_app(settings, engine)
     config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False)

@@ -6,11 +6,13 @@ turn that takes too long or that a shutdown can't wait for; its client is told w
 """
 
 import asyncio
+import hashlib
+import json
 import secrets
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import structlog
@@ -24,7 +26,14 @@ from feedback.keys import Caller
 from feedback.logs import whereabouts
 from feedback.states import MessageStatus
 from service.admission import Admission
-from service.engines.base import ChatMessage, Engine, FinishReason, GenerationRequest, SamplingParams
+from service.engines.base import (
+    ChatMessage,
+    Engine,
+    FinishReason,
+    GenerationRequest,
+    SamplingParams,
+    TokenLogprob,
+)
 from service.routing import Route, Routing
 
 _log = structlog.get_logger()
@@ -53,7 +62,9 @@ class Choice:
     finish_reason: FinishReason | None = None
     stored: bool = False
     prompt_tokens: int = 0
+    cached_tokens: int = 0
     completion_tokens: int = 0
+    logprobs: list[TokenLogprob] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -63,6 +74,7 @@ class Piece:
     index: int
     text: str
     finish_reason: FinishReason | None
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 @dataclass(eq=False)
@@ -76,6 +88,7 @@ class Reply:
     created: int
     model: str
     choices: list[Choice]
+    with_logprobs: bool
     _unread: list[Piece] = field(default_factory=list)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
     _ended: bool = False
@@ -113,6 +126,11 @@ class Reply:
     @property
     def prompt_tokens(self) -> int:
         return max(choice.prompt_tokens for choice in self.choices)
+
+    @property
+    def cached_tokens(self) -> int:
+        """What no choice had to read: after the first one, the others find the prompt in the cache anyway."""
+        return min(choice.cached_tokens for choice in self.choices)
 
     @property
     def completion_tokens(self) -> int:
@@ -170,7 +188,8 @@ class Chat:
             completion_id = f"chatcmpl-{secrets.token_hex(12)}"
             messages, message_ids = await asyncio.to_thread(self._store_turn, caller, turn, route, completion_id)
             choices = [Choice(index, message_id) for index, message_id in enumerate(message_ids)]
-            reply = Reply(completion_id, int(time.time()), route.model, choices)
+            with_logprobs = turn.sampling.logprobs is not None
+            reply = Reply(completion_id, int(time.time()), route.model, choices, with_logprobs)
             request = GenerationRequest(messages, turn.sampling, route.version.sha256, key)
             reply._producer = asyncio.create_task(self._produce(reply, request, opened.pop_all()))
         reply._producer.add_done_callback(lambda _: self._replies.discard(reply))
@@ -235,11 +254,13 @@ class Chat:
                 text = delta.text.replace("\0", "\ufffd")  # what a model may write, but no database can hold
                 choice.text += text
                 choice.prompt_tokens, choice.completion_tokens = delta.prompt_tokens, delta.completion_tokens
+                choice.cached_tokens = delta.cached_tokens
+                choice.logprobs += delta.logprobs
                 choice.finish_reason = delta.finish_reason
                 if delta.finish_reason is not None:
                     await asyncio.to_thread(self._store_choice, choice, MessageStatus.COMPLETE)
                     choice.stored = True
-                reply._add(Piece(choice.index, text, delta.finish_reason))
+                reply._add(Piece(choice.index, text, delta.finish_reason, delta.logprobs))
         finally:
             await deltas.aclose()
         if choice.finish_reason is None:
@@ -254,7 +275,6 @@ class Chat:
     def _store_turn(
         self, caller: Caller, turn: ChatTurn, route: Route, completion_id: str
     ) -> tuple[list[ChatMessage], list[int]]:
-        sampling: dict[str, Any] = {**turn.sampling.__dict__, "stop": list(turn.sampling.stop)}
         person = None
         if turn.user is not None:
             person = contributors.contributor_id(self._secret, route.assistant.id, caller.api_key_id, turn.user)
@@ -268,7 +288,7 @@ class Chat:
                 conversations.Turn(turn.messages, caller.api_key_id, person, turn.conversation_id, turn.store),
                 completion_id=completion_id,
                 choices=turn.choices,
-                sampling=sampling,
+                sampling=_stored(turn.sampling),
             )
             return conversations.with_guidelines(guidelines, turn.messages), ids
 
@@ -301,3 +321,12 @@ def _took_too_long(seconds: float) -> TimedOut:
         f"The reply wasn't finished within {seconds:g} seconds, the longest that a request may take here, waiting "
         "included. Ask for fewer tokens with `max_tokens`, or have BURNISH_REQUEST_SECONDS raised."
     )
+
+
+def _stored(sampling: SamplingParams) -> dict[str, Any]:
+    """The settings as small JSON: of what may be long, the hash."""
+    values = asdict(sampling)
+    for name in ("logit_bias", "json_schema"):
+        if value := values.pop(name):
+            values[f"{name}_sha256"] = hashlib.sha256(json.dumps(value).encode()).hexdigest()
+    return values

@@ -1,7 +1,6 @@
 """`burnish up serve worker demo status doctor bench model`: the programs, and how they are."""
 
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -25,8 +24,10 @@ model_app = typer.Typer(help="Base models.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
-    for command in (up, serve, worker, demo, status, bench):
+    for command in (up, serve, worker, demo, status):
         app.command()(command)
+    passed_on = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+    app.command(context_settings=passed_on)(bench)
     app.command(name="doctor")(examine)
     app.add_typer(model_app, name="model")
 
@@ -126,17 +127,13 @@ def examine(
     raise typer.Exit(0 if all(found.ok for found in findings) else 1)
 
 
-def bench(
-    names: Annotated[list[str] | None, typer.Argument(help="serving, training; all if none is named.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Measure this machine with the benchmarks of a source checkout."""
+def bench(context: typer.Context) -> None:
+    """Measure this machine with the benchmarks of a source checkout: `burnish bench --help` has their names."""
     script = Path(__file__).parents[2] / "tests" / "bench" / "run.py"
     if not script.exists():
         raise BurnishError("The benchmarks come with the source: clone the repository and run `make bench`.")
-    command = [sys.executable, str(script), *(names or []), *(["--json"] if as_json else [])]
     environment = os.environ | {"BURNISH_MODELS_FOLDER": str(Settings().models)}
-    raise typer.Exit(subprocess.run(command, env=environment, check=False).returncode)
+    os.execve(sys.executable, [sys.executable, str(script), *context.args], environment)  # noqa: S606  our own program
 
 
 @model_app.command("prepare")

@@ -1,22 +1,22 @@
-"""`POST /v1/chat/completions`, streaming or not, as OpenAI's clients speak it. Unknown parameters are ignored."""
+"""`POST /v1/chat/completions`, streaming or not, as OpenAI's clients speak it; the body is `chat_request`'s."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterator
-from typing import Annotated, Any, Literal, TypeVar
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from typing import Any, TypeVar
 
 from litestar import Request, Response, post
 from litestar.background_tasks import BackgroundTask
 from litestar.params import JSONBody
 from litestar.response import Stream
 from litestar.serialization import encode_json
-from pydantic import BaseModel, Field
 
 from feedback.config import Settings
-from feedback.errors import BurnishError, InvalidInput
+from feedback.errors import BurnishError
 from feedback.keys import Caller
+from service.api.chat_request import ChatRequest
 from service.auth import may
-from service.chat import Chat, ChatTurn, Piece, Reply
-from service.engines.base import ChatMessage, SamplingParams
+from service.chat import Chat, Piece, Reply
+from service.engines.base import TokenLogprob
 from service.errors import error_body
 
 CLIENT_GONE = 499
@@ -26,78 +26,10 @@ PING_SECONDS = 15.0
 """A comment goes out when no token has for this long, twice that at most, so that proxies keep the stream open."""
 
 
+LEAST_LOGPROB = -9999.0
+"""What OpenAI writes for a token that is all but impossible: JSON has no infinity."""
+
 Result = TypeVar("Result")
-
-
-StopString = Annotated[str, Field(max_length=500)]
-
-
-class TextPart(BaseModel):
-    type: str
-    text: str = ""
-
-
-class RequestMessage(BaseModel):
-    role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[TextPart] | None = None
-
-    def text(self) -> str:
-        if isinstance(self.content, list):
-            other = next((part.type for part in self.content if part.type != "text"), None)
-            if other is not None:
-                raise InvalidInput(f"Content parts of type '{other}' can't be read: send text.", param="messages")
-            return "".join(part.text for part in self.content)
-        return self.content or ""
-
-
-class StreamOptions(BaseModel):
-    include_usage: bool = False
-
-
-class ChatRequest(BaseModel):
-    model: str
-    messages: list[RequestMessage] = Field(min_length=1, max_length=1000)
-    stream: bool | None = None
-    stream_options: StreamOptions | None = None
-    max_tokens: int | None = Field(None, ge=1)
-    max_completion_tokens: int | None = Field(None, ge=1)
-    temperature: float | None = Field(None, ge=0, le=2)
-    top_p: float | None = Field(None, gt=0, le=1)
-    stop: StopString | Annotated[list[StopString], Field(max_length=4)] | None = None
-    seed: int | None = None
-    n: int | None = Field(None, ge=1, le=4)
-    user: str | None = Field(None, max_length=200)
-    safety_identifier: str | None = Field(None, max_length=200)
-    metadata: dict[str, Any] | None = None
-    store: bool | None = None
-
-    def turn(self, settings: Settings) -> ChatTurn:
-        """The request without OpenAI's spelling, its gaps filled from the settings."""
-        roles = {"developer": "system"}
-        messages: list[ChatMessage] = [
-            {"role": roles.get(message.role, message.role), "content": message.text()} for message in self.messages
-        ]
-        if all(message["role"] == "system" for message in messages):
-            raise InvalidInput("`messages` needs at least one user message.", param="messages")
-        stops = [self.stop] if isinstance(self.stop, str) else self.stop or []
-        conversation_id = (self.metadata or {}).get("conversation_id")
-        if conversation_id is not None and (not isinstance(conversation_id, str) or len(conversation_id) > 200):
-            raise InvalidInput("`metadata.conversation_id` is a string of at most 200 characters.", param="metadata")
-        return ChatTurn(
-            model=self.model,
-            messages=messages,
-            sampling=SamplingParams(
-                max_tokens=self.max_completion_tokens or self.max_tokens or settings.default_max_tokens,
-                temperature=settings.default_temperature if self.temperature is None else self.temperature,
-                top_p=1.0 if self.top_p is None else self.top_p,
-                stop=tuple(stop for stop in stops if stop),
-                seed=self.seed,
-            ),
-            choices=self.n or 1,
-            user=self.user or self.safety_identifier,
-            conversation_id=conversation_id,
-            store=self.store,
-        )
 
 
 @post("/v1/chat/completions", guards=[may("chat")], status_code=200)
@@ -142,7 +74,7 @@ def completion_body(reply: Reply, metadata: dict[str, Any] | None) -> dict[str, 
                 "index": choice.index,
                 "message": {"role": "assistant", "content": choice.text, "refusal": None},
                 "finish_reason": choice.finish_reason,
-                "logprobs": None,
+                "logprobs": logprobs_body(choice.logprobs) if reply.with_logprobs else None,
             }
             for choice in reply.choices
         ],
@@ -171,23 +103,43 @@ async def server_sent_events(reply: Reply, with_usage: bool) -> AsyncIterator[by
         reply.abandon()  # a no-op when it is complete
 
 
-def usage(reply: Reply) -> dict[str, int]:
+def usage(reply: Reply) -> dict[str, Any]:
     return {
         "prompt_tokens": reply.prompt_tokens,
         "completion_tokens": reply.completion_tokens,
         "total_tokens": reply.prompt_tokens + reply.completion_tokens,
+        "prompt_tokens_details": {"cached_tokens": reply.cached_tokens},
     }
 
 
 def _events(reply: Reply, piece: Piece, with_usage: bool) -> Iterator[bytes]:
-    if piece.text:
-        yield _event(reply, piece.index, {"content": piece.text}, None, with_usage)
+    if piece.text or piece.logprobs:
+        yield _event(reply, piece.index, {"content": piece.text}, None, with_usage, piece.logprobs)
     if piece.finish_reason is not None:
         yield _event(reply, piece.index, {}, piece.finish_reason, with_usage)
 
 
-def _event(reply: Reply, index: int, delta: dict[str, str], finish_reason: str | None, with_usage: bool) -> bytes:
-    choice = {"index": index, "delta": delta, "finish_reason": finish_reason, "logprobs": None}
+def logprobs_body(entries: Sequence[TokenLogprob]) -> dict[str, Any]:
+    return {
+        "content": [{**_logprob(entry), "top_logprobs": [_logprob(other) for other in entry.top]} for entry in entries],
+        "refusal": None,
+    }
+
+
+def _logprob(entry: TokenLogprob) -> dict[str, Any]:
+    return {"token": entry.token, "logprob": max(entry.logprob, LEAST_LOGPROB), "bytes": list(entry.bytes)}
+
+
+def _event(
+    reply: Reply,
+    index: int,
+    delta: dict[str, str],
+    finish_reason: str | None,
+    with_usage: bool,
+    entries: Sequence[TokenLogprob] = (),
+) -> bytes:
+    logprobs = logprobs_body(entries) if entries else None
+    choice = {"index": index, "delta": delta, "finish_reason": finish_reason, "logprobs": logprobs}
     return _data({**_chunk(reply), "choices": [choice], **({"usage": None} if with_usage else {})})
 
 

@@ -16,8 +16,9 @@ def open_engine(
     *,
     device: str = "auto",
     dtype: str = "auto",
-    max_batch: int = 16,
+    max_batch: int = 32,
     max_queue: int = 64,
+    prefix_cache_mib: int = 512,
 ) -> Engine:
     """An engine that isn't started yet."""
     if kind == "echo":
@@ -26,4 +27,12 @@ def open_engine(
         return EchoEngine(delay_seconds=0.01)
     from service.engines.local.engine import LocalEngine
 
-    return LocalEngine(base_model, models_folder, device=device, dtype=dtype, max_batch=max_batch, max_queue=max_queue)
+    return LocalEngine(
+        base_model,
+        models_folder,
+        device=device,
+        dtype=dtype,
+        max_batch=max_batch,
+        max_queue=max_queue,
+        prefix_cache_mib=prefix_cache_mib,
+    )

@@ -9,11 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
+from feedback.errors import InvalidInput
+
 BASE = "base"
 """The version with no adapter: the base model as it came."""
 
 TOO_LONG = "context_length_exceeded"
 """OpenAI's code, and an InvalidInput's, for what the model's context can't hold."""
+
+MOST_BIASES = 1024
+MOST_LOGPROBS = 20
 
 FinishReason = Literal["stop", "length"]
 ChatMessage = dict[str, str]
@@ -27,7 +32,8 @@ class SamplingParams:
     `temperature` 0 is greedy. `top_k` 0 and `min_p` 0 leave all tokens in. `repetition_penalty` 1 leaves all as they
     are. `logit_bias` is by token id. `seed` gives the request a random stream of its own. `logprobs` says how many
     likeliest tokens to report beside each one written; None reports nothing. `json_schema` (JSON text) lets only
-    replies through that follow the schema. `ignore_eos` writes on to `max_tokens`, for benchmarks.
+    replies through that follow the schema. `ignore_eos` writes on to `max_tokens`, for benchmarks. Raises InvalidInput
+    for what is out of range; whether the model has a token of `logit_bias` only its engine knows.
     """
 
     max_tokens: int
@@ -44,6 +50,24 @@ class SamplingParams:
     logprobs: int | None = None
     json_schema: str | None = None
     ignore_eos: bool = False
+
+    def __post_init__(self) -> None:
+        biases = self.logit_bias.values()
+        for name, holds, allowed in (
+            ("max_tokens", self.max_tokens >= 1, "at least 1"),
+            ("temperature", 0 <= self.temperature <= 100, "0 (greedy) to 100"),
+            ("top_p", 0 < self.top_p <= 1, "above 0 and at most 1"),
+            ("top_k", self.top_k >= 0, "0 (all tokens) or more"),
+            ("min_p", 0 <= self.min_p <= 1, "0 to 1"),
+            ("frequency_penalty", -2 <= self.frequency_penalty <= 2, "-2 to 2"),
+            ("presence_penalty", -2 <= self.presence_penalty <= 2, "-2 to 2"),
+            ("repetition_penalty", 0.01 <= self.repetition_penalty <= 100, "0.01 to 100"),
+            ("logit_bias", all(-100 <= bias <= 100 for bias in biases), "-100 to 100 for each token"),
+            ("logit_bias", len(biases) <= MOST_BIASES, f"at most {MOST_BIASES} tokens"),
+            ("top_logprobs", self.logprobs is None or 0 <= self.logprobs <= MOST_LOGPROBS, f"0 to {MOST_LOGPROBS}"),
+        ):
+            if not holds:
+                raise InvalidInput(f"{name} must be {allowed}.", param=name)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """An engine without a model, for tests and demos: it repeats what it was told, and names the version that did.
 
 Promises the whole seam with deterministic results: a reply is made of the version and the last user message, in
-one delta a word. Loading asks only that the folder exists. Leaves out meaning: scores are made up, though stable.
+one delta a word. Loading asks only that the folder exists. Leaves out meaning: scores are made up, though stable, and
+settings that pick between tokens change nothing.
 """
 
 import asyncio
@@ -11,7 +12,15 @@ from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 
 from feedback.errors import AdapterRefused, EngineUnavailable, NotFound
-from service.engines.base import BASE, ChatMessage, Delta, EngineHealth, GenerationRequest, ScoreRequest
+from service.engines.base import (
+    BASE,
+    ChatMessage,
+    Delta,
+    EngineHealth,
+    GenerationRequest,
+    ScoreRequest,
+    TokenLogprob,
+)
 
 
 class EchoEngine:
@@ -45,7 +54,8 @@ class EchoEngine:
                 await asyncio.sleep(self.delay_seconds)
                 if not self._ready:
                     raise EngineUnavailable("The engine was closed while it wrote this reply; send the request again.")
-                yield Delta(word, prompt_tokens, index)
+                logprobs = () if sampling.logprobs is None else (_logprob(request.version, word, sampling.logprobs),)
+                yield Delta(word, prompt_tokens, index, logprobs=logprobs)
             yield Delta("", prompt_tokens, len(words), "length" if reason == "length" else "stop")
         finally:
             self.running[request.version] -= 1
@@ -126,6 +136,14 @@ def _cut(words: list[str], end: int) -> list[str]:
         kept.append(word[:end])
         end -= len(word)
     return kept
+
+
+def _logprob(version: str, word: str, count: int) -> TokenLogprob:
+    """A word as a token, with as many unlikelier ones as were asked for beside it."""
+    logprob = _scores(version, word, "")[0] if word.strip() else 0.0
+    others = [word, *(f"{word}{number}" for number in range(1, count))][:count]
+    top = (TokenLogprob(other, logprob - place, tuple(other.encode())) for place, other in enumerate(others))
+    return TokenLogprob(word, logprob, tuple(word.encode()), tuple(top))
 
 
 def _scores(version: str, text: str, context: str) -> list[float]:

@@ -1,5 +1,6 @@
 """SFT as a run does it against plain TRL on the same rows, steps and dtype: trained tokens a second."""
 
+import argparse
 import random
 import tempfile
 import time
@@ -7,41 +8,50 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench.figures import Figure
+from bench.figures import Result, Row, tell
 
 from feedback.config import BUNDLED_MODEL
 from feedback.demo.product import load_product
 from feedback.policies import Hyperparameters
-from feedback.run_folder import Row, Turn
+from feedback.run_folder import Row as TrainingRow
+from feedback.run_folder import Turn
 
 ROWS = 48
-RUNS = 3
 
 
-def measure(models: Path) -> list[Figure]:
-    rows = _rows()
-    runs = [[_tokens_per_second(models, rows, how) for how in ("plain", "no replay", "run")] for _ in range(RUNS)]
-    plain, without, whole = (list(column) for column in zip(*runs, strict=True))
-    return [
-        Figure("SFT epoch, plain TRL", "tokens/s", plain),
-        Figure("SFT epoch, a run's without replay", "tokens/s", without, _against(without, plain)),
-        Figure("SFT epoch, a run's", "tokens/s", whole, _against(whole, plain)),
-    ]
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--runs", type=int, default=3, help="how often each is measured")
 
 
-def _against(ours: list[float], plain: list[float]) -> str:
-    ratio = median(mine / other for mine, other in zip(ours, plain, strict=True))
-    return f"{ratio:.1f} × plain TRL (run by run)"
+def measure(options: argparse.Namespace, models: Path) -> Result:
+    data = rows(ROWS)
+    measured: dict[str, list[float]] = {"plain TRL": [], "a run without replay": [], "a run": []}
+    for _ in range(options.runs):
+        for what, values in measured.items():
+            values.append(_tokens_per_second(models, data, what))
+            tell(f"SFT epoch, {what}: {values[-1]:.0f} tokens/s")
+    plain = measured["plain TRL"]
+    return {"rows": [_row(f"SFT epoch, {what}", values, plain) for what, values in measured.items()]}
 
 
-def _tokens_per_second(models: Path, rows: list[Row], how: str) -> float:
+def _row(what: str, values: list[float], plain: list[float]) -> Row:
+    return {
+        "what": what,
+        "tokens_per_second": median(values),
+        "lowest": min(values),
+        "highest": max(values),
+        "times_plain_trl": median(ours / theirs for ours, theirs in zip(values, plain, strict=True)),
+    }
+
+
+def _tokens_per_second(models: Path, rows: list[TrainingRow], how: str) -> float:
     """The rows' tokens over the seconds of an epoch's steps; replayed texts take time and don't count."""
     from trainer.methods import sft
     from trainer.methods.stage import Stage, load_model
     from trainer.progress import RunProgress
 
     with tempfile.TemporaryDirectory() as folder:
-        replay = {} if how == "run" else {"replay_fraction": 0.0}
+        replay = {} if how == "a run" else {"replay_fraction": 0.0}
         stage = Stage(
             method="sft",
             rows=rows,
@@ -56,7 +66,7 @@ def _tokens_per_second(models: Path, rows: list[Row], how: str) -> float:
         )
         model, tokenizer = load_model(stage)
         data = sft.tokenized(rows, tokenizer)
-        trainer = _plain_trainer(stage, model, tokenizer, data) if how == "plain" else sft.build(stage)
+        trainer = _plain_trainer(stage, model, tokenizer, data) if how == "plain TRL" else sft.build(stage)
         del model
         with stage.progress.stage("sft"):
             began = time.perf_counter()
@@ -80,11 +90,12 @@ def _plain_trainer(stage: Any, model: Any, tokenizer: Any, data: list[dict[str, 
     )
 
 
-def _rows() -> list[Row]:
-    product = load_product(12)
+def rows(count: int) -> list[TrainingRow]:
+    """Corrections of the demo's product."""
+    product = load_product(count // 4)
     chance = random.Random(3)
-    rows = [
-        Row(
+    made = [
+        TrainingRow(
             id=f"{fact.id}-{index}",
             method="sft",
             source="correction",
@@ -96,5 +107,5 @@ def _rows() -> list[Row]:
         for fact in product.facts
         for index, text in enumerate(fact.phrasings[:4])
     ]
-    chance.shuffle(rows)
-    return rows[:ROWS]
+    chance.shuffle(made)
+    return made

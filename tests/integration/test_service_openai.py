@@ -45,6 +45,8 @@ def test_a_completion_has_every_field_the_client_knows(client: openai.OpenAI) ->
     assert answer.usage is not None
     assert answer.usage.completion_tokens == 3
     assert answer.usage.total_tokens == answer.usage.prompt_tokens + 3
+    assert answer.usage.prompt_tokens_details is not None
+    assert answer.usage.prompt_tokens_details.cached_tokens == 0
     assert answer.model_dump()["metadata"] == {"topic": "greeting"}
     assert answer._request_id
 
@@ -117,17 +119,71 @@ def test_unknown_parameters_are_ignored(client: openai.OpenAI) -> None:
     answer = client.chat.completions.create(
         model="support",
         messages=HELLO,
-        frequency_penalty=0.5,
         tools=[],
         service_tier="auto",
-        extra_body={"top_k": 40, "chat_id": "x", "title": True},
+        extra_body={"best_of": 3, "chat_id": "x", "title": True},
     )
     assert answer.choices[0].message.content == "[base] good morning"
 
 
+def test_every_sampling_parameter_is_taken_and_stored_in_short(server: Deployment) -> None:
+    schema = {"name": "reply", "schema": {"type": "object", "description": "x" * 9000}, "strict": True}
+    answer = server.openai().chat.completions.create(
+        model="support",
+        messages=HELLO,
+        temperature=0.5,
+        top_p=0.9,
+        frequency_penalty=0.5,
+        presence_penalty=-0.5,
+        logit_bias={str(token): -100 for token in range(300)},
+        response_format={"type": "json_schema", "json_schema": schema},
+        extra_body={"top_k": 40, "min_p": 0.1, "repetition_penalty": 1.2, "ignore_eos": True},
+    )
+    assert answer.choices[0].message.content == "[base] good morning"
+    [reply] = server.replies(answer.id)
+    stored = reply.sampling
+    assert {name: stored[name] for name in ("top_k", "min_p", "repetition_penalty", "ignore_eos")} == {
+        "top_k": 40,
+        "min_p": 0.1,
+        "repetition_penalty": 1.2,
+        "ignore_eos": True,
+    }
+    assert len(stored["json_schema_sha256"]) == len(stored["logit_bias_sha256"]) == 64
+    assert len(json.dumps(stored)) < 1000
+
+
 def test_parameters_may_be_null(server: Deployment) -> None:
-    names = "stream stream_options max_tokens max_completion_tokens temperature top_p stop seed n user metadata store"
+    names = """stream stream_options max_tokens max_completion_tokens temperature top_p top_k min_p frequency_penalty
+        presence_penalty repetition_penalty logit_bias stop ignore_eos seed logprobs top_logprobs response_format n
+        user metadata store"""
     assert server.ask("good morning", **dict.fromkeys(names.split()))["object"] == "chat.completion"
+
+
+def test_vllms_other_word_for_all_tokens_is_taken(server: Deployment) -> None:
+    assert server.ask("good morning", top_k=-1, response_format={"type": "text"})["object"] == "chat.completion"
+
+
+def test_logprobs_say_the_same_in_body_and_stream(client: openai.OpenAI) -> None:
+    asked: Any = {"model": "support", "messages": HELLO, "logprobs": True, "top_logprobs": 2}
+    whole = client.chat.completions.create(**asked).choices[0].logprobs
+    assert whole is not None
+    assert whole.refusal is None
+    assert [entry.token for entry in whole.content or []] == ["[base]", " good", " morning"]
+    for entry in whole.content or []:
+        assert bytes(entry.bytes or []).decode() == entry.token
+        assert entry.logprob <= 0
+        assert len(entry.top_logprobs) == 2
+        assert entry.top_logprobs[0].token == entry.token
+    streamed = [
+        entry
+        for chunk in client.chat.completions.create(**asked, stream=True)
+        if chunk.choices[0].logprobs is not None
+        for entry in chunk.choices[0].logprobs.content or []
+    ]
+    assert streamed == whole.content
+    alone = client.chat.completions.create(model="support", messages=HELLO, logprobs=True).choices[0].logprobs
+    assert alone is not None
+    assert [entry.top_logprobs for entry in alone.content or []] == [[], [], []]
 
 
 def test_content_parts_are_joined(client: openai.OpenAI) -> None:
@@ -226,6 +282,29 @@ def test_only_operators_see_and_change_assistants(server: Deployment, role: Role
         ({"n": 99}, "n"),
         ({"top_p": 0}, "top_p"),
         ({"stop": list("abcde")}, None),
+        ({"seed": 2**63}, "seed"),
+        ({"frequency_penalty": 2.1}, "frequency_penalty"),
+        ({"presence_penalty": -2.1}, "presence_penalty"),
+        ({"logit_bias": {"5": 101}}, None),
+        ({"logit_bias": {"five": 1}}, None),
+        ({"logit_bias": {str(token): 1 for token in range(1025)}}, "logit_bias"),
+        ({"top_logprobs": 2}, "top_logprobs"),
+        ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
+        ({"extra_body": {"top_k": -2}}, "top_k"),
+        ({"extra_body": {"min_p": 1.5}}, "min_p"),
+        ({"extra_body": {"repetition_penalty": 0}}, "repetition_penalty"),
+        ({"response_format": {"type": "xml"}}, "response_format.type"),
+        ({"response_format": {"type": "json_schema"}}, "response_format"),
+        ({"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": 1}}}, None),
+        (
+            {
+                "response_format": {
+                    "type": "json_schema",
+                    "json_schema": {"name": "x", "schema": {"description": "x" * 2**16}},
+                }
+            },
+            "response_format",
+        ),
         ({"metadata": {"conversation_id": "x" * 201}}, "metadata"),
     ],
 )

@@ -17,9 +17,11 @@ def main() -> None:
     serve.add_argument("path", help="the base model's folder or hub id")
     serve.add_argument("--device", default="auto")
     serve.add_argument("--dtype", default="auto")
-    serve.add_argument("--max-batch", type=int, default=16)
+    serve.add_argument("--max-batch", type=int, default=32)
     serve.add_argument("--max-context-tokens", type=int, default=8192)
+    serve.add_argument("--prefix-cache-mib", type=int, default=512)
     serve.add_argument("--threads", type=int, default=0)
+    serve.add_argument("--no-compiled", dest="compiled", action="store_false")
     arguments = parser.parse_args()
     if arguments.command == "prepare":
         _prepare(arguments.models_folder)
@@ -34,7 +36,9 @@ def main() -> None:
             dtype=arguments.dtype,
             max_batch=arguments.max_batch,
             max_context_tokens=arguments.max_context_tokens,
+            prefix_cache_mib=arguments.prefix_cache_mib,
             threads=arguments.threads or None,
+            compiled=arguments.compiled,
         )
 
 

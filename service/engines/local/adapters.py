@@ -3,20 +3,19 @@
 Promises: each row of a batch gets exactly its own version's B·A; rows on the base get none; a batch without
 adapters pays one check a module. The active versions' halves are stacked along the rank, so that a module costs
 three more operations however many versions a batch mixes; a row's mask silences the others' ranks.
-Leaves out reading files (`adapter_format`) and the probe (`decoder`).
+Leaves out reading and checking them (`adapter_format`, `decoder`).
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import nn
 from torch.nn import functional
 from transformers.pytorch_utils import Conv1D
 
-from feedback.errors import AdapterRefused
-from service.engines.adapter_format import AdapterFormat, tensor_name
 from service.engines.base import BASE
+from service.engines.local.decoder import linear_features
 
 KEPT_STACKS = 4
 Halves = tuple[torch.Tensor, torch.Tensor]
@@ -35,7 +34,7 @@ class _Site:
     """Stands in for the `forward` of one linear module of the base."""
 
     def __init__(self, module: nn.Module, index: int, plan: _Plan) -> None:
-        self.inputs, self.outputs = _features(module)
+        self.inputs, self.outputs = linear_features(module)
         self.index = index
         self._forward: Callable[[torch.Tensor], torch.Tensor] = module.forward
         self._plan = plan
@@ -65,43 +64,22 @@ class Adapters:
         self._stacks: OrderedDict[tuple[str, ...], list[Halves]] = OrderedDict()
         self._plan = _Plan()
 
-    @property
-    def versions(self) -> tuple[str, ...]:
-        return tuple(self._versions)
-
-    def check(self, described: AdapterFormat) -> None:
-        """Refuse an adapter whose modules the base doesn't have, or has in other shapes."""
-        for name, (a, b) in described.modules.items():
-            module = self._modules.get(name)
-            if module is None:
-                raise AdapterRefused(
-                    f"The adapter changes {name}, which is no linear module of the base model. "
-                    "It was trained for another base model; train it on this one."
-                )
-            if (a.shape[1], b.shape[0]) != _features(module):
-                raise AdapterRefused(
-                    f"The adapter takes {name} for {a.shape[1]} → {b.shape[0]} features, the base model has "
-                    "{} → {}. It was trained for another base model; train it on this one.".format(*_features(module))
-                )
-
-    def add(self, version: str, described: AdapterFormat, tensors: dict[str, torch.Tensor]) -> None:
-        """Make a checked adapter available. Raises AdapterRefused if a number isn't finite."""
-        self.check(described)
-        halves: dict[str, Halves] = {}
-        for name in described.modules:
+    def pack(self, modules: Mapping[str, Halves]) -> dict[str, Halves]:
+        """Each module's A (r, in) and scaled B (out, r) as the model's device and dtype want them, B transposed."""
+        packed = {}
+        for name, (a, b) in modules.items():
             weight = self._modules[name].weight
-            a = tensors[tensor_name(name, "A")].to(weight)  # (r, in)
-            b = (tensors[tensor_name(name, "B")].float() * described.scaling).t().to(weight).contiguous()  # (r, out)
-            if not (a.isfinite().all() and b.isfinite().all()):
-                raise AdapterRefused(f"The adapter's weights of {name} aren't finite; its training diverged.")
-            halves[name] = a, b
-        for name in halves:
+            packed[name] = a.to(weight), b.t().to(weight).contiguous()
+        return packed
+
+    def add(self, version: str, packed: dict[str, Halves]) -> None:
+        for name in packed:
             if name not in self._sites:
                 module = self._modules[name]
                 self._sites[name] = site = _Site(module, len(self._sites), self._plan)
                 module.forward = site
-        self._versions[version] = halves
-        self._ranks[version] = described.r
+        self._versions[version] = packed
+        self._ranks[version] = max(len(a) for a, _ in packed.values())
         self._stacks.clear()  # a new site may have been added, which older stacks don't cover
 
     def remove(self, version: str) -> None:
@@ -146,11 +124,3 @@ class Adapters:
         owner = torch.tensor([number for number, version in enumerate(active) for _ in range(self._ranks[version])])
         used = torch.tensor([active.index(version) if version != BASE else -1 for version in rows])
         return (used[:, None, None] == owner).to(weight)  # (B, 1, R)
-
-
-def _features(module: nn.Module) -> tuple[int, int]:
-    weight = module.weight
-    assert isinstance(weight, torch.Tensor)
-    if isinstance(module, Conv1D):  # GPT-2's linear keeps its weight transposed
-        return weight.shape[0], weight.shape[1]
-    return weight.shape[1], weight.shape[0]

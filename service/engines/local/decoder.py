@@ -1,93 +1,188 @@
-"""One forward of the base model over a ragged batch: tokens at positions in, logits out.
+"""The seam between scheduling and the model: tokens of several requests in, logits out.
 
-Promises: each row continues its own slot with its own adapter version; the logits asked for come back in row
-order, in float32. Leaves out scheduling and sampling.
+Promises: each request continues its own slot with its own adapter version; an adapter that doesn't fit, isn't finite
+or changes nothing is refused before anyone can use it. Leaves out scheduling and sampling, and how a forward is
+computed: in compiled code for Llama-shaped models on a CPU (`native`), by transformers for everything else
+(`transformers_decoder`).
 """
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
+from torch import nn
 from transformers import PreTrainedTokenizerBase
+from transformers.pytorch_utils import Conv1D
 
 from feedback.errors import AdapterRefused
+from service.engines.adapter_format import AdapterFormat, tensor_name
 from service.engines.base import BASE
-from service.engines.local.adapters import Adapters
 from service.engines.local.base_model import render
-from service.engines.local.slot_cache import SlotCache
 
 PROBE = [{"role": "user", "content": "What can you help me with today?"}]
 PROBE_MINIMUM = 1e-4
 """An adapter that moves no log-probability of the probe by more than this (nats) does nothing."""
 
+PROBE_POSITIONS = 8
+"""How many last positions of the probe are compared."""
+
+BLOCK_TOKENS = 16
+"""Slots are read and written from multiples of this on."""
+
+Halves = tuple[torch.Tensor, torch.Tensor]
+"""A module's A (r, in) and B (out, r), the scaling in B; float32."""
+
+
+class Slot(ABC):
+    """Where one request's keys and values are."""
+
+    @abstractmethod
+    def read(self, start: int, end: int) -> torch.Tensor:
+        """A copy of the positions from `start` (a multiple of BLOCK_TOKENS) to `end`: (…, positions · size)."""
+
+    @abstractmethod
+    def write(self, start: int, states: torch.Tensor) -> None:
+        """Put back what `read` gave, one or several joined along the last dimension."""
+
+    @abstractmethod
+    def clear(self) -> None:
+        """The request is over: the slot is empty, and ready for another."""
+
 
 @dataclass(frozen=True)
 class Chunk:
-    """Some tokens of one row: `start` is the first one's position, `keep` how many last ones need logits."""
+    """Some tokens of one request: `start` is the first one's position, `keep` how many last ones need logits."""
 
     tokens: Sequence[int]
     start: int
     version: str
     keep: int
+    slot: Slot
+
+
+class Backend(Protocol):
+    """A way to compute: both are called from one thread, but for `pack_adapter`."""
+
+    name: str
+
+    def open_slots(self, count: int) -> Sequence[Slot]: ...
+
+    def forward(self, chunks: Sequence[Chunk]) -> torch.Tensor: ...
+
+    def pack_adapter(self, modules: Mapping[str, Halves]) -> Any: ...
+
+    def add_adapter(self, version: str, packed: Any) -> None: ...
+
+    def remove_adapter(self, version: str) -> None: ...
 
 
 class Decoder:
-    def __init__(self, model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase) -> None:
-        self.model = model
-        self.adapters = Adapters(model)
-        self._device = next(model.parameters()).device
-        self._dtype = next(model.parameters()).dtype
-        self._probe = render(tokenizer, PROBE)
+    def __init__(self, backend: Backend, features: Mapping[str, tuple[int, int]], probe: Sequence[int]) -> None:
+        self.name = backend.name
+        self._backend = backend
+        self._features = features
+        self._probe = list(probe)
+        self._versions: set[str] = set()
 
-    def forward(self, cache: SlotCache, first: int, chunks: Sequence[Chunk]) -> torch.Tensor:
-        """Run `chunks` in the slots from `first` on; returns the kept positions' logits (N, V).
+    @property
+    def versions(self) -> frozenset[str]:
+        return frozenset(self._versions)
 
-        Call it under `torch.inference_mode()`.
+    def open_slots(self, count: int) -> Sequence[Slot]:
+        """Slots that may share a forward."""
+        return self._backend.open_slots(count)
+
+    def forward(self, chunks: Sequence[Chunk]) -> torch.Tensor:
+        """Run the chunks, each in its slot; returns the kept positions' logits (N, V) in float32, in their order.
+
+        Call it under `torch.inference_mode()`, with slots that were opened together.
         """
-        width = max(len(chunk.tokens) for chunk in chunks)
-        visible = max(chunk.start + len(chunk.tokens) for chunk in chunks)
-        tokens = self._table([[*chunk.tokens, *[0] * (width - len(chunk.tokens))] for chunk in chunks])  # (B, Q)
-        columns = torch.arange(width, device=self._device)  # (Q,)
-        starts = self._table([[chunk.start] for chunk in chunks])  # (B, 1)
-        positions = starts + columns  # (B, Q)
-        real: torch.Tensor | None = None
-        keep: torch.Tensor | int = 1
-        if width > 1 or not all(chunk.keep for chunk in chunks):
-            lengths = self._table([[len(chunk.tokens)] for chunk in chunks])  # (B, 1)
-            kept = self._table([[chunk.keep] for chunk in chunks])  # (B, 1)
-            real = columns < lengths  # (B, Q)
-            keep = real & (columns >= lengths - kept)  # (B, Q)
-            positions = positions.masked_fill(~real, 0)  # padding must not run past a position table
-        cache.begin(first, positions, real, visible)
-        self.adapters.select([chunk.version for chunk in chunks])
-        logits = self.model(
-            input_ids=tokens,
-            position_ids=positions,
-            attention_mask=self._mask(positions, visible),
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=keep,
-        ).logits
-        return logits.flatten(0, -2).float()  # (N, V)
+        return self._backend.forward(chunks)
 
-    def probe(self, version: str) -> None:
-        """Run base and adapter side by side in one batch. Raises AdapterRefused if the adapter breaks or idles."""
-        rows = [Chunk(self._probe, 0, name, len(self._probe)) for name in (BASE, version)]
+    def prepare(self, described: AdapterFormat, tensors: Mapping[str, torch.Tensor]) -> Any:
+        """Check an adapter against the base model and lay it out; for a thread of its own. Raises AdapterRefused."""
+        modules: dict[str, Halves] = {}
+        for name, (a, b) in described.modules.items():
+            self._check(name, a.shape[1], b.shape[0])
+            halves = tensors[tensor_name(name, "A")].float(), tensors[tensor_name(name, "B")].float()
+            if not all(bool(half.isfinite().all()) for half in halves):
+                raise AdapterRefused(f"The adapter's weights of {name} aren't finite; its training diverged.")
+            modules[name] = halves[0], halves[1] * described.scaling
+        with torch.inference_mode():
+            return self._backend.pack_adapter(modules)
+
+    def add(self, version: str, prepared: Any) -> None:
+        """Make a prepared adapter available if it works. Raises AdapterRefused."""
+        self._backend.add_adapter(version, prepared)
+        self._versions.add(version)
         try:
-            logits = self.forward(SlotCache(2), 0, rows)  # (2·Q, V)
+            self._try_out(version)
+        except AdapterRefused:
+            self.remove(version)
+            raise
+
+    def remove(self, version: str) -> None:
+        self._versions.discard(version)
+        self._backend.remove_adapter(version)
+
+    def _check(self, name: str, inputs: int, outputs: int) -> None:
+        if name not in self._features:
+            raise AdapterRefused(
+                f"The adapter changes {name}, which is no linear module of the base model that can be adapted. "
+                "It was trained for another base model; train it on this one."
+            )
+        if (inputs, outputs) != self._features[name]:
+            raise AdapterRefused(
+                f"The adapter takes {name} for {inputs} → {outputs} features, the base model has "
+                "{} → {}. It was trained for another base model; train it on this one.".format(*self._features[name])
+            )
+
+    def _try_out(self, version: str) -> None:
+        """Run base and adapter side by side. Raises AdapterRefused if the adapter breaks or idles."""
+        slots = self.open_slots(2)
+        try:
+            with torch.inference_mode():
+                rows = zip((BASE, version), slots, strict=True)
+                kept = min(PROBE_POSITIONS, len(self._probe))
+                logits = self.forward([Chunk(self._probe, 0, name, kept, slot) for name, slot in rows])  # (2·kept, V)
         except RuntimeError as error:
             raise AdapterRefused(f"The base model can't run with this adapter: {error}") from error
-        base, adapted = logits.log_softmax(-1).chunk(2)  # (Q, V) each
+        finally:
+            for slot in slots:
+                slot.clear()
+        base, adapted = logits.log_softmax(-1).chunk(2)  # (kept, V) each
         if not bool(adapted.isfinite().all()):
             raise AdapterRefused("With this adapter the model's output isn't finite; its training diverged.")
         if not bool((adapted - base).abs().max() > PROBE_MINIMUM):
             raise AdapterRefused("This adapter changes nothing: B is zero. Train it before it is published.")
 
-    def _mask(self, positions: torch.Tensor, visible: int) -> torch.Tensor:
-        """Additive attention mask (B, 1, Q, visible): a token sees the positions up to its own."""
-        hidden = torch.arange(visible, device=self._device) > positions[:, None, :, None]
-        mask = torch.zeros(hidden.shape, dtype=self._dtype, device=self._device)
-        return mask.masked_fill_(hidden, torch.finfo(self._dtype).min)
 
-    def _table(self, rows: list[list[int]]) -> torch.Tensor:
-        return torch.tensor(rows, dtype=torch.long, device=self._device)
+def open_decoder(
+    model: nn.Module, tokenizer: PreTrainedTokenizerBase, *, context_tokens: int, compiled: bool = True
+) -> Decoder:
+    """The fastest way to run this model here; `compiled=False` leaves the compiled one out.
+
+    The compiled decoder makes its own copy of the weights: drop the model afterwards.
+    """
+    from service.engines.local.native.decoder import open_native
+    from service.engines.local.transformers_decoder import TransformersDecoder
+
+    linear = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear | Conv1D)}
+    features = {name: linear_features(module) for name, module in linear.items()}
+    probe = render(tokenizer, PROBE)
+    native = open_native(model, context_tokens) if compiled else None
+    if native is None:
+        return Decoder(TransformersDecoder(model), features, probe)
+    head = {name for name in features if not name.startswith("model.layers.")}  # computed for kept tokens only
+    return Decoder(native, {name: shape for name, shape in features.items() if name not in head}, probe)
+
+
+def linear_features(module: nn.Module) -> tuple[int, int]:
+    """How many inputs and outputs a linear module has."""
+    weight = module.weight
+    assert isinstance(weight, torch.Tensor)
+    if isinstance(module, Conv1D):  # GPT-2's linear keeps its weight transposed
+        return weight.shape[0], weight.shape[1]
+    return weight.shape[1], weight.shape[0]

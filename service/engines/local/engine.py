@@ -20,8 +20,16 @@ from typing import Any
 import structlog
 
 from feedback import errors
-from feedback.errors import BurnishError, EngineUnavailable, InvalidInput, QueueFull
-from service.engines.base import BASE, Delta, EngineHealth, GenerationRequest, SamplingParams, ScoreRequest
+from feedback.errors import BurnishError, EngineUnavailable, QueueFull
+from service.engines.base import (
+    BASE,
+    Delta,
+    EngineHealth,
+    FinishReason,
+    GenerationRequest,
+    ScoreRequest,
+    TokenLogprob,
+)
 from service.engines.local.base_model import resolve_base_model
 
 ROOT = str(Path(__file__).resolve().parents[3])
@@ -42,7 +50,8 @@ class LocalEngine:
 
     base_model: the bundled model's name, a folder or a hub id. models_folder: where the bundled one is prepared.
     device, dtype: "auto", or torch's names. max_batch: replies written at once. max_queue: requests that may wait
-    beyond them. max_context_tokens: upper limit of prompt and reply together. threads: CPU threads, else torch's.
+    beyond them. max_context_tokens: upper limit of prompt and reply together. prefix_cache_mib: memory for prompts
+    read before. threads: CPU threads, else torch's. compiled: use the compiled decoder where it fits.
     """
 
     def __init__(
@@ -52,16 +61,19 @@ class LocalEngine:
         *,
         device: str = "auto",
         dtype: str = "auto",
-        max_batch: int = 16,
+        max_batch: int = 32,
         max_queue: int = 64,
         max_context_tokens: int = 8192,
+        prefix_cache_mib: int = 512,
         threads: int | None = None,
+        compiled: bool = True,
     ) -> None:
         self._base_model = base_model
         self._models_folder = models_folder
         self._options = [
             *("--device", device, "--dtype", dtype, "--max-batch", str(max_batch)),
-            *("--max-context-tokens", str(max_context_tokens), "--threads", str(threads or 0)),
+            *("--max-context-tokens", str(max_context_tokens), "--prefix-cache-mib", str(prefix_cache_mib)),
+            *("--threads", str(threads or 0), *([] if compiled else ["--no-compiled"])),
         ]
         self._max_batch = max_batch
         self._most_requests = max_batch + max_queue
@@ -88,7 +100,6 @@ class LocalEngine:
             raise
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[Delta, None]:
-        _check(request.sampling)
         if len(self._streams) >= self._most_requests:
             raise QueueFull(
                 f"{len(self._streams)} requests are running or waiting, and more would wait too long. "
@@ -115,7 +126,7 @@ class LocalEngine:
                 if "kind" in event:
                     finished = True
                     raise _error(event)
-                delta = Delta(**event)
+                delta = _delta(*event["delta"])
                 finished = delta.finish_reason is not None
                 yield delta
         finally:
@@ -195,7 +206,10 @@ class LocalEngine:
             reader = asyncio.create_task(self._read_events(process))
             await self._load_again()
             if not reader.done():
-                self._ready, self._detail = True, f"{self._base_model}, {first['context_tokens']} tokens of context"
+                self._ready, self._detail = (
+                    True,
+                    f"{self._base_model} ({first['decoder']}), {first['context_tokens']} tokens of context",
+                )
                 if not started.done():
                     started.set_result(None)
             await self._while_alive(reader)
@@ -233,16 +247,9 @@ class LocalEngine:
         while (event := await self._read_event(process)) is not None:
             self._heard = time.monotonic()
             if event["event"] == "deltas":
-                for id, text, prompt_tokens, completion_tokens, finish_reason in event["deltas"]:
+                for id, *row in event["deltas"]:
                     if id in self._streams:
-                        self._streams[id].put_nowait(
-                            {
-                                "text": text,
-                                "prompt_tokens": prompt_tokens,
-                                "completion_tokens": completion_tokens,
-                                "finish_reason": finish_reason,
-                            }
-                        )
+                        self._streams[id].put_nowait({"delta": row})
             elif (id := event["id"]) in self._streams:
                 self._streams[id].put_nowait(event)
             elif (answer := self._answers.get(id)) is not None and not answer.done():
@@ -305,13 +312,15 @@ class LocalEngine:
             raise EngineUnavailable(f"The engine isn't ready ({self._detail}). Try again shortly.")
 
 
-def _check(sampling: SamplingParams) -> None:
-    if sampling.max_tokens < 1:
-        raise InvalidInput("max_tokens must be at least 1.", param="max_tokens")
-    if not 0 <= sampling.temperature <= 100:
-        raise InvalidInput("temperature must be 0 (greedy) or more.", param="temperature")
-    if not 0 < sampling.top_p <= 1:
-        raise InvalidInput("top_p must be above 0 and at most 1.", param="top_p")
+def _delta(
+    text: str, prompt_tokens: int, completion_tokens: int, reason: FinishReason | None, cached_tokens: int, rows: Any
+) -> Delta:
+    """A row of the child's `deltas` event (`worker` describes it)."""
+    logprobs = tuple(
+        TokenLogprob(token, logprob, tuple(own), tuple(TokenLogprob(name, its, tuple(raw)) for name, its, raw in top))
+        for token, logprob, own, top in rows
+    )
+    return Delta(text, prompt_tokens, completion_tokens, reason, cached_tokens, logprobs)
 
 
 def _error(event: Event) -> BurnishError:
@@ -323,9 +332,11 @@ def _error(event: Event) -> BurnishError:
 
 def _child_environment() -> dict[str, str]:
     """Threads that wait for each other spin for a moment only: beside a training run, endless spinning made replies
-    seven times slower, each core being busy with waiting for the other."""
+    seven times slower, each core being busy with waiting for the other. And glibc keeps what tensors free: having a
+    step's logits mapped anew each time made picking tokens four times slower."""
     path = os.pathsep.join([ROOT, os.environ.get("PYTHONPATH", "")])
-    return {"GOMP_SPINCOUNT": "20000", **os.environ, "PYTHONPATH": path}
+    keep = {"MALLOC_MMAP_THRESHOLD_": str(1 << 25), "MALLOC_TRIM_THRESHOLD_": str(1 << 28)}
+    return {"GOMP_SPINCOUNT": "20000", **keep, **os.environ, "PYTHONPATH": path}
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

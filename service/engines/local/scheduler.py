@@ -1,34 +1,33 @@
-"""Continuous batching: which rows run in the next step, and what comes out of them.
+"""Continuous batching: which requests run in the next step, and what comes out of it.
 
-Promises: requests join and leave between steps, and keys take turns (`waiting`); a long prompt is read in pieces so
-that replies being written are held up by one piece at most; scoring takes its turn beside both, a bounded piece a
-step; a row keeps its adapter version to the end; the same seed gives the same random stream whoever else is in the
-batch.
+Promises: requests join and leave between steps, and keys take turns (`waiting`); a long prompt is read in pieces, so
+small that they hold nobody up by much (`pace`), and what was read before isn't read again (`prefix_cache`); scoring
+takes its turn beside all that, a bounded piece a step; a request keeps its adapter version to the end; the same seed
+gives the same random stream whoever else is in the batch.
 Leaves out processes and messages (`worker`) and the model (`decoder`).
 """
 
-import random
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
 
-from service.engines.base import Delta, FinishReason, SamplingParams
-from service.engines.local.decoder import Chunk, Decoder
-from service.engines.local.sampling import pick_tokens
+from service.engines.base import Delta, FinishReason, SamplingParams, TokenLogprob
+from service.engines.local.decoder import BLOCK_TOKENS, Chunk, Decoder, Slot
+from service.engines.local.pace import Pace
+from service.engines.local.prefix_cache import PrefixCache, Whose, shared_tokens
+from service.engines.local.sampling import Picked, Picking, pick
 from service.engines.local.scoring import ScoreJob, Scoring
-from service.engines.local.slot_cache import SlotCache
+from service.engines.local.structured import Matcher
 from service.engines.local.text_stream import TextStream
 from service.engines.local.waiting import Waiting
-
-PREFILL_TOKENS = 256
-"""How many prompt tokens, padding included, one step reads."""
 
 
 @dataclass(eq=False)
 class Row:
-    """A running request. `length` of its tokens are in the cache; `tokens` is the prompt and what was picked."""
+    """A request. `length` of its tokens are in its slot; `tokens` is the prompt and what was picked."""
 
     id: int
     version: str
@@ -36,13 +35,23 @@ class Row:
     prompt_tokens: int
     sampling: SamplingParams
     text: TextStream
-    random: random.Random
+    picking: Picking
     key: str = ""
     length: int = 0
+    cached_tokens: int = 0
+    slot: Slot | None = None  # once it runs
+
+    @property
+    def whose(self) -> Whose:
+        return self.version, self.key
 
     @property
     def completion_tokens(self) -> int:
         return len(self.tokens) - self.prompt_tokens
+
+    @property
+    def reading(self) -> bool:
+        return self.length < self.prompt_tokens
 
 
 @dataclass
@@ -54,24 +63,31 @@ class Step:
 
 
 class Scheduler:
+    """`slots`: requests that run at once. `prefix_cache_bytes`: what read prompts may take. `clock`: in seconds."""
+
     def __init__(
         self,
         decoder: Decoder,
         *,
         slots: int,
         context_tokens: int,
+        prefix_cache_bytes: int,
         stop_tokens: frozenset[int],
         decode: Callable[[list[int]], str],
+        describe: Callable[[Picked], TokenLogprob | None],
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.context_tokens = context_tokens
         self._decoder = decoder
-        self._slots = slots
         self._stop_tokens = stop_tokens
         self._decode = decode
-        self._cache = SlotCache(slots)
+        self._describe = describe
+        self._clock = clock
+        self._free = list(decoder.open_slots(slots))
         self._waiting: Waiting[Row] = Waiting()
-        self._rows: list[Row] = []  # a row's place is its slot: those writing first, then those still reading
-        self._writing = 0
+        self._rows: list[Row] = []
+        self._prefixes = PrefixCache(prefix_cache_bytes)
+        self._pace = Pace()
         self._scoring = Scoring(decoder)
 
     @property
@@ -82,8 +98,20 @@ class Scheduler:
         rows = (*self._rows, *self._waiting)
         return any(row.version == version for row in rows) or self._scoring.uses(version)
 
-    def submit(self, id: int, version: str, prompt: Sequence[int], sampling: SamplingParams, key: str = "") -> None:
-        """Queue a request whose prompt leaves room for at least one token; keys are served in turn."""
+    def forget(self, version: str) -> None:
+        """A version that nothing uses is unloaded."""
+        self._prefixes.forget(version)
+
+    def submit(
+        self,
+        id: int,
+        version: str,
+        prompt: Sequence[int],
+        sampling: SamplingParams,
+        key: str = "",
+        matcher: Matcher | None = None,
+    ) -> None:
+        """Queue a request whose prompt leaves room for at least one token; `matcher` is its schema's."""
         self._waiting.add(
             Row(
                 id=id,
@@ -92,7 +120,7 @@ class Scheduler:
                 prompt_tokens=len(prompt),
                 sampling=sampling,
                 text=TextStream(self._decode, sampling.stop),
-                random=random.Random(sampling.seed),  # noqa: S311 - sampling, no secret
+                picking=Picking(sampling, prompt, matcher),
                 key=key,
             ),
             key,
@@ -110,103 +138,99 @@ class Scheduler:
                 self._leave(row)
 
     def step(self) -> Step:
-        """Read a piece of the prompts, write one token a row, score a piece."""
+        """Admit who fits, write a token of every reply, read a piece of the prompts, score a piece."""
         step = Step()
         with torch.inference_mode():
             self._admit()
-            if self._writing < len(self._rows):
-                self._read(step)
-            if self._writing:
-                self._write(step)
+            if self._rows:
+                self._advance(step)
             if self._scoring.busy:
                 step.scored = self._scoring.step(patient=bool(self._rows))
-        if not self.busy:
-            self._cache.shrink()
         return step
 
     def _admit(self) -> None:
         """Fill the free slots."""
-        while len(self._rows) < self._slots:
+        while self._free:
             row = self._waiting.next(Counter(row.key for row in self._rows))
             if row is None:
                 return
+            row.slot = self._free.pop()
             self._rows.append(row)
 
-    def _read(self, step: Step) -> None:
-        """Read the next piece of the prompts that joined, several short ones at once."""
-        chunks: list[Chunk] = []
-        widest = 0
-        for row in self._rows[self._writing :]:
-            piece = row.tokens[row.length : row.length + PREFILL_TOKENS]
-            widest = max(widest, len(piece))
-            if chunks and widest * (len(chunks) + 1) > PREFILL_TOKENS:
-                break
-            done = row.length + len(piece) == row.prompt_tokens
-            chunks.append(Chunk(piece, row.length, row.version, keep=int(done)))
-        rows = self._rows[self._writing : self._writing + len(chunks)]
-        logits = self._decoder.forward(self._cache, self._writing, chunks)
-        for row, chunk in zip(rows, chunks, strict=True):
-            row.length += len(chunk.tokens)
-        ready = [row for row in rows if row.length == row.prompt_tokens]
-        for row in ready:
-            self._exchange(self._rows.index(row), self._writing)
-            self._writing += 1
-        if ready:
-            self._extend(ready, logits, step)
+    def _pieces(self, budget: int) -> list[tuple[Row, int]]:
+        """The prompts to go on with, in the order they came, and how many tokens of each."""
+        pieces: list[tuple[Row, int]] = []
+        begun: list[Row] = []
+        for row in self._rows:
+            if not row.reading or budget == 0 or self._read_by_another(row, begun):
+                continue
+            if row.length == 0 and row.slot is not None:
+                row.length = row.cached_tokens = self._prefixes.restore(row.whose, row.tokens, row.slot)
+            count = min(row.prompt_tokens - row.length, budget)
+            pieces.append((row, count))
+            budget -= count
+            begun.append(row)
+        return pieces
 
-    def _write(self, step: Step) -> None:
-        rows = self._rows[: self._writing]
-        chunks = [Chunk(row.tokens[-1:], row.length, row.version, keep=1) for row in rows]
-        logits = self._decoder.forward(self._cache, 0, chunks)
-        for row in rows:
-            row.length += 1
-        self._extend(rows, logits, step)
+    def _read_by_another(self, row: Row, others: list[Row]) -> bool:
+        """Whether somebody is just reading a beginning that this row needs too: it is worth waiting for."""
+        if row.length:
+            return False
+        candidates = [other for other in others if other.whose == row.whose]
+        shared = max((shared_tokens(row.tokens[:-1], other.tokens) for other in candidates), default=0)
+        return shared >= BLOCK_TOKENS and shared >= self._prefixes.match(row.whose, row.tokens) + BLOCK_TOKENS
+
+    def _advance(self, step: Step) -> None:
+        """One forward: a token of every reply, and pieces of the prompts in the order they came."""
+        began = self._clock()
+        writing = [row for row in self._rows if not row.reading]
+        pieces = [*((row, 1) for row in writing), *self._pieces(self._pace.reading_tokens(len(writing)))]
+        chunks = []
+        for row, count in pieces:
+            assert row.slot is not None
+            tokens = row.tokens[row.length : row.length + count]
+            complete = row.length + count == len(row.tokens)
+            chunks.append(Chunk(tokens, row.length, row.version, int(complete), row.slot))
+        logits = self._decoder.forward(chunks)
+        read = sum(count for _, count in pieces) - len(writing)
+        self._pace.took(self._clock() - began, len(writing), read)
+        for row, count in pieces:
+            row.length += count
+            if row.length == row.prompt_tokens and row.slot is not None:
+                self._prefixes.keep(row.whose, row.tokens, row.slot)
+        self._extend([row for row, _ in pieces if row.length == len(row.tokens)], logits, step)
 
     def _extend(self, rows: list[Row], logits: torch.Tensor, step: Step) -> None:
         """Pick each row's next token from its logits (B, V) and turn it into text."""
-        picked = pick_tokens(
-            logits,
-            [row.sampling.temperature for row in rows],
-            [row.sampling.top_p for row in rows],
-            [row.random.random() for row in rows],
-        )
-        for row, token in zip(rows, picked, strict=True):
-            row.tokens.append(token)
-            text, reason = self._text_of(row, token)
+        if not rows:
+            return
+        for row, picked in zip(rows, pick(logits, [row.picking for row in rows]), strict=True):
+            row.tokens.append(picked.token)
+            text, reason = self._text_of(row, picked)
             if text or reason:
-                step.deltas.append((row.id, Delta(text, row.prompt_tokens, row.completion_tokens, reason)))
+                counts = row.prompt_tokens, row.completion_tokens
+                delta = Delta(text, *counts, reason, row.cached_tokens, row.text.take_logprobs())
+                step.deltas.append((row.id, delta))
             if reason:
                 self._leave(row)
 
-    def _text_of(self, row: Row, token: int) -> tuple[str, FinishReason | None]:
-        if token in self._stop_tokens:
+    def _text_of(self, row: Row, picked: Picked) -> tuple[str, FinishReason | None]:
+        if picked.token in self._stop_tokens and not row.sampling.ignore_eos:
             return row.text.finish(), "stop"
-        text = row.text.push(token)
+        text = row.text.push(picked.token, self._describe(picked))
         if row.text.stopped:
             return text, "stop"
         limit = min(row.sampling.max_tokens, self.context_tokens - row.prompt_tokens)
-        if row.completion_tokens < limit:
+        ended = row.picking.ended or ("length" if row.completion_tokens >= limit else None)
+        if ended is None:
             return text, None
         text += row.text.finish()
-        return text, "stop" if row.text.stopped else "length"
+        return text, "stop" if row.text.stopped else ended
 
     def _leave(self, row: Row) -> None:
-        """Free a row's slot, closing the gap: first with the last writing row, then with the last row."""
-        gap = self._rows.index(row)
-        if gap < self._writing:
-            self._writing -= 1
-            gap = self._fill(gap, self._writing)
-        self._fill(gap, len(self._rows) - 1)
-        self._rows.pop()
-
-    def _fill(self, gap: int, last: int) -> int:
-        """Move the row at `last` into the gap; the gap is then at `last`."""
-        if gap != last:
-            self._cache.move(last, gap, self._rows[last].length)
-            self._rows[gap] = self._rows[last]
-        return last
-
-    def _exchange(self, one: int, other: int) -> None:
-        if one != other:
-            self._cache.swap(one, other, max(self._rows[one].length, self._rows[other].length))
-            self._rows[one], self._rows[other] = self._rows[other], self._rows[one]
+        self._rows.remove(row)
+        if row.slot is not None:
+            self._prefixes.keep(row.whose, row.tokens[: row.length], row.slot)
+            row.slot.clear()
+            self._free.append(row.slot)
+            row.slot = None

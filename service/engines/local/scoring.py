@@ -10,13 +10,12 @@ from dataclasses import dataclass, field
 
 import torch
 
-from service.engines.local.decoder import Chunk, Decoder
-from service.engines.local.slot_cache import SlotCache
+from service.engines.local.decoder import Chunk, Decoder, Slot
 
 STEP_TOKENS = 1024
 """Tokens a scoring step takes, padding included, when nobody waits for a reply."""
 
-PATIENT_STEP_TOKENS = 256
+PATIENT_STEP_TOKENS = 64
 """The same while replies are being written."""
 
 LARGEST_GROUP = 16
@@ -47,17 +46,18 @@ class _Pass:
     rows: list[list[int]]
     starts: list[int]
     versions: list[str]
+    slots: Sequence[Slot]
     keep: int | None  # how many last positions' logits are wanted; None: all
     width: int
     done: int = 0
 
     def chunks(self) -> list[Chunk]:
         made = []
-        for row, start, version in zip(self.rows, self.starts, self.versions, strict=True):
+        for row, start, version, slot in zip(self.rows, self.starts, self.versions, self.slots, strict=True):
             tokens = row[self.done : self.done + self.width]
             ends = self.done + len(tokens) == len(row)
             keep = len(tokens) if self.keep is None else min(self.keep, len(tokens)) * ends
-            made.append(Chunk(tokens, start + self.done, version, keep))
+            made.append(Chunk(tokens, start + self.done, version, keep, slot))
         return made
 
 
@@ -69,7 +69,6 @@ class Scoring:
         self._waiting: deque[list[ScoreJob]] = deque()  # jobs of one prompt and version together
         self._batch: list[list[ScoreJob]] = []
         self._pass: _Pass | None = None
-        self._cache = SlotCache(0)
 
     @property
     def busy(self) -> bool:
@@ -104,7 +103,7 @@ class Scoring:
         reading = self._pass
         assert reading is not None
         chunks = reading.chunks()
-        logits = self._decoder.forward(self._cache, 0, chunks)  # (N, V), the rows' kept positions in order
+        logits = self._decoder.forward(chunks)  # (N, V), the rows' kept positions in order
         if reading.keep is None:
             self._record_completions(chunks, logits)
         elif any(chunk.keep for chunk in chunks):
@@ -115,7 +114,7 @@ class Scoring:
         if reading.keep is not None and self._continue():
             return []
         finished = [job for group in self._batch for job in group]
-        self._batch, self._pass, self._cache = [], None, SlotCache(0)
+        self._batch, self._pass = [], None
         return finished
 
     def _begin(self, budget: int) -> None:
@@ -130,11 +129,11 @@ class Scoring:
                 break
             prompt_width, completion_width, rows = prompt, completion, rows + len(group)
             self._batch.append(self._waiting.popleft())
-        self._cache = SlotCache(len(self._batch))
         self._pass = _Pass(
             rows=[group[0].tokens[: group[0].first] for group in self._batch],
             starts=[0] * len(self._batch),
             versions=[group[0].version for group in self._batch],
+            slots=self._decoder.open_slots(len(self._batch)),
             keep=1,  # the last prompt token predicts the first scored one, for all completions alike
             width=prompt_width,
         )
@@ -146,11 +145,16 @@ class Scoring:
         width = max(len(row) for row in rows)
         if width == 0:
             return False
-        sources = [number for number, group in enumerate(self._batch) for _ in group]
-        self._cache = self._cache.spread(sources, max(job.first for job in jobs))
+        assert self._pass is not None
+        slots = self._decoder.open_slots(len(jobs))
+        copies = iter(slots)
+        for group, slot in zip(self._batch, self._pass.slots, strict=True):
+            read = slot.read(0, group[0].first)
+            for _ in group:
+                next(copies).write(0, read)
         versions = [job.version for job in jobs]
         starts = [job.first for job in jobs]
-        self._pass = _Pass(rows, starts, versions, keep=None, width=min(width, PATIENT_STEP_TOKENS))
+        self._pass = _Pass(rows, starts, versions, slots, keep=None, width=min(width, PATIENT_STEP_TOKENS))
         return True
 
     def _record_prompts(self, chunks: list[Chunk], logits: torch.Tensor) -> None:

@@ -4,15 +4,19 @@ Promises: one thread owns model and scheduler; a command is answered by exactly 
 `generate` by deltas or an `error`. Leaves out the pipe (`pipe`), restarts (`engine`) and batching (`scheduler`).
 
 Commands: generate, cancel, score, score_text, load, unload; each with an `id`.
-Events: ready, fatal, deltas `[[id, text, prompt_tokens, completion_tokens, finish_reason]…]` (empty: a sign of life
-from a step that wrote nothing), result, error.
+Events: ready, fatal, deltas `[[id, text, prompt_tokens, completion_tokens, finish_reason, cached_tokens, logprobs]…]`
+(empty: a sign of life from a step that wrote nothing), result, error. `logprobs` are rows
+`[token, logprob, bytes, [[token, logprob, bytes]…]]`.
 """
 
+import contextlib
+import ctypes
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,24 +25,35 @@ from safetensors.torch import load_file
 
 from feedback.errors import AdapterRefused, BurnishError, InvalidInput, NotFound
 from service.engines.adapter_format import TENSOR_FILE, read_adapter
-from service.engines.base import BASE, TOO_LONG, SamplingParams
+from service.engines.base import BASE, TOO_LONG, Delta, SamplingParams, TokenLogprob
 from service.engines.local import base_model
-from service.engines.local.decoder import Decoder
+from service.engines.local.decoder import open_decoder
 from service.engines.local.pipe import Command, Pipe
 from service.engines.local.scheduler import Scheduler
 from service.engines.local.scoring import ScoreJob
+from service.engines.local.structured import Schemas
+from service.engines.local.token_text import TokenText
 
 SECONDS_BETWEEN_SIGNS = 1.0
 
 
 def serve(
-    pipe: Pipe, path: str, *, device: str, dtype: str, max_batch: int, max_context_tokens: int, threads: int | None
+    pipe: Pipe,
+    path: str,
+    *,
+    device: str,
+    dtype: str,
+    max_batch: int,
+    max_context_tokens: int,
+    prefix_cache_mib: int,
+    threads: int | None,
+    compiled: bool,
 ) -> None:
     """Load the base model and serve until stdin ends."""
     try:
         if threads:
             torch.set_num_threads(threads)
-        worker = Worker(pipe, path, device, dtype, max_batch, max_context_tokens)
+        worker = Worker(pipe, path, device, dtype, max_batch, max_context_tokens, prefix_cache_mib, compiled)
     except BurnishError as error:
         pipe.send({"event": "fatal", **_described(error)})
         sys.exit(1)
@@ -54,23 +69,35 @@ class Worker:
         dtype: str,
         max_batch: int,
         max_context_tokens: int,
+        prefix_cache_mib: int,
+        compiled: bool,
     ) -> None:
         device = base_model.choose_device(device)
         model, self._tokenizer = base_model.load_base_model(path, base_model.choose_dtype(dtype, device), device)
-        self._decoder = Decoder(model, self._tokenizer)
+        context_tokens = base_model.context_tokens(model, max_context_tokens)
+        self._vocabulary_tokens = int(model.config.get_text_config().vocab_size)
+        stop_tokens = base_model.stop_tokens(model, self._tokenizer)
+        self._decoder = open_decoder(model, self._tokenizer, context_tokens=context_tokens, compiled=compiled)
+        text = TokenText(self._tokenizer)
         self._scheduler = Scheduler(
             self._decoder,
             slots=max_batch,
-            context_tokens=base_model.context_tokens(model, max_context_tokens),
-            stop_tokens=base_model.stop_tokens(model, self._tokenizer),
-            decode=self._text,
+            context_tokens=context_tokens,
+            prefix_cache_bytes=prefix_cache_mib << 20,
+            stop_tokens=stop_tokens,
+            decode=text.decode,
+            describe=text.describe,
         )
+        self._schemas = Schemas(self._tokenizer, self._vocabulary_tokens, stop_tokens)
+        self._compiler = ThreadPoolExecutor(1, "compiler")
+        self._compiling: dict[int, str] = {}  # requests whose schema is being compiled, and their versions
         self._pipe = pipe
         self._told = 0.0
         self._retiring: dict[str, list[int]] = {}
         self._scores: dict[int, list[list[float] | None]] = {}
         self._handlers: dict[str, Callable[[Command], None]] = {
             "generate": self._generate,
+            "begin": self._begin,
             "cancel": self._cancel,
             "score": self._score,
             "score_text": self._score_text,
@@ -82,7 +109,8 @@ class Worker:
     def run(self) -> None:
         self._scheduler.submit(0, BASE, [0], SamplingParams(max_tokens=1, temperature=0))
         self._scheduler.step()
-        self._pipe.send({"event": "ready", "context_tokens": self._scheduler.context_tokens})
+        ready = {"context_tokens": self._scheduler.context_tokens, "decoder": self._decoder.name}
+        self._pipe.send({"event": "ready", **ready})
         while True:
             self._take_commands()
             if self._scheduler.busy:
@@ -107,10 +135,7 @@ class Worker:
         step = self._scheduler.step()
         if step.deltas or time.monotonic() - self._told > SECONDS_BETWEEN_SIGNS:  # reading a prompt is no silence
             self._told = time.monotonic()
-            rows = [
-                [id, delta.text, delta.prompt_tokens, delta.completion_tokens, delta.finish_reason]
-                for id, delta in step.deltas
-            ]
+            rows = [[id, *_delta_row(delta)] for id, delta in step.deltas]
             self._pipe.send({"event": "deltas", "deltas": rows})
         for job in step.scored:
             if job.id in self._scores:  # not cancelled meanwhile
@@ -123,10 +148,46 @@ class Worker:
         context = self._scheduler.context_tokens
         if len(prompt) >= context:
             raise _too_long(f"The prompt has {len(prompt)} tokens", context, "messages")
-        sampling = SamplingParams(**{**command["sampling"], "stop": tuple(command["sampling"]["stop"])})
-        self._scheduler.submit(command["id"], command["version"], prompt, sampling, command["key"])
+        sampling = self._sampling(command["sampling"])
+        if sampling.json_schema is None:
+            self._scheduler.submit(command["id"], command["version"], prompt, sampling, command["key"])
+        else:
+            self._compiling[command["id"]] = command["version"]
+            self._compiler.submit(self._compile, command, prompt, sampling)
+
+    def _sampling(self, values: dict[str, Any]) -> SamplingParams:
+        bias = {int(token): value for token, value in values["logit_bias"].items()}  # JSON's keys are text
+        stranger = next((token for token in bias if not 0 <= token < self._vocabulary_tokens), None)
+        if stranger is not None:
+            raise InvalidInput(
+                f"logit_bias names token {stranger}; the model's are 0 to {self._vocabulary_tokens - 1}.",
+                param="logit_bias",
+            )
+        return SamplingParams(**{**values, "stop": tuple(values["stop"]), "logit_bias": bias})
+
+    def _compile(self, command: Command, prompt: list[int], sampling: SamplingParams) -> None:
+        """Compile a schema in a thread of its own: streams go on meanwhile; `begin` follows."""
+        try:
+            matcher: Any = self._schemas.matcher(sampling.json_schema or "")
+        except InvalidInput as error:
+            matcher = error
+        except Exception as error:  # the request is owed an answer
+            traceback.print_exc()
+            matcher = BurnishError(f"The engine failed on this request's schema: {error!r}")
+        begin = {**command, "op": "begin", "prompt": prompt, "sampling": sampling, "matcher": matcher}
+        self._pipe.commands.put(begin)
+
+    def _begin(self, command: Command) -> None:
+        version = self._compiling.pop(command["id"], None)
+        if version is None:  # cancelled meanwhile
+            return
+        if isinstance(command["matcher"], BurnishError):
+            raise command["matcher"]
+        prompt, sampling = command["prompt"], command["sampling"]
+        self._scheduler.submit(command["id"], version, prompt, sampling, command["key"], command["matcher"])
 
     def _cancel(self, command: Command) -> None:
+        self._compiling.pop(command["id"], None)
         self._scores.pop(command["id"], None)
         self._scheduler.cancel(command["id"])
 
@@ -169,50 +230,60 @@ class Worker:
         folder = Path(command["folder"])
         try:
             described = read_adapter(folder, expected_sha256=command["version"])
-            files: Any = (described, load_file(folder / TENSOR_FILE))
+            prepared: Any = self._decoder.prepare(described, load_file(folder / TENSOR_FILE))
         except AdapterRefused as error:
-            files = error
+            prepared = error
         except Exception as error:  # whatever a broken file makes the library raise
-            files = AdapterRefused(f"{folder}: can't be read: {error} Save the adapter with PEFT again.")
-        self._pipe.commands.put({**command, "op": "attach", "files": files})
+            prepared = AdapterRefused(f"{folder}: can't be read: {error} Save the adapter with PEFT again.")
+        self._pipe.commands.put({**command, "op": "attach", "prepared": prepared})
 
     def _attach(self, command: Command) -> None:
         version = command["version"]
         for id in self._retiring.pop(version, []):  # wanted again before it was gone
             self._pipe.send({"event": "result", "id": id, "value": None})
-        if version not in self._decoder.adapters.versions:
-            if isinstance(command["files"], AdapterRefused):
-                raise command["files"]
-            self._decoder.adapters.add(version, *command["files"])
-            try:
-                with torch.inference_mode():
-                    self._decoder.probe(version)
-            except AdapterRefused:
-                self._decoder.adapters.remove(version)
-                raise
+        if version not in self._decoder.versions:
+            if isinstance(command["prepared"], AdapterRefused):
+                raise command["prepared"]
+            self._decoder.add(version, command["prepared"])
         self._pipe.send({"event": "result", "id": command["id"], "value": None})
 
     def _unload(self, command: Command) -> None:
         self._retiring.setdefault(command["version"], []).append(command["id"])
 
     def _retire(self) -> None:
-        for version in [version for version in self._retiring if not self._scheduler.uses(version)]:
-            self._decoder.adapters.remove(version)
+        compiling = set(self._compiling.values())
+        idle = [name for name in self._retiring if name not in compiling and not self._scheduler.uses(name)]
+        for version in idle:
+            self._decoder.remove(version)
+            self._scheduler.forget(version)
+            _give_memory_back()
             for id in self._retiring.pop(version):
                 self._pipe.send({"event": "result", "id": id, "value": None})
 
     def _check_version(self, version: str) -> None:
         if version == BASE:
             return
-        if version not in self._decoder.adapters.versions or version in self._retiring:
+        if version not in self._decoder.versions or version in self._retiring:
             raise NotFound(f"Adapter version {version} is not loaded; load it first.", param="version")
-
-    def _text(self, tokens: list[int]) -> str:
-        text = self._tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return str(text)
 
     def _fail(self, id: int, error: BurnishError) -> None:
         self._pipe.send({"event": "error", "id": id, **_described(error)})
+
+
+def _give_memory_back() -> None:
+    """glibc keeps freed memory for itself until asked."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _delta_row(delta: Delta) -> list[Any]:
+    logprobs = [[*_logprob_row(entry), [_logprob_row(other) for other in entry.top]] for entry in delta.logprobs]
+    counts = delta.prompt_tokens, delta.completion_tokens
+    return [delta.text, *counts, delta.finish_reason, delta.cached_tokens, logprobs]
+
+
+def _logprob_row(entry: TokenLogprob) -> list[Any]:
+    return [entry.token, entry.logprob, entry.bytes]
 
 
 def _too_long(what: str, context: int, param: str) -> InvalidInput:

@@ -1,149 +1,31 @@
-"""Continuous batching against transformers and PEFT, token for token, on tiny random models of three families."""
+"""Continuous batching against transformers and PEFT, token for token, on tiny random models of several families."""
 
-from dataclasses import dataclass
+import itertools
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from families import WAYS, House, make_house, open_scheduler, read, run, save_adapter, spell, tokens
 from safetensors.torch import load_file
-from transformers import (
-    GPT2Config,
-    GPT2LMHeadModel,
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedModel,
-    Qwen2Config,
-    Qwen2ForCausalLM,
-)
 
 from feedback.errors import AdapterRefused
 from service.engines.adapter_format import TENSOR_FILE, read_adapter
 from service.engines.base import BASE, SamplingParams
-from service.engines.local.adapters import Adapters
-from service.engines.local.decoder import Decoder
-from service.engines.local.scheduler import PREFILL_TOKENS, Scheduler, Step
+from service.engines.local.native import library
 from service.engines.local.scoring import ScoreJob
 
-VOCABULARY = 97
-EOS = 3
-FAMILIES = ["llama", "qwen2", "gpt2"]
 
-
-def tiny_model(family: str) -> PreTrainedModel:
-    """Random weights, large enough for clear winners among the tokens."""
-    torch.manual_seed(0)
-    ends = {"bos_token_id": 1, "eos_token_id": EOS, "pad_token_id": 0}
-    shape: dict[str, Any] = {
-        "vocab_size": VOCABULARY,
-        "hidden_size": 48,
-        "intermediate_size": 64,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "max_position_embeddings": 1024,
-        "initializer_range": 0.3,
-        **ends,
-    }
-    if family == "llama":
-        return LlamaForCausalLM(LlamaConfig(**shape)).eval()
-    if family == "qwen2":
-        return Qwen2ForCausalLM(Qwen2Config(**shape)).eval()
-    gpt2 = GPT2Config(
-        vocab_size=VOCABULARY, n_embd=48, n_layer=2, n_head=4, n_positions=1024, initializer_range=0.3, **ends
-    )
-    return GPT2LMHeadModel(gpt2).eval()
-
-
-def save_adapter(family: str, folder: Path, seed: int, r: int = 4, **options: Any) -> Path:
-    torch.manual_seed(seed)
-    lora = LoraConfig(**{"lora_alpha": 2 * r, "target_modules": "all-linear", **options}, r=r, task_type="CAUSAL_LM")
-    model = get_peft_model(tiny_model(family), lora)
-    for name, weight in model.named_parameters():
-        if "lora_" in name:
-            torch.nn.init.normal_(weight, std=0.2)
-    model.save_pretrained(folder)
-    return folder
-
-
-def add(adapters: Adapters, version: str, folder: Path) -> None:
-    adapters.add(version, read_adapter(folder), load_file(folder / TENSOR_FILE))
-
-
-def tokens(count: int, seed: int) -> list[int]:
-    return torch.randint(4, VOCABULARY, (count,), generator=torch.Generator().manual_seed(seed)).tolist()
-
-
-def spell(ids: list[int]) -> str:
-    """A decoder that shows which tokens were picked."""
-    return "".join(f"<{id}>" for id in ids)
-
-
-@dataclass
-class House:
-    """A scheduler over a tiny model with two adapters of different rank, and PEFT's models of the same."""
-
-    scheduler: Scheduler
-    decoder: Decoder
-    models: dict[str, PreTrainedModel]
-
-    def greedy(self, version: str, prompt: list[int], count: int) -> str:
-        output = self.models[version].generate(
-            input_ids=torch.tensor([prompt]),
-            attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
-            max_new_tokens=count,
-            do_sample=False,
-        )[0, len(prompt) :]
-        return spell([token for token in output.tolist() if token != EOS])
-
-    def log_probabilities(self, version: str, ids: list[int], first: int) -> list[float]:
-        with torch.no_grad():
-            logits = self.models[version](torch.tensor([ids])).logits[0].float().log_softmax(-1)
-        return [float(logits[place - 1, ids[place]]) for place in range(first, len(ids))]
-
-
-class Tokenless:
-    """Stands where a tokenizer does; the probe prompt is all that the decoder asks of one."""
-
-    all_special_tokens: tuple[str, ...] = ()
-    added_tokens_decoder: dict[int, Any] = {}
-
-    def apply_chat_template(self, *_: Any, **__: Any) -> list[int]:
-        return tokens(12, seed=99)
-
-
-@pytest.fixture(scope="module", params=FAMILIES)
-def house(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> House:
-    torch.set_num_threads(1)  # threads cost such small models more than they give
-    family = request.param
-    folder = tmp_path_factory.mktemp(family)
-    few = {"target_modules": ["c_attn"] if family == "gpt2" else ["q_proj", "down_proj"], "layers_to_transform": [1]}
-    folders = {
-        "one": save_adapter(family, folder / "one", seed=1),
-        "two": save_adapter(family, folder / "two", seed=2, r=2, use_rslora=True, **few),
-    }
-    decoder = Decoder(tiny_model(family), Tokenless())
-    for version, path in folders.items():
-        add(decoder.adapters, version, path)
-    peft = {version: PeftModel.from_pretrained(tiny_model(family), path).eval() for version, path in folders.items()}
-    scheduler = Scheduler(decoder, slots=4, context_tokens=1024, stop_tokens=frozenset({EOS}), decode=spell)
-    return House(scheduler, decoder, {BASE: tiny_model(family), **peft})
-
-
-def run(scheduler: Scheduler, steps: int = 10_000) -> tuple[dict[int, str], dict[int, str | None], Step]:
-    """Step until all is done (or `steps` are): texts and finish reasons by request, and everything scored."""
-    texts: dict[int, str] = {}
-    reasons: dict[int, str | None] = {}
-    total = Step()
-    while scheduler.busy and steps:
-        steps -= 1
-        step = scheduler.step()
-        total.scored += step.scored
-        for id, delta in step.deltas:
-            texts[id] = texts.get(id, "") + delta.text
-            reasons[id] = delta.finish_reason
-    return texts, reasons, total
+@pytest.fixture(scope="module", params=WAYS)
+def house(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    family, way = request.param
+    with pytest.MonkeyPatch.context() as patch:
+        if way.endswith("avx2"):
+            patch.setattr(library, "BUILDS", {"kernels_avx2": library.BUILDS["kernels_avx2"]})
+        library.load.cache_clear()
+        if way != "transformers" and library.load() is None:
+            pytest.skip("compiled: the decoder wasn't built, or this processor can't run it")
+        yield make_house(family, way, tmp_path_factory.mktemp(family))
+    library.load.cache_clear()
 
 
 def test_greedy_equals_generate_alone_and_in_a_mixed_batch(house: House) -> None:
@@ -246,39 +128,53 @@ def test_stops_at_stop_strings_the_token_limit_and_the_context(house: House) -> 
     assert texts[3].count("<") <= 4
 
 
-def test_a_long_prompt_holds_replies_up_by_one_piece_at_most(house: House) -> None:
-    house.scheduler.submit(1, BASE, tokens(5, seed=5), SamplingParams(60, temperature=0))
-    house.scheduler.step()
-    house.scheduler.submit(2, "one", tokens(900, seed=6), SamplingParams(5, temperature=0))
-    for _ in range(900 // PREFILL_TOKENS):
-        step = house.scheduler.step()
-        assert all(id == 1 for id, _ in step.deltas)
-        if not house.scheduler.uses(BASE):
-            break
-        assert step.deltas
-    run(house.scheduler)
+def test_a_long_prompt_is_read_beside_the_replies(house: House) -> None:
+    seconds = itertools.count()
+    scheduler = open_scheduler(house.decoder, clock=lambda: next(seconds))
+    scheduler.submit(1, BASE, tokens(5, seed=5), SamplingParams(60, temperature=0, ignore_eos=True))
+    scheduler.step()
+    prompt = tokens(900, seed=6)
+    scheduler.submit(2, "one", prompt, SamplingParams(1, temperature=0))
+    steps = [scheduler.step().deltas]
+    while {id for id, _ in steps[-1]} == {1}:  # every step writes a token of the reply under way
+        steps.append(scheduler.step().deltas)
+    assert len(steps) > 2
+    assert [delta.text for id, delta in steps[-1] if id == 2] == [house.greedy("one", prompt, 1)]
 
 
-def test_probe_accepts_what_changes_something_and_refuses_the_rest(house: House, tmp_path: Path) -> None:
-    with torch.inference_mode():
-        house.decoder.probe("one")
-        family = house.models[BASE].config.model_type
-        zero = save_adapter(family, tmp_path / "zero", seed=3)
-        described, tensors = read_adapter(zero), load_file(zero / TENSOR_FILE)
-        idle = {name: weight * ("lora_A" in name) for name, weight in tensors.items()}
-        house.decoder.adapters.add("idle", described, idle)
-        with pytest.raises(AdapterRefused, match="changes nothing"):
-            house.decoder.probe("idle")
-        house.decoder.adapters.remove("idle")
-        wild = {name: weight * 1e18 for name, weight in tensors.items()}
-        house.decoder.adapters.add("wild", described, wild)
-        with pytest.raises(AdapterRefused, match="finite"):
-            house.decoder.probe("wild")
-        house.decoder.adapters.remove("wild")
-        broken = {name: weight / 0 for name, weight in tensors.items()}
-        with pytest.raises(AdapterRefused, match="finite"):
-            house.decoder.adapters.add("broken", described, broken)
-    assert house.decoder.adapters.versions == ("one", "two")
+def test_what_was_read_before_is_not_read_again(house: House) -> None:
+    def cached(prompt: list[int], version: str) -> tuple[int, str]:
+        house.scheduler.submit(1, version, prompt, SamplingParams(6, temperature=0))
+        seen = [delta for _ in iter(lambda: house.scheduler.busy, False) for _, delta in house.scheduler.step().deltas]
+        return seen[-1].cached_tokens, "".join(delta.text for delta in seen)
+
+    prompt = tokens(100, seed=70)
+    assert cached(prompt, "one")[0] == 0
+    assert cached(prompt, "two")[0] == 0  # another version's are other keys and values
+    longer = [*prompt, *tokens(50, seed=71)]
+    count, text = cached(longer, "one")
+    assert count >= 96
+    assert text == house.greedy("one", longer, 6)
+    other = [*prompt[:40], *tokens(50, seed=72)]
+    count, text = cached(other, "two")
+    assert count == 40
+    assert text == house.greedy("two", other, 6)
+
+
+def test_accepts_what_changes_something_and_refuses_the_rest(house: House, tmp_path: Path) -> None:
+    family = house.models[BASE].config.model_type
+    zero = save_adapter(family, tmp_path / "zero", seed=3)
+    described, tensors = read_adapter(zero), load_file(zero / TENSOR_FILE)
+    idle = {name: weight * ("lora_A" in name) for name, weight in tensors.items()}
+    with pytest.raises(AdapterRefused, match="changes nothing"):
+        house.decoder.add("idle", house.decoder.prepare(described, idle))
+    wild = {name: weight * 1e18 for name, weight in tensors.items()}
+    with pytest.raises(AdapterRefused, match="finite"):
+        house.decoder.add("wild", house.decoder.prepare(described, wild))
+    broken = {name: weight / 0 for name, weight in tensors.items()}
+    with pytest.raises(AdapterRefused, match="finite"):
+        house.decoder.prepare(described, broken)
+    assert house.decoder.versions == {"one", "two"}
     prompt = tokens(8, seed=8)
     house.scheduler.submit(1, "two", prompt, SamplingParams(8, temperature=0))
     assert run(house.scheduler)[0][1] == house.greedy("two", prompt, 8)
@@ -288,4 +184,4 @@ def test_refuses_adapters_of_another_base(house: House, tmp_path: Path) -> None:
     family = house.models[BASE].config.model_type
     other = "llama" if family == "gpt2" else "gpt2"
     with pytest.raises(AdapterRefused, match="another base model"):
-        house.decoder.adapters.check(read_adapter(save_adapter(other, tmp_path / "other", seed=4)))
+        house.decoder.prepare(*read(save_adapter(other, tmp_path / "other", seed=4)))

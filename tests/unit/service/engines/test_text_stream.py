@@ -3,6 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.engines.base import TokenLogprob
 from service.engines.local.text_stream import MAX_PENDING_TOKENS, TextStream
 
 
@@ -68,3 +69,39 @@ def test_a_character_cut_by_the_token_limit_ends_as_a_replacement_character() ->
     stream = TextStream(decode)
     assert [stream.push(byte) for byte in "😀".encode()[:3]] == ["", "", ""]
     assert stream.finish() == "\ufffd"
+
+
+def run_with_logprobs(text: str, stop: tuple[str, ...] = ()) -> tuple[str, list[TokenLogprob]]:
+    """What was shown, and the entries that came with it; an entry's logprob is its token's place."""
+    stream = TextStream(decode, stop)
+    shown, taken = "", []
+    for place, byte in enumerate(text.encode()):
+        piece = stream.push(byte, TokenLogprob("", float(place), (byte,)))
+        if piece:
+            shown += piece
+            taken += stream.take_logprobs()
+            assert bytes(byte for entry in taken for byte in entry.bytes).startswith(shown.encode())
+        if stream.stopped:
+            break
+    if not stream.stopped:
+        shown += stream.finish()
+    return shown, [*taken, *stream.take_logprobs()]
+
+
+@given(
+    st.text(alphabet="ab你😀", max_size=30), st.lists(st.text(alphabet="ab你😀", min_size=1, max_size=4), max_size=3)
+)
+def test_every_tokens_logprobs_go_out_once_with_its_text(text: str, stop: list[str]) -> None:
+    shown, taken = run_with_logprobs(text, tuple(stop))
+    assert shown == "".join(run(text, tuple(stop))[0])
+    assert [entry.logprob for entry in taken] == [float(place) for place in range(len(taken))]
+    assert bytes(byte for entry in taken for byte in entry.bytes) == shown.encode()
+
+
+def test_tokens_without_text_keep_their_logprobs() -> None:
+    stream = TextStream(lambda tokens: "".join("x" for token in tokens if token), ("xy",))
+    entries = [TokenLogprob(str(place), 0.0, ()) for place in range(4)]
+    assert [stream.push(token, entry) for token, entry in zip([1, 0, 1, 0], entries, strict=True)] == ["", "", "x", ""]
+    assert stream.take_logprobs() == (entries[0],)
+    assert stream.finish() == "x"
+    assert stream.take_logprobs() == tuple(entries[1:])
