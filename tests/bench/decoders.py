@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from time import perf_counter
 from typing import Any
 
@@ -105,8 +105,9 @@ def _decoder(
         for which, name in ((BASE, "base"), (version, "adapter")):
             mine = [reply for reply in replies if reply.version == which]
             found = torch.cat([_logits(decoder, reply) for reply in mine])
-            divergence, equal = compare_logits(torch.cat([reply.logits for reply in mine]), found)
-            row[f"{name}_kl_millinats"], row[f"{name}_likeliest_equal"] = 1000 * divergence, equal
+            tokens = [token for reply in mine for token in reply.tokens[reply.first :]]
+            divergence, equal, _ = compare_logits(torch.cat([reply.logits for reply in mine]), found, tokens)
+            row[f"{name}_kl_millinats"], row[f"{name}_likeliest_equal"] = 1000 * fmean(divergence), fmean(equal)
     return row
 
 
