@@ -27,7 +27,9 @@ from feedback.errors import BurnishError
 from service.engines.adapter_format import adapter_sha256
 from service.engines.base import Engine, GenerationRequest, SamplingParams
 
-WORDS = (" amber", " cobalt", " silver", " copper", " garden", " river")
+WORDS = (" amber", " cobalt", " velvet", " falcon", " marble", " silver")
+"""One token each; the adapter that writes one prefers it to all others by 18 nats and more."""
+
 TOKENS = 8
 QUIET_SECONDS = 8.0
 SETTLED_AFTER = 2 * len(WORDS)
@@ -113,7 +115,7 @@ async def _swaps(models: Path, versions: Sequence[Version], count: int, concurre
         "unload_ms_p50": percentile(unloads, 50),
         "rss_mib_early": early,
         "rss_mib_end": held[-1],
-        "first_complaints": [*swapped.errors, *swapped.mixed][:5],
+        "complaints": [{"complaint": told} for told in [*swapped.errors, *swapped.mixed][:5]],
     }
 
 
