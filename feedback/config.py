@@ -41,6 +41,9 @@ class Settings(BaseSettings):
         "auto", description="Number format for serving; auto: bfloat16 where the hardware has it."
     )
     max_batch: int = Field(32, ge=1, le=256, description="Most replies written at once, in sequences.")
+    max_queue: int = Field(
+        64, ge=0, description="Replies that may wait for their turn; more requests are refused with 429."
+    )
     prefix_cache_mib: int = Field(
         512, ge=0, description="Memory for prompts read before, so that they aren't read again, in MiB; 0 keeps none."
     )
@@ -51,6 +54,9 @@ class Settings(BaseSettings):
     )
     release_poll_seconds: float = Field(
         0.5, gt=0, le=2, description="Seconds between two looks at the database for a new release."
+    )
+    request_seconds: float = Field(
+        600, gt=0, description="Seconds a reply may take, waiting included; then it ends with an error."
     )
     shutdown_seconds: int = Field(45, ge=1, description="Seconds running replies get to finish at shutdown.")
     lease_seconds: float = Field(

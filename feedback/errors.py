@@ -10,6 +10,7 @@ BurnishError
 ├── ModelMissing           the base model isn't prepared on this machine
 ├── EngineUnavailable      the engine is down, restarting or draining            (HTTP 503)
 ├── QueueFull              more requests than the engine or a key's share takes  (HTTP 429)
+├── TimedOut               a reply took longer than a request may                (HTTP 504)
 ├── LeaseLost              a run's lease was taken over: stop, write nothing
 └── RunFailed              a training run ended without a result
 """
@@ -69,6 +70,10 @@ class QueueFull(BurnishError):
     ) -> None:
         super().__init__(message, param=param, code=code)
         self.retry_after_seconds = retry_after_seconds
+
+
+class TimedOut(BurnishError):
+    code = "request_timeout"
 
 
 class LeaseLost(BurnishError):

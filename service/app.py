@@ -39,7 +39,7 @@ def create_app(settings: Settings, engine: Engine) -> Litestar:
             raise
         background = [
             asyncio.create_task(routing.follow()),
-            asyncio.create_task(upkeep.tend(database, routing.problems)),
+            asyncio.create_task(upkeep.tend(database, routing.problems, request_seconds=settings.request_seconds)),
         ]
         try:
             yield
@@ -47,7 +47,7 @@ def create_app(settings: Settings, engine: Engine) -> Litestar:
             for task in background:
                 task.cancel()
             await asyncio.gather(*background, return_exceptions=True)
-            await chats.drain()
+            await chats.drain(0)
             await engine.close()
             await upkeep.finish(database)
             database.close()
@@ -82,7 +82,7 @@ def create_app(settings: Settings, engine: Engine) -> Litestar:
         },
         exception_handlers=HANDLERS,
         lifespan=[lifespan],
-        state=State({"database": database}),
+        state=State({"database": database, "chat": chats}),
         openapi_config=OpenAPIConfig(title="Burnish", version="1", path="/schema", render_plugins=[JsonRenderPlugin()]),
         logging_config=None,
         request_max_body_size=4_000_000,

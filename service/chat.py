@@ -1,7 +1,8 @@
 """One turn: history → engine → saved message.
 
 A turn's tokens are produced by a task of its own. The client's connection only reads from it: when the client goes
-away, the task is cancelled, frees its slot in the engine and stores what was written so far.
+away, the task is cancelled, frees its slot in the engine and stores what was written so far. The same happens to a
+turn that takes too long or that a shutdown can't wait for; its client is told why.
 """
 
 import asyncio
@@ -20,10 +21,11 @@ from feedback import contributors, conversations
 from feedback.assistants import current_guidelines
 from feedback.config import Settings
 from feedback.database import Database
-from feedback.errors import BurnishError, EngineUnavailable
+from feedback.errors import BurnishError, EngineUnavailable, TimedOut
 from feedback.keys import Caller
 from feedback.logs import whereabouts
 from feedback.states import MessageStatus
+from service.admission import Admission
 from service.engines.base import (
     ChatMessage,
     Engine,
@@ -75,32 +77,50 @@ class Piece:
     logprobs: tuple[TokenLogprob, ...] = ()
 
 
-@dataclass
+@dataclass(eq=False)
 class Reply:
-    """A turn under way. Iterate `pieces()`, then read `choices`; `abandon()` when nobody listens any more."""
+    """A turn under way: read its `pieces()` or wait until it is `complete()`; then `choices` have all of it.
+
+    `abandon()` it when nobody listens any more.
+    """
 
     completion_id: str
     created: int
     model: str
     choices: list[Choice]
     with_logprobs: bool
-    _pieces: asyncio.Queue[Piece | BaseException | None] = field(default_factory=asyncio.Queue)
+    _unread: list[Piece] = field(default_factory=list)
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
+    _ended: bool = False
+    _error: Exception | None = None
     _producer: asyncio.Task[None] | None = None
+    _cut_short: BurnishError | None = None
 
-    async def pieces(self) -> AsyncIterator[Piece]:
-        while (piece := await self._pieces.get()) is not None:
-            if isinstance(piece, BaseException):
-                raise piece
-            yield piece
+    async def pieces(self) -> AsyncIterator[list[Piece]]:
+        """What has been written since the last look, as soon as there is something; nothing after a `nudge`."""
+        while not self._ended or self._unread:
+            await self._news.wait()
+            self._news.clear()
+            unread, self._unread = self._unread, []
+            if unread or not self._ended:
+                yield unread
+        if self._error is not None:
+            raise self._error
+
+    def nudge(self) -> None:
+        """Let the reader of `pieces()` have its turn although nothing was written."""
+        self._news.set()
 
     async def complete(self) -> "Reply":
         """Wait for all of it."""
-        async for _ in self.pieces():
-            pass
+        assert self._producer is not None
+        await asyncio.wait([self._producer])
+        if self._error is not None:
+            raise self._error
         return self
 
     def abandon(self) -> None:
-        if self._producer is not None:
+        if self._producer is not None and not self._producer.cancelling():  # it stores what there is: once is enough
             self._producer.cancel()
 
     @property
@@ -116,6 +136,27 @@ class Reply:
     def completion_tokens(self) -> int:
         return sum(choice.completion_tokens for choice in self.choices)
 
+    # ── for whoever writes it ──
+
+    async def _begun(self) -> None:
+        """Returns once there is something to read; raises the error if that is all there is."""
+        await self._news.wait()
+        if self._error is not None and not self._unread:
+            raise self._error
+
+    def _add(self, piece: Piece) -> None:
+        self._unread.append(piece)
+        self._news.set()
+
+    def _end(self, error: Exception | None = None) -> None:
+        self._ended, self._error = True, error
+        self._news.set()
+
+    def _cut(self, error: BurnishError) -> None:
+        """Stop writing and end with `error`."""
+        self._cut_short = self._cut_short or error
+        self.abandon()
+
 
 class Chat:
     def __init__(self, database: Database, engine: Engine, routing: Routing, settings: Settings, secret: bytes) -> None:
@@ -124,7 +165,10 @@ class Chat:
         self._routing = routing
         self._settings = settings
         self._secret = secret
-        self._producers: set[asyncio.Task[None]] = set()
+        self._admission = Admission(settings.max_batch + settings.max_queue)
+        self._replies: set[Reply] = set()
+        self.draining = False
+        """The service is stopping: replies under way may finish, new ones are refused."""
 
     async def begin(self, caller: Caller, turn: ChatTurn) -> Reply:
         """Pin a version, commit the turn and start writing.
@@ -132,7 +176,11 @@ class Chat:
         Raises NotFound (model), InvalidInput (messages, a prompt over the context), QueueFull and EngineUnavailable
         before anything has been sent to the client.
         """
+        if self.draining:
+            raise EngineUnavailable("The service is stopping and takes no new requests. Try again in a moment.")
+        key = str(caller.api_key_id)
         async with AsyncExitStack() as opened:
+            opened.enter_context(self._admission.places(key, turn.choices))
             route = await opened.enter_async_context(self._routing.use(caller, turn.model))
             health = self._engine.health()
             if not health.ready:
@@ -142,49 +190,62 @@ class Chat:
             choices = [Choice(index, message_id) for index, message_id in enumerate(message_ids)]
             with_logprobs = turn.sampling.logprobs is not None
             reply = Reply(completion_id, int(time.time()), route.model, choices, with_logprobs)
-            request = GenerationRequest(messages, turn.sampling, route.version.sha256, str(caller.api_key_id))
-            started = asyncio.get_running_loop().create_future()
-            held = opened.pop_all()
-            reply._producer = asyncio.create_task(self._produce(reply, request, held, started))
-        self._producers.add(reply._producer)
-        reply._producer.add_done_callback(self._producers.discard)
+            request = GenerationRequest(messages, turn.sampling, route.version.sha256, key)
+            reply._producer = asyncio.create_task(self._produce(reply, request, opened.pop_all()))
+        reply._producer.add_done_callback(lambda _: self._replies.discard(reply))
         try:
-            await asyncio.shield(started)
+            await reply._begun()
         except asyncio.CancelledError:
             reply.abandon()
             raise
         return reply
 
-    async def drain(self) -> None:
-        """Wait until every turn under way has stored its end."""
-        await asyncio.gather(*self._producers, return_exceptions=True)
+    async def drain(self, seconds: float) -> None:
+        """Begin no more replies, give those under way `seconds` to finish, end the rest with an error.
 
-    async def _produce(
-        self, reply: Reply, request: GenerationRequest, held: AsyncExitStack, started: asyncio.Future[None]
-    ) -> None:
+        Returns when every reply has been stored.
+        """
+        self.draining = True
+        deadline = time.monotonic() + seconds
+        while self._replies and (left := deadline - time.monotonic()) > 0:
+            await asyncio.wait(self._producers(), timeout=left)
+        self.cut_short()
+        await asyncio.gather(*self._producers(), return_exceptions=True)
+
+    def cut_short(self) -> None:
+        """End the replies under way with an error, for a shutdown that can't wait."""
+        for reply in self._replies:
+            reply._cut(EngineUnavailable("The service is stopping and could not wait for this reply. Send it again."))
+
+    def _producers(self) -> list[asyncio.Task[None]]:
+        return [reply._producer for reply in self._replies if reply._producer is not None]
+
+    async def _produce(self, reply: Reply, request: GenerationRequest, held: AsyncExitStack) -> None:
         """Write all choices side by side; store each before its last piece goes out."""
+        self._replies.add(reply)  # not before: a task that is cancelled before its first step gives nothing back
+        seconds = self._settings.request_seconds
+        late = asyncio.get_running_loop().call_later(seconds, reply._cut, _took_too_long(seconds))
         async with held:
-            writers = [asyncio.create_task(self._write(reply, choice, request, started)) for choice in reply.choices]
+            writers = [asyncio.create_task(self._write(reply, choice, request)) for choice in reply.choices]
             try:
                 await asyncio.gather(*writers)
-                await self._put(reply, None)
+                reply._end()
             except asyncio.CancelledError:
                 await self._stop(writers)
                 await self._store_rest(reply, MessageStatus.STOPPED)
-                raise
+                if reply._cut_short is None:
+                    raise
+                reply._end(reply._cut_short)
             except Exception as error:
                 await self._stop(writers)
                 if not isinstance(error, BurnishError):
                     _log.error("reply failed", completion_id=reply.completion_id, **whereabouts(error))
                 await self._store_rest(reply, MessageStatus.FAILED)
-                if started.done():
-                    await self._put(reply, error)
-                else:
-                    started.set_exception(error)
+                reply._end(error)
+            finally:
+                late.cancel()
 
-    async def _write(
-        self, reply: Reply, choice: Choice, request: GenerationRequest, started: asyncio.Future[None]
-    ) -> None:
+    async def _write(self, reply: Reply, choice: Choice, request: GenerationRequest) -> None:
         if request.sampling.seed is not None:
             request = replace(request, sampling=replace(request.sampling, seed=request.sampling.seed + choice.index))
         deltas = self._engine.generate(request)
@@ -199,17 +260,11 @@ class Chat:
                 if delta.finish_reason is not None:
                     await asyncio.to_thread(self._store_choice, choice, MessageStatus.COMPLETE)
                     choice.stored = True
-                if not started.done():
-                    started.set_result(None)
-                await self._put(reply, Piece(choice.index, text, delta.finish_reason, delta.logprobs))
+                reply._add(Piece(choice.index, text, delta.finish_reason, delta.logprobs))
         finally:
             await deltas.aclose()
         if choice.finish_reason is None:
             raise EngineUnavailable("The engine ended a reply without finishing it. Try again.")
-
-    @staticmethod
-    async def _put(reply: Reply, piece: Piece | BaseException | None) -> None:
-        await reply._pieces.put(piece)
 
     @staticmethod
     async def _stop(writers: list[asyncio.Task[None]]) -> None:
@@ -259,6 +314,13 @@ class Chat:
                 await asyncio.to_thread(self._store_choice, choice, status)
             except Exception as error:
                 _log.error("reply not stored", completion_id=reply.completion_id, **whereabouts(error))
+
+
+def _took_too_long(seconds: float) -> TimedOut:
+    return TimedOut(
+        f"The reply wasn't finished within {seconds:g} seconds, the longest that a request may take here, waiting "
+        "included. Ask for fewer tokens with `max_tokens`, or have BURNISH_REQUEST_SECONDS raised."
+    )
 
 
 def _stored(sampling: SamplingParams) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from feedback.errors import (
     ModelMissing,
     NotFound,
     QueueFull,
+    TimedOut,
     Unauthenticated,
 )
 from feedback.logs import whereabouts
@@ -37,6 +38,7 @@ _TABLE: dict[type[BurnishError], tuple[int, str]] = {
     QueueFull: (429, "rate_limit_error"),
     EngineUnavailable: (503, "service_unavailable_error"),
     ModelMissing: (503, "service_unavailable_error"),
+    TimedOut: (504, "timeout_error"),
 }
 _RETRY_AFTER_SECONDS = 2
 """After so many a client may try again when the engine isn't there."""
@@ -76,9 +78,11 @@ def unexpected_error(request: AnyRequest, error: Exception) -> AnyResponse:
 
 
 def _retry_headers(error: BurnishError, status: int) -> dict[str, str]:
-    """When a client may try again, for what passes by itself; openai-python does so at that time."""
+    """When, or whether, clients should send it again: openai-python does so by itself after a 429 or 5xx."""
     if isinstance(error, QueueFull):
         return {"retry-after": str(error.retry_after_seconds)}
+    if isinstance(error, TimedOut):
+        return {"x-should-retry": "false"}  # it would only take as long again
     return {"retry-after": str(_RETRY_AFTER_SECONDS)} if status == 503 else {}
 
 

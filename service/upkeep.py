@@ -14,18 +14,20 @@ from feedback.logs import whereabouts
 _log = structlog.get_logger()
 
 UPKEEP_SECONDS = 30.0
-ABANDONED_SECONDS = 900.0
-"""A reply still being written after this long was left behind by a service that died."""
+ABANDONED_SECONDS = 300.0
+"""A reply still being written so long after a request may take was left behind by a service that died."""
 UPKEEP_PROBLEM = "the database's upkeep"
 """Among the problems beside assistants' names, which have no spaces."""
 
 
-async def tend(database: Database, problems: dict[str, str], every_seconds: float = UPKEEP_SECONDS) -> None:
+async def tend(
+    database: Database, problems: dict[str, str], *, request_seconds: float, every_seconds: float = UPKEEP_SECONDS
+) -> None:
     """Keep house for as long as the service runs."""
     while True:
         try:
             await asyncio.to_thread(database.checkpoint)
-            await asyncio.to_thread(_fail_abandoned, database)
+            await asyncio.to_thread(_fail_abandoned, database, request_seconds + ABANDONED_SECONDS)
             problems.pop(UPKEEP_PROBLEM, None)
         except Exception as error:
             _log.error("upkeep failed", **whereabouts(error))
@@ -41,6 +43,6 @@ async def finish(database: Database) -> None:
         _log.error("last checkpoint failed", **whereabouts(error))
 
 
-def _fail_abandoned(database: Database) -> None:
+def _fail_abandoned(database: Database, older_than_seconds: float) -> None:
     with database.write() as session:
-        fail_abandoned(session, ABANDONED_SECONDS)
+        fail_abandoned(session, older_than_seconds)

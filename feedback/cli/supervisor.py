@@ -30,6 +30,8 @@ MAX_RESTARTS = 5
 SETTLED_SECONDS = 60.0
 """A program that has run for so long had started well: an end after that is the first in a row again."""
 RESTART_WAIT_SECONDS = 2.0
+CLOSING_SECONDS = 20
+"""What a service may need to close engine and database once its replies have ended; then it is killed."""
 
 
 def prepare(settings: Settings) -> int:
@@ -57,7 +59,7 @@ def up(settings: Settings) -> int:
         _announce(settings, first_key)
         programs.tend()
     finally:
-        programs.stop(settings.shutdown_seconds + 5)
+        programs.stop(settings.shutdown_seconds + CLOSING_SECONDS)
     return 1 if programs.gave_up else 0
 
 
@@ -112,7 +114,10 @@ class Programs:
         self.gave_up = False
 
     def stop_on_signals(self) -> None:
-        """Take Ctrl-C and SIGTERM as the wish to stop in order; without this they interrupt this process."""
+        """Take Ctrl-C and SIGTERM as the wish to stop in order, and a second one as haste.
+
+        Without this they interrupt this process.
+        """
         for wanted in (signal.SIGINT, signal.SIGTERM):
             signal.signal(wanted, self._ask_to_stop)
 
@@ -164,9 +169,7 @@ class Programs:
     def stop(self, timeout_seconds: float) -> None:
         deadline = time.monotonic() + timeout_seconds
         processes = [program.process for program in self._running.values()]
-        for process in processes:
-            if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
+        self._terminate()
         for process in processes:
             try:
                 process.wait(max(0.1, deadline - time.monotonic()))
@@ -174,9 +177,16 @@ class Programs:
                 process.kill()
                 process.wait()
 
+    def _terminate(self) -> None:
+        for program in self._running.values():
+            if program.process.poll() is None:
+                program.process.send_signal(signal.SIGTERM)
+
     def _ask_to_stop(self, _signal: int, _frame: FrameType | None) -> None:
-        if not self._stopping:
-            console.print("\nStopping: running replies finish first.")
+        if self._stopping:
+            self._terminate()  # asked twice, the service waits for no reply
+        else:
+            console.print("\nStopping: running replies finish first; Ctrl-C again breaks them off.")
         self._stopping = True
 
 

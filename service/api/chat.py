@@ -1,13 +1,14 @@
 """`POST /v1/chat/completions`, streaming or not, as OpenAI's clients speak it; the body is `chat_request`'s."""
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from typing import Any, TypeVar
 
 from litestar import Request, Response, post
+from litestar.background_tasks import BackgroundTask
 from litestar.params import JSONBody
 from litestar.response import Stream
+from litestar.serialization import encode_json
 
 from feedback.config import Settings
 from feedback.errors import BurnishError
@@ -22,7 +23,7 @@ CLIENT_GONE = 499
 """Nobody reads this status: it is for the log."""
 
 PING_SECONDS = 15.0
-"""A comment goes out when no token has for this long, so that proxies keep the stream open."""
+"""A comment goes out when no token has for this long, twice that at most, so that proxies keep the stream open."""
 
 
 LEAST_LOGPROB = -9999.0
@@ -48,6 +49,7 @@ async def create_chat_completion(
             server_sent_events(reply, with_usage),
             media_type="text/event-stream",
             headers={"cache-control": "no-cache", "x-accel-buffering": "no"},
+            background=BackgroundTask(_abandon, reply),  # a client that left too early: its stream was never begun
         )
     try:
         complete = await _while_connected(request, reply.complete())
@@ -80,29 +82,24 @@ def completion_body(reply: Reply, metadata: dict[str, Any] | None) -> dict[str, 
     }
 
 
-async def server_sent_events(reply: Reply, with_usage: bool) -> AsyncIterator[str]:
+async def server_sent_events(reply: Reply, with_usage: bool) -> AsyncIterator[bytes]:
     """`data: {chunk}` events, then `data: [DONE]`; an error in mid-stream is an event of its own."""
-    pieces = aiter(_pinged(reply))
+    pinging = asyncio.create_task(_ping(reply))
     try:
         for choice in reply.choices:
             yield _event(reply, choice.index, {"role": "assistant", "content": ""}, None, with_usage)
-        async for piece in pieces:
-            if piece is None:
-                yield ": ping\n\n"
-                continue
-            if piece.text or piece.logprobs:
-                yield _event(reply, piece.index, {"content": piece.text}, None, with_usage, piece.logprobs)
-            if piece.finish_reason is not None:
-                yield _event(reply, piece.index, {}, piece.finish_reason, with_usage)
+        async for pieces in reply.pieces():
+            yield b"".join(event for piece in pieces for event in _events(reply, piece, with_usage)) or b": ping\n\n"
         if with_usage:
             yield _data({**_chunk(reply), "choices": [], "usage": usage(reply)})
-        yield "data: [DONE]\n\n"
+        yield b"data: [DONE]\n\n"
     except BurnishError as error:
         yield _data(error_body(error))
     except Exception as error:
         yield _data(error_body(error))
         raise
     finally:
+        pinging.cancel()
         reply.abandon()  # a no-op when it is complete
 
 
@@ -113,6 +110,13 @@ def usage(reply: Reply) -> dict[str, Any]:
         "total_tokens": reply.prompt_tokens + reply.completion_tokens,
         "prompt_tokens_details": {"cached_tokens": reply.cached_tokens},
     }
+
+
+def _events(reply: Reply, piece: Piece, with_usage: bool) -> Iterator[bytes]:
+    if piece.text or piece.logprobs:
+        yield _event(reply, piece.index, {"content": piece.text}, None, with_usage, piece.logprobs)
+    if piece.finish_reason is not None:
+        yield _event(reply, piece.index, {}, piece.finish_reason, with_usage)
 
 
 def logprobs_body(entries: Sequence[TokenLogprob]) -> dict[str, Any]:
@@ -133,7 +137,7 @@ def _event(
     finish_reason: str | None,
     with_usage: bool,
     entries: Sequence[TokenLogprob] = (),
-) -> str:
+) -> bytes:
     logprobs = logprobs_body(entries) if entries else None
     choice = {"index": index, "delta": delta, "finish_reason": finish_reason, "logprobs": logprobs}
     return _data({**_chunk(reply), "choices": [choice], **({"usage": None} if with_usage else {})})
@@ -149,26 +153,20 @@ def _chunk(reply: Reply) -> dict[str, Any]:
     }
 
 
-def _data(value: dict[str, Any]) -> str:
-    return f"data: {json.dumps(value, ensure_ascii=False)}\n\n"
+def _data(value: dict[str, Any]) -> bytes:
+    return b"data: " + encode_json(value) + b"\n\n"
 
 
-async def _pinged(reply: Reply) -> AsyncIterator[Piece | None]:
-    """The reply's pieces, with None for every PING_SECONDS of silence."""
-    pieces = aiter(reply.pieces())
-    waiting: asyncio.Future[Piece] | None = None
+async def _ping(reply: Reply) -> None:
     while True:
-        waiting = waiting or asyncio.ensure_future(anext(pieces))
-        done, _ = await asyncio.wait({waiting}, timeout=PING_SECONDS)
-        if not done:
-            yield None
-            continue
-        try:
-            piece = waiting.result()
-        except StopAsyncIteration:
-            return
-        waiting = None
-        yield piece
+        written = reply.completion_tokens
+        await asyncio.sleep(PING_SECONDS)
+        if reply.completion_tokens == written:
+            reply.nudge()
+
+
+async def _abandon(reply: Reply) -> None:
+    reply.abandon()
 
 
 async def _while_connected(request: Request[Any, Any, Any], work: Coroutine[Any, Any, Result]) -> Result | None:

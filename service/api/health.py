@@ -8,6 +8,7 @@ from litestar import Request, Response, get
 from feedback.database import Database
 from feedback.errors import BurnishError
 from service.auth import authenticate
+from service.chat import Chat
 from service.engines.base import Engine
 from service.routing import Routing
 
@@ -19,7 +20,7 @@ async def live() -> dict[str, str]:
 
 @get("/health/ready")
 async def ready(
-    request: Request[Any, Any, Any], database: Database, engine: Engine, routing: Routing
+    request: Request[Any, Any, Any], database: Database, engine: Engine, routing: Routing, chat: Chat
 ) -> Response[dict[str, Any]]:
     """Anybody may ask whether it is ready; who serves and what is wrong is for operators' keys."""
     engine_health = engine.health()
@@ -30,16 +31,20 @@ async def ready(
         database_says = error.message
     except Exception as error:
         database_says = f"does not answer ({type(error).__name__})"
-    able = engine_health.ready and database_says == "ok"
+    able = engine_health.ready and database_says == "ok" and not chat.draining
     body: dict[str, Any] = {"status": "ready" if able else "not ready", "problems": len(routing.problems)}
     if "authorization" in request.headers and database_says == "ok":
         (await authenticate(request)).require("operate")
         body |= {
             "engine": engine_health.detail,
+            "running": engine_health.running,
+            "waiting": engine_health.waiting,
             "database": database_says,
             "serving": [route.model for route in routing.live_models()],
             "problems": routing.problems,
         }
     elif not able:
         body |= {"engine": engine_health.detail, "database": database_says}
+    if chat.draining:
+        body["service"] = "stopping: running replies finish, new requests are refused"
     return Response(body, status_code=200 if able else 503)

@@ -17,6 +17,7 @@ def open_engine(
     device: str = "auto",
     dtype: str = "auto",
     max_batch: int = 32,
+    max_queue: int = 64,
     prefix_cache_mib: int = 512,
 ) -> Engine:
     """An engine that isn't started yet."""
@@ -27,5 +28,11 @@ def open_engine(
     from service.engines.local.engine import LocalEngine
 
     return LocalEngine(
-        base_model, models_folder, device=device, dtype=dtype, max_batch=max_batch, prefix_cache_mib=prefix_cache_mib
+        base_model,
+        models_folder,
+        device=device,
+        dtype=dtype,
+        max_batch=max_batch,
+        max_queue=max_queue,
+        prefix_cache_mib=prefix_cache_mib,
     )

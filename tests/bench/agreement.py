@@ -26,7 +26,7 @@ def measure(models: Path, adapter: Path, *, device: str, dtype: str) -> Result:
     version = read_adapter(adapter).sha256
     prompts = [ticket(number) for number in range(PROMPTS)]
     reference = Reference(models / BUNDLED_MODEL, {version: adapter})
-    replies = [reference.greedy(version, messages, MAX_TOKENS) for messages in prompts]
+    replies = reference.greedy(version, prompts, MAX_TOKENS)
     expected = [reference.logits(version, *pair) for pair in zip(prompts, replies, strict=True)]  # (T, V) each
     rendered = [reference.render(messages) for messages in prompts]
     del reference

@@ -8,7 +8,6 @@ weights and are no way to serve exactly.
 """
 
 import argparse
-import itertools
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -65,11 +64,11 @@ def _replies(base: Path, version: str, adapter: Path) -> list[_Reply]:
 
     reference = Reference(base, {version: adapter})
     replies = []
-    for number, which in itertools.product(range(PROMPTS), (BASE, version)):
-        prompt = render(reference.tokenizer, ticket(number))
-        reply = reference.greedy(which, ticket(number), REPLY_TOKENS)
-        logits = reference.logits(which, ticket(number), reply)
-        replies.append(_Reply(which, [*prompt, *reply], len(prompt), logits))
+    prompts = [ticket(number) for number in range(PROMPTS)]
+    for which in (BASE, version):
+        for messages, reply in zip(prompts, reference.greedy(which, prompts, REPLY_TOKENS), strict=True):
+            prompt, logits = render(reference.tokenizer, messages), reference.logits(which, messages, reply)
+            replies.append(_Reply(which, [*prompt, *reply], len(prompt), logits))
     return replies
 
 

@@ -8,6 +8,7 @@ likely to within 1e-4 nats is marked as a tie. Leaves out other dtypes (`agreeme
 
 import argparse
 import asyncio
+import itertools
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -67,7 +68,7 @@ def compare(models: Path, *, prompts: int, max_tokens: int, every_version: bool 
             if every_version or number % len(names) == place
         ]
         reference = Reference(models / BUNDLED_MODEL, adapters)
-        expected = [_expected(reference, case, max_tokens, f"{at}/{len(cases)}") for at, case in enumerate(cases, 1)]
+        expected = _expected(reference, cases, max_tokens)
         check = _Check(reference, cases, expected, max_tokens)
         asyncio.run(check.run(models, adapters))
     return {
@@ -78,11 +79,22 @@ def compare(models: Path, *, prompts: int, max_tokens: int, every_version: bool 
     }
 
 
-def _expected(reference: Reference, case: Case, max_tokens: int, progress: str) -> Expected:
-    tell(f"reference {progress}")
-    tokens = reference.greedy(case.version, case.messages, max_tokens)
-    shown = reference.shown(tokens)
-    return Expected(tokens, shown, reference.logprobs(case.version, case.messages, shown[-1]))
+def _expected(reference: Reference, cases: Sequence[Case], max_tokens: int) -> list[Expected]:
+    """What the reference writes, a batch of one version and of similar lengths at a time; in the cases' order."""
+    lengths = [len(reference.render(case.messages)) for case in cases]
+    order = sorted(range(len(cases)), key=lambda index: (cases[index].version, lengths[index]))
+    found: dict[int, Expected] = {}
+    for _, group in itertools.groupby(order, key=lambda index: cases[index].version):
+        same = list(group)
+        for start in range(0, len(same), BATCH):
+            part = same[start : start + BATCH]
+            written = reference.greedy(cases[part[0]].version, [cases[index].messages for index in part], max_tokens)
+            for index, tokens in zip(part, written, strict=True):
+                shown = reference.shown(tokens)
+                logprobs = reference.logprobs(cases[index].version, cases[index].messages, shown[-1])
+                found[index] = Expected(tokens, shown, logprobs)
+            tell(f"reference {len(found)}/{len(cases)}")
+    return [found[index] for index in range(len(cases))]
 
 
 class _Check:

@@ -1,7 +1,6 @@
 """What the engine's output is held against: transformers in float32, with PEFT's adapters, never merged.
 
-Promises: one request at a time, no cache of ours, the prompts rendered as the engine renders them. Leaves out the
-engine.
+Promises: no cache and no batching of ours, the prompts rendered as the engine renders them. Leaves out the engine.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,20 +29,27 @@ class Reference:
                 self._model = PeftModel.from_pretrained(self._model, str(folder), version)
         self._model.eval()
 
-    def greedy(self, version: str, messages: Sequence[ChatMessage], max_tokens: int) -> list[int]:
-        """What `generate` writes, the end-of-turn token included."""
+    def greedy(self, version: str, conversations: Sequence[Sequence[ChatMessage]], max_tokens: int) -> list[list[int]]:
+        """What `generate` writes for each, the end-of-turn token included; several at once, padded on the left."""
         import torch
 
-        prompt = torch.tensor([self.render(messages)])  # (1, T)
+        prompts = [self.render(messages) for messages in conversations]
+        width = max(map(len, prompts))
+        padding = self.tokenizer.pad_token_id
         with self._as(version), torch.inference_mode():
             output = self._model.generate(
-                input_ids=prompt,
-                attention_mask=torch.ones_like(prompt),
+                input_ids=torch.tensor([[padding] * (width - len(prompt)) + prompt for prompt in prompts]),  # (B, T)
+                attention_mask=torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts]),
                 max_new_tokens=max_tokens,
                 do_sample=False,
                 eos_token_id=sorted(self.stop_tokens),
             )
-        return [int(token) for token in output[0, prompt.shape[1] :]]
+        return [self._until_the_end(row) for row in output[:, width:].tolist()]
+
+    def _until_the_end(self, tokens: list[int]) -> list[int]:
+        """Without what `generate` fills a shorter reply up with."""
+        ends = [place for place, token in enumerate(tokens) if token in self.stop_tokens]
+        return tokens[: ends[0] + 1] if ends else tokens
 
     def logprobs(self, version: str, messages: Sequence[ChatMessage], completion: str) -> list[float]:
         """log p of each token of the completion and its end of turn, in nats, as the seam's `score` has them."""

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -157,6 +158,29 @@ def test_up_prints_a_curl_that_works_as_pasted_and_ctrl_c_leaves_nothing_behind(
         again.process.kill()
         again.process.wait()
         eventually(lambda: not any(alive(pid) for pid in children), "the children are gone")
+
+
+def test_ctrl_c_waits_for_running_replies_and_once_more_breaks_them_off(tmp_path: Path) -> None:
+    with up(tmp_path) as started:
+        key = re.search(r"sk-burnish-[\w-]+", started.printed)
+        assert key
+        words = " ".join(f"word{number}" for number in range(4000))
+        body = {"model": "assistant", "messages": [{"role": "user", "content": words}], "stream": True}
+        url = f"http://127.0.0.1:{started.environment['BURNISH_PORT']}"
+        headers = {"authorization": f"Bearer {key[0]}"}
+        with httpx.stream(
+            "POST", f"{url}/v1/chat/completions", json={**body, "max_tokens": 9999}, headers=headers, timeout=60
+        ) as answer:
+            lines = answer.iter_lines()
+            next(lines)
+            started.process.send_signal(signal.SIGINT)
+            eventually(lambda: not answers(f"{url}/health/ready"), "it isn't ready any more")
+            time.sleep(1.5)
+            assert started.process.poll() is None
+            started.process.send_signal(signal.SIGINT)
+            *_, last = [line for line in lines if line]
+        assert json.loads(last.removeprefix("data: "))["error"]["code"] == "engine_unavailable"
+        assert started.process.wait(DEADLINE_SECONDS) == 0
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for child processes in /proc")

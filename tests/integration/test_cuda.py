@@ -1,12 +1,14 @@
 """What must hold on a GPU: run `python -m pytest -m cuda` on a machine that has one. `make test` leaves these out."""
 
 import asyncio
+from argparse import Namespace
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 import torch
 from adapters import make_adapter
+from bench import exact, serve, swaps
 
 from feedback.policies import Hyperparameters
 from feedback.run_folder import Row, Turn
@@ -42,6 +44,25 @@ def replies(base: Path, adapter: Path, sha256: str, device: str) -> list[str]:
 def test_greedy_replies_on_cuda_equal_those_on_the_cpu(tmp_path: Path, tiny_base: Path) -> None:
     sha256, adapter = make_adapter(tiny_base, tmp_path / "adapter", seed=1, scale=0.2)
     assert replies(tiny_base, adapter, sha256, "cuda") == replies(tiny_base, adapter, sha256, "cpu")
+
+
+@pytest.mark.model
+def test_replies_on_cuda_are_the_references_alone_and_in_mixed_batches(models_folder: Path) -> None:
+    result = exact.compare(models_folder, prompts=12, max_tokens=24)
+    assert result["mismatches"] == []
+    assert result["largest_logprob_difference_nats"] <= exact.TOLERANCE_NATS
+
+
+@pytest.mark.model
+def test_versions_come_and_go_on_cuda(models_folder: Path) -> None:
+    assert swaps.measure(Namespace(swaps=12, concurrency=4), models_folder)["ok"]
+
+
+@pytest.mark.model
+def test_serving_on_cuda_can_be_measured(models_folder: Path) -> None:
+    options = Namespace(concurrency=[1, 16], max_tokens=64, adapter_rank=16, versions=3, seconds=2.0)
+    result = serve.measure(options, models_folder)
+    assert all(row["tokens_per_second"] > 0 for row in (*result["rows"], *result["rows_mixed"]))
 
 
 def test_sft_on_cuda_lowers_the_loss(tmp_path: Path, tiny_base: Path) -> None:

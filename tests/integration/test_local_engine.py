@@ -184,7 +184,7 @@ def test_refused_adapters_leave_what_serves(tiny: Path, tmp_path: Path) -> None:
             with pytest.raises(AdapterRefused, match="no such folder"):
                 await engine.load("0" * 64, tmp_path / "nowhere")
             assert engine.health().loaded == (good[0],)
-            assert await reply(engine, asked(HELLO, 12, good[0])) == before
+            assert (await reply(engine, asked(HELLO, 12, good[0])))[0] == before[0]
 
     asyncio.run(scenario())
 
@@ -257,6 +257,23 @@ def test_a_child_that_hangs_fails_running_requests_and_is_replaced(tiny: Path, m
                     pass
             await until(lambda: engine.health().ready)
             assert await reply(engine, asked(HELLO, 12)) == before
+
+    asyncio.run(scenario())
+
+
+def test_a_machine_that_slept_is_not_taken_for_a_child_that_hangs(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        async with running(str(tiny)) as engine:
+            monkeypatch.setattr("service.engines.local.engine.SILENCE_SECONDS", 2.0)
+            stream = engine.generate(asked(HELLO, 400, temperature=1.5, seed=4))
+            await anext(stream)
+            pid = child(engine)
+            os.kill(pid, signal.SIGSTOP)
+            time.sleep(4)  # noqa: ASYNC251  the whole process sleeps
+            os.kill(pid, signal.SIGCONT)
+            *_, last = [delta async for delta in stream]
+            assert last.finish_reason in {"stop", "length"}
+            assert child(engine) == pid
 
     asyncio.run(scenario())
 

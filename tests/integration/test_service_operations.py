@@ -7,6 +7,9 @@ import socket
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -66,15 +69,23 @@ def test_the_log_is_json_and_holds_neither_words_nor_receipts_nor_keys(server: D
     assert not re.search(r"sk-burnish-\w", log)
 
 
-def test_a_stream_under_way_at_sigterm_is_finished_then_the_service_exits_0(own_deployment: Deployment) -> None:
+def test_a_stream_under_way_at_sigterm_is_finished_and_new_requests_are_refused(own_deployment: Deployment) -> None:
     own_deployment.start()
-    words = " ".join(f"word{number}" for number in range(150))
-    body = {"model": "support", "messages": [{"role": "user", "content": words}], "stream": True}
-    with own_deployment.http.stream("POST", "/v1/chat/completions", json=body) as answer:
-        lines = answer.iter_lines()
-        completion_id = json.loads(next(lines).removeprefix("data: "))["id"]
+    words = " ".join(f"word{number}" for number in range(250))
+    with streaming(own_deployment, words) as (completion_id, lines):
         assert own_deployment.process is not None
         own_deployment.process.send_signal(signal.SIGTERM)
+        own_deployment.process.send_signal(signal.SIGTERM)  # one wish: both process manager and `burnish up` may ask
+        eventually(lambda: own_deployment.anyone.get("/health/ready").status_code == 503, "it isn't ready any more")
+        said = own_deployment.anyone.get("/health/ready").json()
+        assert said["status"] == "not ready"
+        assert "stopping" in said["service"]
+        assert own_deployment.anyone.get("/health/live").status_code == 200
+        body = {"model": "support", "messages": [{"role": "user", "content": "good morning"}]}
+        refused = own_deployment.http.post("/v1/chat/completions", json=body)
+        assert refused.status_code == 503
+        assert refused.json()["error"]["code"] == "engine_unavailable"
+        assert int(refused.headers["retry-after"]) > 0
         rest = [line for line in lines if line]
     assert rest[-1] == "data: [DONE]"
     assert own_deployment.wait() == 0
@@ -83,19 +94,36 @@ def test_a_stream_under_way_at_sigterm_is_finished_then_the_service_exits_0(own_
     own_deployment.log_lines()  # JSON to the last line
 
 
-def test_a_reply_that_outlasts_the_shutdown_time_is_stored_as_stopped(tmp_path: Path) -> None:
-    with deployment(tmp_path, shutdown_seconds=1) as made:
+@pytest.mark.parametrize(("shutdown_seconds", "signals"), [(1, 1), (45, 2)], ids=["out of time", "asked twice"])
+def test_a_reply_that_a_shutdown_can_not_wait_for_ends_with_an_error(
+    tmp_path: Path, shutdown_seconds: int, signals: int
+) -> None:
+    with deployment(tmp_path, shutdown_seconds=shutdown_seconds) as made:
         made.start()
-        words = " ".join(f"word{number}" for number in range(2000))
-        body = {"model": "support", "messages": [{"role": "user", "content": words}], "stream": True}
-        with made.http.stream("POST", "/v1/chat/completions", json=body) as answer:
-            completion_id = json.loads(next(answer.iter_lines()).removeprefix("data: "))["id"]
+        with streaming(made, " ".join(f"word{number}" for number in range(4000))) as (completion_id, lines):
             assert made.process is not None
-            made.process.send_signal(signal.SIGINT)
-            assert made.wait() == 0
+            for number in range(signals):
+                time.sleep(number * 1.5)
+                made.process.send_signal(signal.SIGINT)
+            began = time.monotonic()
+            *_, last = [line for line in lines if line]
+            assert time.monotonic() - began < 20
+        error = json.loads(last.removeprefix("data: "))["error"]
+        assert error["code"] == "engine_unavailable"
+        assert "stopping" in error["message"]
+        assert made.wait() == 0
         (reply,) = made.replies(completion_id)
         assert reply.status == MessageStatus.STOPPED
-        assert reply.content.startswith("[base]")
+        assert reply.content.startswith("[base] word0 word1")
+
+
+@contextmanager
+def streaming(made: Deployment, words: str) -> Iterator[tuple[str, Iterator[str]]]:
+    """A stream that has begun: its id, and the lines to come."""
+    body = {"model": "support", "messages": [{"role": "user", "content": words}], "stream": True, "max_tokens": 9999}
+    with made.http.stream("POST", "/v1/chat/completions", json=body) as answer:
+        lines = answer.iter_lines()
+        yield json.loads(next(lines).removeprefix("data: "))["id"], lines
 
 
 def test_sixteen_clients_at_once_are_all_answered_and_stored(server: Deployment) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 import structlog
 
 from feedback import errors
-from feedback.errors import BurnishError, EngineUnavailable
+from feedback.errors import BurnishError, EngineUnavailable, QueueFull
 from service.engines.base import (
     BASE,
     Delta,
@@ -30,13 +30,13 @@ from service.engines.base import (
     ScoreRequest,
     TokenLogprob,
 )
-from service.engines.local.admission import Admission
 from service.engines.local.base_model import resolve_base_model
 
 ROOT = str(Path(__file__).resolve().parents[3])
 LINE_BYTES = 1 << 26
 SILENCE_SECONDS = 30.0
 """Without a sign of life for so long, a child that has requests hangs."""
+LOOK_SECONDS = 1.0
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
 CLOSE_SECONDS = 10.0
@@ -50,9 +50,8 @@ class LocalEngine:
 
     base_model: the bundled model's name, a folder or a hub id. models_folder: where the bundled one is prepared.
     device, dtype: "auto", or torch's names. max_batch: replies written at once. max_queue: requests that may wait
-    beyond them (whose, says `admission`). max_context_tokens: upper limit of prompt and reply together.
-    prefix_cache_mib: memory for prompts read before. threads: CPU threads, else torch's. compiled: use the compiled
-    decoder where it fits.
+    beyond them. max_context_tokens: upper limit of prompt and reply together. prefix_cache_mib: memory for prompts
+    read before. threads: CPU threads, else torch's. compiled: use the compiled decoder where it fits.
     """
 
     def __init__(
@@ -77,7 +76,7 @@ class LocalEngine:
             *("--threads", str(threads or 0), *([] if compiled else ["--no-compiled"])),
         ]
         self._max_batch = max_batch
-        self._admission = Admission(max_batch + max_queue)
+        self._most_requests = max_batch + max_queue
         self._process: asyncio.subprocess.Process | None = None
         self._supervisor: asyncio.Task[None] | None = None
         self._ids = itertools.count(1)
@@ -101,8 +100,12 @@ class LocalEngine:
             raise
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[Delta, None]:
+        if len(self._streams) >= self._most_requests:
+            raise QueueFull(
+                f"{len(self._streams)} requests are running or waiting, and more would wait too long. "
+                "Try again in a few seconds."
+            )
         self._check_ready()
-        self._admission.enter(request.key)
         id = next(self._ids)
         events: asyncio.Queue[Event] = asyncio.Queue()
         self._streams[id] = events
@@ -128,7 +131,6 @@ class LocalEngine:
                 yield delta
         finally:
             self._streams.pop(id, None)
-            self._admission.leave(request.key)
             if not finished:
                 self._write({"op": "cancel", "id": id})
 
@@ -222,7 +224,11 @@ class LocalEngine:
     async def _while_alive(self, reader: asyncio.Task[None]) -> None:
         """Until the child has ended, or has left its requests without a sign of life for too long: it hangs."""
         while not reader.done() and not self._silent():
-            await asyncio.wait([reader], timeout=1)
+            looked = time.monotonic()
+            await asyncio.wait([reader], timeout=LOOK_SECONDS)
+            held_up = time.monotonic() - looked - LOOK_SECONDS
+            if held_up > LOOK_SECONDS:  # so were we: a machine that slept says nothing about the child
+                self._heard += held_up
         if not reader.done():
             _log.error("the engine's process hangs and is replaced", seconds=SILENCE_SECONDS)
 

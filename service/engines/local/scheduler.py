@@ -22,7 +22,7 @@ from service.engines.local.sampling import Picked, Picking, pick
 from service.engines.local.scoring import ScoreJob, Scoring
 from service.engines.local.structured import Matcher
 from service.engines.local.text_stream import TextStream
-from service.engines.local.waiting import Waiting
+from service.engines.local.waiting import Waiting, in_turn
 
 
 @dataclass(eq=False)
@@ -158,10 +158,10 @@ class Scheduler:
             self._rows.append(row)
 
     def _pieces(self, budget: int) -> list[tuple[Row, int]]:
-        """The prompts to go on with, in the order they came, and how many tokens of each."""
+        """The prompts to go on with, keys in turn, and how many tokens of each."""
         pieces: list[tuple[Row, int]] = []
         begun: list[Row] = []
-        for row in self._rows:
+        for row in in_turn(self._rows, lambda row: row.key):
             if not row.reading or budget == 0 or self._read_by_another(row, begun):
                 continue
             if row.length == 0 and row.slot is not None:
@@ -181,7 +181,7 @@ class Scheduler:
         return shared >= BLOCK_TOKENS and shared >= self._prefixes.match(row.whose, row.tokens) + BLOCK_TOKENS
 
     def _advance(self, step: Step) -> None:
-        """One forward: a token of every reply, and pieces of the prompts in the order they came."""
+        """One forward: a token of every reply, and pieces of the prompts."""
         began = self._clock()
         writing = [row for row in self._rows if not row.reading]
         pieces = [*((row, 1) for row in writing), *self._pieces(self._pace.reading_tokens(len(writing)))]

@@ -1,12 +1,13 @@
-"""Requests that wait for a slot, and whose turn it is.
+"""Requests that wait for a slot or to be read, and whose turn it is.
 
 Promises: the next slot goes to the key that has the fewest rows running, among equals to the one that has waited for
-its turn longest; within a key the first to come is the first to be served. So a single request never waits for all
-that another key sent before it. Leaves out how many may wait (`admission`) and what a row is.
+its turn longest; within a key the first to come is the first to be served. Prompts are read each key's first before
+any key's second. So a single request waits neither for the slots nor for the prompts of all that another key sent
+before it. Leaves out how many may wait (the service's `admission`) and what a row is.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Generic, TypeVar
 
 Row = TypeVar("Row")
@@ -50,3 +51,17 @@ class Waiting(Generic[Row]):
     def __iter__(self) -> Iterator[Row]:
         for line in self._lines.values():
             yield from line
+
+
+def in_turn(rows: Iterable[Row], key: Callable[[Row], str]) -> list[Row]:
+    """Every key's first row, then every key's second, and so on; the rows of a turn in the given order.
+
+    >>> in_turn(["a1", "a2", "a3", "b1", "c1", "b2"], key=lambda name: name[0])
+    ['a1', 'b1', 'c1', 'a2', 'b2', 'a3']
+    """
+    seen = Counter[str]()
+    turns: list[tuple[int, Row]] = []
+    for row in rows:
+        turns.append((seen[key(row)], row))
+        seen[key(row)] += 1
+    return [row for _, row in sorted(turns, key=lambda turn: turn[0])]

@@ -27,6 +27,7 @@ def test_every_error_of_the_tree_has_a_status_and_the_same_shape(kind: type[erro
     assert answer.status_code not in (408, 409)  # which clients would send again by themselves
     assert (answer.status_code == 429) == (kind is errors.QueueFull)
     assert ("retry-after" in answer.headers) == (answer.status_code in (429, 503))
+    assert ("x-should-retry" in answer.headers) == (kind is errors.TimedOut)
 
 
 def test_an_unexpected_error_is_logged_by_type_and_place_but_never_quoted() -> None:

@@ -21,7 +21,7 @@ def test_a_database_that_does_not_answer_is_told_and_upkeep_goes_on(tmp_path: Pa
     problems: dict[str, str] = {}
 
     async def scenario() -> None:
-        tending = asyncio.create_task(upkeep.tend(database, problems, every_seconds=0.01))
+        tending = asyncio.create_task(upkeep.tend(database, problems, request_seconds=600, every_seconds=0.01))
         await until(lambda: upkeep.UPKEEP_PROBLEM in problems)
         hidden.rename(file)
         await until(lambda: not problems)

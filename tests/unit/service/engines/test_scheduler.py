@@ -142,6 +142,19 @@ def test_a_long_prompt_is_read_beside_the_replies(house: House) -> None:
     assert [delta.text for id, delta in steps[-1] if id == 2] == [house.greedy("one", prompt, 1)]
 
 
+def test_one_keys_long_prompts_hold_up_anothers_by_one(house: House) -> None:
+    scheduler = open_scheduler(house.decoder)
+    for id in (1, 2, 3):
+        scheduler.submit(id, BASE, tokens(900, seed=id), SamplingParams(100, temperature=0, ignore_eos=True), "greedy")
+    scheduler.step()
+    scheduler.submit(4, BASE, tokens(20, seed=4), SamplingParams(1, temperature=0), "modest")
+    begun: list[int] = []
+    while scheduler.busy:
+        begun += [id for id, _ in scheduler.step().deltas if id not in begun]
+    assert sorted(begun) == [1, 2, 3, 4]
+    assert begun.index(4) <= 1
+
+
 def test_what_was_read_before_is_not_read_again(house: House) -> None:
     def cached(prompt: list[int], version: str) -> tuple[int, str]:
         house.scheduler.submit(1, version, prompt, SamplingParams(6, temperature=0))

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.engines.local.waiting import Waiting
+from service.engines.local.waiting import Waiting, in_turn
 
 Named = tuple[str, int]
 """A row: its key and its number."""
@@ -99,3 +99,14 @@ def test_removing_rows_leaves_the_others_in_their_order(rows: list[Named], gone:
     assert sorted(order) == sorted(kept)
     for key in "abcd":
         assert [row for row in order if row[0] == key] == [row for row in kept if row[0] == key]
+
+
+@given(ROWS)
+def test_in_turn_nobodys_second_comes_before_anybodys_first(rows: list[Named]) -> None:
+    order = in_turn(rows, lambda row: row[0])
+    assert sorted(order) == sorted(rows)
+    turns = [sum(other[0] == row[0] for other in order[:place]) for place, row in enumerate(order)]
+    assert turns == sorted(turns)
+    for turn in set(turns):  # within a turn, and so within a key, in the order they came
+        places = [rows.index(row) for row, number in zip(order, turns, strict=True) if number == turn]
+        assert places == sorted(places)
