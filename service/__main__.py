@@ -22,6 +22,9 @@ from service.engines import open_engine
 
 LAST_WORDS_SECONDS = 2
 """What replies that were cut short get to tell their clients."""
+KEEP_ALIVE_SECONDS = 75
+"""Longer than clients keep an idle connection (httpx 5 s, Node 5 s, proxies 60 s): one that we close as a request is on
+its way fails that request."""
 ONE_WISH_SECONDS = 1.0
 """Signals so close together are one wish: a process manager may tell us and `burnish up`, which tells us again."""
 
@@ -52,7 +55,9 @@ def serve(settings: Settings) -> int:
         prefix_cache_mib=settings.prefix_cache_mib,
     )
     app = create_app(settings, engine)
-    config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False)
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, server_header=False, timeout_keep_alive=KEEP_ALIVE_SECONDS
+    )
     server = _Server(config, app.state["chat"], settings.shutdown_seconds)
     log = _ServerLog(server)
     logging.getLogger("uvicorn").addHandler(log)

@@ -1,8 +1,8 @@
 """A lean HTTP client for load: it shares the service's cores, so a token costs it microseconds.
 
-Promises: one keep-alive connection a client; each server-sent event with the moment its last byte came; an answer
-that isn't a whole reply raises BenchmarkFailed. Leaves out TLS, redirects, compression and everything else that
-`python -m service` doesn't do.
+Promises: one keep-alive connection a client, opened anew where the service closed it between two answers; each
+server-sent event with the moment its last byte came; an answer that isn't a whole reply raises BenchmarkFailed. Leaves
+out TLS, redirects, compression and everything else that `python -m service` doesn't do.
 """
 
 import asyncio
@@ -131,9 +131,10 @@ class Answer:
 class Client(asyncio.Protocol):
     """One connection to the service, for one request after the other."""
 
-    def __init__(self, host: str, token: str) -> None:
+    def __init__(self, url: str, token: str) -> None:
+        self._place = urlsplit(url)
         self._head = (
-            f"POST /v1/chat/completions HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {token}\r\n"
+            f"POST /v1/chat/completions HTTP/1.1\r\nhost: {self._place.netloc}\r\nauthorization: Bearer {token}\r\n"
             "content-type: application/json\r\ncontent-length: "
         )
         self._transport: asyncio.Transport | None = None
@@ -141,7 +142,13 @@ class Client(asyncio.Protocol):
         self._answer = Answer(0.0)
         self._done: asyncio.Future[None] | None = None
 
+    async def connect(self) -> None:
+        loop = asyncio.get_running_loop()
+        await loop.create_connection(lambda: self, self._place.hostname, self._place.port)
+
     async def ask(self, body: dict[str, Any]) -> Answer:
+        if self._transport is None or self._transport.is_closing():
+            await self.connect()
         assert self._transport is not None
         content = json.dumps(body).encode()
         self._response, self._answer = Response(), Answer(perf_counter())
@@ -194,9 +201,6 @@ class Client(asyncio.Protocol):
 
 
 async def connect(url: str, token: str) -> Client:
-    place = urlsplit(url)
-    assert place.hostname is not None
-    _, client = await asyncio.get_running_loop().create_connection(
-        lambda: Client(place.netloc, token), place.hostname, place.port
-    )
+    client = Client(url, token)
+    await client.connect()
     return client

@@ -1,7 +1,9 @@
 """The benchmarks' client reads HTTP however the network cuts it."""
 
+import asyncio
+
 import pytest
-from bench.client import Answer, BenchmarkFailed, Response
+from bench.client import Answer, BenchmarkFailed, Response, connect
 
 EVENTS = ['{"n": 1}', '{"text": "größer\\n"}', "[DONE]"]
 STREAM = "".join(f"data: {event}\n\n" for event in EVENTS[:2]) + ": ping\n\n" + f"data: {EVENTS[2]}\n\n"
@@ -60,3 +62,22 @@ def test_an_answer_takes_a_time_for_each_piece_with_text_and_its_usage_from_the_
 def test_an_error_in_mid_stream_is_a_failed_benchmark() -> None:
     with pytest.raises(BenchmarkFailed, match="the engine stopped"):
         Answer(asked=1.0).take({"error": {"message": "the engine stopped"}}, 2.0)
+
+
+def test_a_connection_that_the_service_closed_between_two_answers_is_opened_anew() -> None:
+    async def answer_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(HEAD + chunked("data: [DONE]\n\n", 100))
+        writer.close()
+
+    async def ask_twice() -> list[float]:
+        async with await asyncio.start_server(answer_once, "127.0.0.1", 0) as server:
+            client = await connect(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", "key")
+            ended = []
+            for _ in range(2):
+                ended.append((await asyncio.wait_for(client.ask({}), 5)).ended)
+                await asyncio.sleep(0.05)
+            client.close()
+            return ended
+
+    assert all(asyncio.run(ask_twice()))
