@@ -10,7 +10,7 @@ import asyncio
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -49,12 +49,15 @@ def measure(options: argparse.Namespace, models: Path) -> Result:
 
         idle = window()
         tell("idle measured; the run starts")
-        with tempfile.TemporaryDirectory(prefix="burnish-bench-") as folder, _training(service, Path(folder)):
+        with tempfile.TemporaryDirectory(prefix="burnish-bench-") as folder, _training(service, Path(folder)) as steps:
+            before = steps()
             busy = window()
+            taken = steps() - before
     return {
         "rows": [_row("by itself", idle), _row("beside a training run", busy)],
         "ttft_p95_ratio": busy.ttft_ms(95) / idle.ttft_ms(95),
         "throughput_ratio": busy.tokens_per_second() / idle.tokens_per_second(),
+        "training_steps_per_minute": 60 * taken / busy.seconds,
         "concurrency": options.concurrency,
     }
 
@@ -71,8 +74,8 @@ def _row(what: str, window: Window) -> Row:
 
 
 @contextmanager
-def _training(service: Served, folder: Path) -> Iterator[None]:
-    """A run that takes steps when the body begins and still does when it ends."""
+def _training(service: Served, folder: Path) -> Iterator[Callable[[], int]]:
+    """A run that takes steps when the body begins and still does when it ends; gives a way to count them."""
     write_run(folder)
     command = trainer_command(service.settings, "run", folder, 1)
     with (folder / "process.log").open("wb") as log:
@@ -83,7 +86,7 @@ def _training(service: Served, folder: Path) -> Iterator[None]:
             if time.monotonic() > deadline:
                 raise BenchmarkFailed(f"The training run took no step within {STAGE_SECONDS} s.")
             time.sleep(0.5)
-        yield
+        yield lambda: _steps(process, folder)
         if not _steps(process, folder):
             raise BenchmarkFailed("The training run ended while the chats were measured: give less --seconds.")
     finally:
@@ -91,11 +94,12 @@ def _training(service: Served, folder: Path) -> Iterator[None]:
         process.wait()
 
 
-def _steps(process: "subprocess.Popen[bytes]", folder: Path) -> bool:
+def _steps(process: "subprocess.Popen[bytes]", folder: Path) -> int:
+    """SFT's optimizer steps so far."""
     if process.poll() is not None:
         raise BenchmarkFailed(f"The training run ended early: {(folder / 'process.log').read_text()[-2000:]}")
     progress = read_progress(attempt_folder(folder, 1))
-    return progress.get("stage") == "sft" and progress.get("step", 0) > 0
+    return int(progress.get("step", 0)) if progress.get("stage") == "sft" else 0
 
 
 def write_run(folder: Path) -> None:
