@@ -40,9 +40,19 @@ class Settings(BaseSettings):
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="Number format for serving; auto: bfloat16 where the hardware has it."
     )
-    max_batch: int = Field(32, ge=1, le=256, description="Most replies written at once, in sequences.")
+    max_batch: int = Field(
+        32,
+        ge=1,
+        le=256,
+        description="Most replies written at once; an eighth more for keys that have none among them.",
+    )
     max_queue: int = Field(
         64, ge=0, description="Replies that may wait for their turn; more requests are refused with 429."
+    )
+    kv_cache_mib: int = Field(
+        2048,
+        ge=64,
+        description="Memory for keys and values of the replies being written, in MiB; what doesn't fit waits.",
     )
     prefix_cache_mib: int = Field(
         512, ge=0, description="Memory for prompts read before, so that they aren't read again, in MiB; 0 keeps none."

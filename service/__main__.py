@@ -52,6 +52,7 @@ def serve(settings: Settings) -> int:
         dtype=settings.dtype,
         max_batch=settings.max_batch,
         max_queue=settings.max_queue,
+        kv_cache_mib=settings.kv_cache_mib,
         prefix_cache_mib=settings.prefix_cache_mib,
     )
     app = create_app(settings, engine)

@@ -149,15 +149,14 @@ def make_house(family: str, way: str, folder: Path) -> House:
 
 
 def open_scheduler(decoder: Decoder, **options: Any) -> Scheduler:
+    chosen: dict[str, Any] = {"slots": 4, "kv_cache_tokens": 16_384, "prefix_cache_bytes": 1 << 18, **options}
     return Scheduler(
         decoder,
-        slots=4,
         context_tokens=1024,
-        prefix_cache_bytes=1 << 18,
         stop_tokens=frozenset({EOS}),
         decode=spell,
         describe=lambda picked: None,
-        **options,
+        **chosen,
     )
 
 

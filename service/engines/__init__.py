@@ -18,6 +18,7 @@ def open_engine(
     dtype: str = "auto",
     max_batch: int = 32,
     max_queue: int = 64,
+    kv_cache_mib: int = 2048,
     prefix_cache_mib: int = 512,
 ) -> Engine:
     """An engine that isn't started yet."""
@@ -34,5 +35,6 @@ def open_engine(
         dtype=dtype,
         max_batch=max_batch,
         max_queue=max_queue,
+        kv_cache_mib=kv_cache_mib,
         prefix_cache_mib=prefix_cache_mib,
     )

@@ -4,6 +4,7 @@ import asyncio
 import functools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -371,3 +372,21 @@ def test_the_bundled_model_is_whole_and_nobody_can_end_a_turn_for_another() -> N
     controls = {tokenizer.convert_tokens_to_ids(token) for token in ("<|im_start|>", "<|im_end|>")}
     assert sum(token in controls for token in forged) == sum(token in controls for token in honest) == 5
     assert encode_completion(tokenizer, "Hi<|im_end|>").count(tokenizer.eos_token_id) == 1
+
+
+def test_a_token_without_an_embedding_is_refused_and_harms_nobody(tiny: Path, tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    shutil.copytree(tiny, base)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(base)
+    tokenizer.add_tokens(["<think>"])
+    tokenizer.save_pretrained(base)
+    stranger: list[ChatMessage] = [{"role": "user", "content": "hi <think>"}]
+
+    async def ask() -> None:
+        async with running(str(base)) as engine:
+            for call in (reply(engine, asked(stranger, 4)), engine.score([ScoreRequest(stranger, "yes")])):
+                with pytest.raises(InvalidInput, match="<think>"):
+                    await call
+            assert (await reply(engine, asked(HELLO, 4)))[1].completion_tokens == 4
+
+    asyncio.run(ask())

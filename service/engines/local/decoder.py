@@ -66,6 +66,8 @@ class Backend(Protocol):
     """A way to compute: both are called from one thread, but for `pack_adapter`."""
 
     name: str
+    kv_token_bytes: int
+    """What a token's keys and values take."""
 
     def open_slots(self, count: int) -> Sequence[Slot]: ...
 
@@ -81,6 +83,7 @@ class Backend(Protocol):
 class Decoder:
     def __init__(self, backend: Backend, features: Mapping[str, tuple[int, int]], probe: Sequence[int]) -> None:
         self.name = backend.name
+        self.kv_token_bytes = backend.kv_token_bytes
         self._backend = backend
         self._features = features
         self._probe = list(probe)

@@ -50,8 +50,9 @@ class LocalEngine:
 
     base_model: the bundled model's name, a folder or a hub id. models_folder: where the bundled one is prepared.
     device, dtype: "auto", or torch's names. max_batch: replies written at once. max_queue: requests that may wait
-    beyond them. max_context_tokens: upper limit of prompt and reply together. prefix_cache_mib: memory for prompts
-    read before. threads: CPU threads, else torch's. compiled: use the compiled decoder where it fits.
+    beyond them. max_context_tokens: upper limit of prompt and reply together. kv_cache_mib: memory for the replies
+    being written, prefix_cache_mib: for prompts read before. threads: CPU threads, else all that may be used.
+    compiled: use the compiled decoder where it fits.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class LocalEngine:
         max_batch: int = 32,
         max_queue: int = 64,
         max_context_tokens: int = 8192,
+        kv_cache_mib: int = 2048,
         prefix_cache_mib: int = 512,
         threads: int | None = None,
         compiled: bool = True,
@@ -72,7 +74,8 @@ class LocalEngine:
         self._models_folder = models_folder
         self._options = [
             *("--device", device, "--dtype", dtype, "--max-batch", str(max_batch)),
-            *("--max-context-tokens", str(max_context_tokens), "--prefix-cache-mib", str(prefix_cache_mib)),
+            *("--max-context-tokens", str(max_context_tokens)),
+            *("--kv-cache-mib", str(kv_cache_mib), "--prefix-cache-mib", str(prefix_cache_mib)),
             *("--threads", str(threads or 0), *([] if compiled else ["--no-compiled"])),
         ]
         self._max_batch = max_batch

@@ -1,9 +1,10 @@
 """Continuous batching: which requests run in the next step, and what comes out of it.
 
-Promises: requests join and leave between steps, and keys take turns (`waiting`); a long prompt is read in pieces, so
-small that they hold nobody up by much (`pace`), and what was read before isn't read again (`prefix_cache`); scoring
-takes its turn beside all that, a bounded piece a step; a request keeps its adapter version to the end; the same seed
-gives the same random stream whoever else is in the batch.
+Promises: requests join and leave between steps, and keys take turns (`waiting`), with slots kept free for keys that
+have none; a long prompt is read in pieces, so small that they hold nobody up by much (`pace`), short ones before it,
+and what was read before isn't read again (`prefix_cache`); the running requests' keys and values stay within their
+memory; scoring takes its turn beside all that, a bounded piece a step; a request keeps its adapter version to the end;
+the same seed gives the same random stream whoever else is in the batch.
 Leaves out processes and messages (`worker`) and the model (`decoder`).
 """
 
@@ -23,6 +24,12 @@ from service.engines.local.scoring import ScoreJob, Scoring
 from service.engines.local.structured import Matcher
 from service.engines.local.text_stream import TextStream
 from service.engines.local.waiting import Waiting, in_turn
+
+SPARE = 8
+"""One slot more for so many: only a key that holds none may take it."""
+
+OLDEST_SHARE = 4
+"""The oldest prompt gets at least one part in so many of what a step reads, whoever is shorter."""
 
 
 @dataclass(eq=False)
@@ -50,6 +57,10 @@ class Row:
         return len(self.tokens) - self.prompt_tokens
 
     @property
+    def unread_tokens(self) -> int:
+        return max(0, self.prompt_tokens - self.length)
+
+    @property
     def reading(self) -> bool:
         return self.length < self.prompt_tokens
 
@@ -63,7 +74,11 @@ class Step:
 
 
 class Scheduler:
-    """`slots`: requests that run at once. `prefix_cache_bytes`: what read prompts may take. `clock`: in seconds."""
+    """`slots`: requests of one key that may run at once; an eighth more are there for the other keys.
+
+    kv_cache_tokens: prompt and reply of all running requests together. prefix_cache_bytes: what read prompts may take.
+    clock: in seconds.
+    """
 
     def __init__(
         self,
@@ -71,6 +86,7 @@ class Scheduler:
         *,
         slots: int,
         context_tokens: int,
+        kv_cache_tokens: int,
         prefix_cache_bytes: int,
         stop_tokens: frozenset[int],
         decode: Callable[[list[int]], str],
@@ -83,7 +99,9 @@ class Scheduler:
         self._decode = decode
         self._describe = describe
         self._clock = clock
-        self._free = list(decoder.open_slots(slots))
+        self._kv_cache_tokens = kv_cache_tokens
+        self._spare = max(1, slots // SPARE)
+        self._free = list(decoder.open_slots(slots + self._spare))
         self._waiting: Waiting[Row] = Waiting()
         self._rows: list[Row] = []
         self._prefixes = PrefixCache(prefix_cache_bytes)
@@ -151,26 +169,41 @@ class Scheduler:
     def _admit(self) -> None:
         """Fill the free slots."""
         while self._free:
-            row = self._waiting.next(Counter(row.key for row in self._rows))
+            row = self._waiting.next(Counter(row.key for row in self._rows), self._fits)
             if row is None:
                 return
             row.slot = self._free.pop()
             self._rows.append(row)
 
+    def _fits(self, row: Row) -> bool:
+        """Whether there is a slot for it, and memory for as long as it may get."""
+        if len(self._free) <= self._spare and any(other.key == row.key for other in self._rows):
+            return False
+        return not self._rows or sum(map(self._most_tokens, [*self._rows, row])) <= self._kv_cache_tokens
+
+    def _most_tokens(self, row: Row) -> int:
+        return min(row.prompt_tokens + row.sampling.max_tokens, self.context_tokens)
+
     def _pieces(self, budget: int) -> list[tuple[Row, int]]:
-        """The prompts to go on with, keys in turn, and how many tokens of each."""
-        pieces: list[tuple[Row, int]] = []
-        begun: list[Row] = []
-        for row in in_turn(self._rows, lambda row: row.key):
-            if not row.reading or budget == 0 or self._read_by_another(row, begun):
-                continue
-            if row.length == 0 and row.slot is not None:
-                row.length = row.cached_tokens = self._prefixes.restore(row.whose, row.tokens, row.slot)
-            count = min(row.prompt_tokens - row.length, budget)
-            pieces.append((row, count))
-            budget -= count
-            begun.append(row)
-        return pieces
+        """The prompts to go on with, and how many tokens of each: the shortest first, keys in turn."""
+        reading = [row for row in self._rows if row.reading]
+        shortest_first = in_turn(sorted(reading, key=lambda row: row.unread_tokens), lambda row: row.key)
+        shares = [(row, budget // OLDEST_SHARE) for row in reading[:1]] + [(row, budget) for row in shortest_first]
+        pieces: dict[Row, int] = {}
+        for row, most in shares:
+            if budget == 0:
+                break
+            if row not in pieces:
+                if self._read_by_another(row, list(pieces)):
+                    continue
+                if row.length == 0 and row.slot is not None:
+                    row.length = row.cached_tokens = self._prefixes.restore(row.whose, row.tokens, row.slot)
+            begun = pieces.get(row, 0)
+            count = min(row.unread_tokens - begun, most, budget)
+            if count:
+                pieces[row] = begun + count
+                budget -= count
+        return list(pieces.items())
 
     def _read_by_another(self, row: Row, others: list[Row]) -> bool:
         """Whether somebody is just reading a beginning that this row needs too: it is worth waiting for."""

@@ -17,6 +17,10 @@ class TransformersDecoder:
     def __init__(self, model: torch.nn.Module) -> None:
         weight = next(model.parameters())
         self.name = f"transformers, {str(weight.dtype).removeprefix('torch.')} on {weight.device.type}"
+        config = model.config.get_text_config()
+        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        self.kv_token_bytes = 2 * config.num_hidden_layers * heads * size * weight.dtype.itemsize
         self._model = model
         self._adapters = Adapters(model)
         self._device, self._dtype = weight.device, weight.dtype

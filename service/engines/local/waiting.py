@@ -29,11 +29,16 @@ class Waiting(Generic[Row]):
     def add(self, row: Row, key: str) -> None:
         self._lines.setdefault(key, deque()).append(row)
 
-    def next(self, running: Mapping[str, int]) -> Row | None:
-        """Take out the row whose turn it is; None if nothing waits. `running` counts the running rows by key."""
+    def next(self, running: Mapping[str, int], fits: Callable[[Row], bool] = lambda row: True) -> Row | None:
+        """Take out the row whose turn it is; None if nothing waits, or if that row doesn't fit yet.
+
+        `running` counts the running rows by key.
+        """
         if not self._lines:
             return None
         key = min(self._lines, key=lambda key: running.get(key, 0))  # the first of equals
+        if not fits(self._lines[key][0]):
+            return None
         line = self._lines.pop(key)
         row = line.popleft()
         if line:

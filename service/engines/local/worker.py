@@ -1,7 +1,8 @@
 """The child process: commands in, steps of the scheduler, events out.
 
-Promises: one thread owns model and scheduler; a command is answered by exactly one `result` or `error`, a
-`generate` by deltas or an `error`. Leaves out the pipe (`pipe`), restarts (`engine`) and batching (`scheduler`).
+Promises: one thread owns model and scheduler, and whatever takes long (prompts to tokens, schemas, adapters' files) is
+done beside it; a command is answered by exactly one `result` or `error`, a `generate` by deltas or an `error`. Leaves
+out the pipe (`pipe`), restarts (`engine`) and batching (`scheduler`).
 
 Commands: generate, cancel, score, score_text, load, unload; each with an `id`.
 Events: ready, fatal, deltas `[[id, text, prompt_tokens, completion_tokens, finish_reason, cached_tokens, logprobs]…]`
@@ -11,12 +12,12 @@ Events: ready, fatal, deltas `[[id, text, prompt_tokens, completion_tokens, fini
 
 import contextlib
 import ctypes
+import queue
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from service.engines.adapter_format import TENSOR_FILE, read_adapter
 from service.engines.base import BASE, TOO_LONG, Delta, SamplingParams, TokenLogprob
 from service.engines.local import base_model
 from service.engines.local.decoder import open_decoder
+from service.engines.local.lane import Lane
 from service.engines.local.pipe import Command, Pipe
 from service.engines.local.scheduler import Scheduler
 from service.engines.local.scoring import ScoreJob
@@ -45,6 +47,7 @@ def serve(
     dtype: str,
     max_batch: int,
     max_context_tokens: int,
+    kv_cache_mib: int,
     prefix_cache_mib: int,
     threads: int | None,
     compiled: bool,
@@ -53,7 +56,8 @@ def serve(
     try:
         if threads:
             torch.set_num_threads(threads)
-        worker = Worker(pipe, path, device, dtype, max_batch, max_context_tokens, prefix_cache_mib, compiled)
+        memory = kv_cache_mib << 20, prefix_cache_mib << 20
+        worker = Worker(pipe, path, device, dtype, max_batch, max_context_tokens, *memory, compiled)
     except BurnishError as error:
         pipe.send({"event": "fatal", **_described(error)})
         sys.exit(1)
@@ -69,7 +73,8 @@ class Worker:
         dtype: str,
         max_batch: int,
         max_context_tokens: int,
-        prefix_cache_mib: int,
+        kv_cache_bytes: int,
+        prefix_cache_bytes: int,
         compiled: bool,
     ) -> None:
         device = base_model.choose_device(device)
@@ -83,14 +88,16 @@ class Worker:
             self._decoder,
             slots=max_batch,
             context_tokens=context_tokens,
-            prefix_cache_bytes=prefix_cache_mib << 20,
+            kv_cache_tokens=kv_cache_bytes // self._decoder.kv_token_bytes,
+            prefix_cache_bytes=prefix_cache_bytes,
             stop_tokens=stop_tokens,
             decode=text.decode,
             describe=text.describe,
         )
         self._schemas = Schemas(self._tokenizer, self._vocabulary_tokens, stop_tokens)
-        self._compiler = ThreadPoolExecutor(1, "compiler")
-        self._compiling: dict[int, str] = {}  # requests whose schema is being compiled, and their versions
+        self._reader = Lane("reader", self._read_prompt)
+        self._compiler = Lane("compiler", self._compile)
+        self._preparing: dict[int, str] = {}  # requests in those two lanes, and their versions
         self._pipe = pipe
         self._told = 0.0
         self._retiring: dict[str, list[int]] = {}
@@ -121,7 +128,11 @@ class Worker:
         """Handle what has arrived; wait for something when there is nothing else to do."""
         waiting = not self._scheduler.busy
         while waiting or not self._pipe.commands.empty():
-            command = self._pipe.commands.get()
+            try:
+                command = self._pipe.commands.get(timeout=SECONDS_BETWEEN_SIGNS if self._preparing else None)
+            except queue.Empty:  # preparing is no silence either
+                self._tell([])
+                continue
             waiting = False
             try:
                 self._handlers[command["op"]](command)
@@ -134,26 +145,38 @@ class Worker:
     def _step(self) -> None:
         step = self._scheduler.step()
         if step.deltas or time.monotonic() - self._told > SECONDS_BETWEEN_SIGNS:  # reading a prompt is no silence
-            self._told = time.monotonic()
-            rows = [[id, *_delta_row(delta)] for id, delta in step.deltas]
-            self._pipe.send({"event": "deltas", "deltas": rows})
+            self._tell([[id, *_delta_row(delta)] for id, delta in step.deltas])
         for job in step.scored:
             if job.id in self._scores:  # not cancelled meanwhile
                 self._scores[job.id][job.index] = job.scores
                 self._answer_scored(job.id)
 
+    def _tell(self, rows: list[list[Any]]) -> None:
+        self._told = time.monotonic()
+        self._pipe.send({"event": "deltas", "deltas": rows})
+
     def _generate(self, command: Command) -> None:
+        """Have the prompt made; `begin` follows."""
         self._check_version(command["version"])
-        prompt = base_model.render(self._tokenizer, command["messages"])
-        context = self._scheduler.context_tokens
-        if len(prompt) >= context:
-            raise _too_long(f"The prompt has {len(prompt)} tokens", context, "messages")
-        sampling = self._sampling(command["sampling"])
-        if sampling.json_schema is None:
-            self._scheduler.submit(command["id"], command["version"], prompt, sampling, command["key"])
-        else:
-            self._compiling[command["id"]] = command["version"]
-            self._compiler.submit(self._compile, command, prompt, sampling)
+        command["sampling"] = self._sampling(command["sampling"])
+        self._preparing[command["id"]] = command["version"]
+        self._reader.add(command)
+
+    def _read_prompt(self, command: Command) -> None:
+        """In the reader's thread: messages to tokens, then on to the schema, if there is one."""
+        with self._prepared(command):
+            context = self._scheduler.context_tokens
+            if base_model.exceeds(self._tokenizer, command["messages"], context):
+                raise _too_long(f"The prompt has more than {context} tokens", context, "messages")
+            prompt = base_model.render(self._tokenizer, command["messages"])
+            if len(prompt) >= context:
+                raise _too_long(f"The prompt has {len(prompt)} tokens", context, "messages")
+            self._check_tokens(prompt)
+            command = {**command, "prompt": prompt}
+            if command["sampling"].json_schema is not None:
+                self._compiler.add(command)
+                return
+        self._pipe.commands.put({**command, "op": "begin"})
 
     def _sampling(self, values: dict[str, Any]) -> SamplingParams:
         bias = {int(token): value for token, value in values["logit_bias"].items()}  # JSON's keys are text
@@ -165,29 +188,36 @@ class Worker:
             )
         return SamplingParams(**{**values, "stop": tuple(values["stop"]), "logit_bias": bias})
 
-    def _compile(self, command: Command, prompt: list[int], sampling: SamplingParams) -> None:
-        """Compile a schema in a thread of its own: streams go on meanwhile; `begin` follows."""
+    def _compile(self, command: Command) -> None:
+        """In the compiler's thread."""
+        with self._prepared(command):
+            command["matcher"] = self._schemas.matcher(command["sampling"].json_schema or "")
+        self._pipe.commands.put({**command, "op": "begin"})
+
+    @contextlib.contextmanager
+    def _prepared(self, command: Command) -> Iterator[None]:
+        """Whatever goes wrong here is what `begin` raises: the request is owed an answer."""
         try:
-            matcher: Any = self._schemas.matcher(sampling.json_schema or "")
-        except InvalidInput as error:
-            matcher = error
-        except Exception as error:  # the request is owed an answer
+            yield
+        except BurnishError as error:
+            command["failure"] = error
+        except Exception as error:
             traceback.print_exc()
-            matcher = BurnishError(f"The engine failed on this request's schema: {error!r}")
-        begin = {**command, "op": "begin", "prompt": prompt, "sampling": sampling, "matcher": matcher}
-        self._pipe.commands.put(begin)
+            command["failure"] = BurnishError(f"The engine failed on this request: {error!r}")
 
     def _begin(self, command: Command) -> None:
-        version = self._compiling.pop(command["id"], None)
+        version = self._preparing.pop(command["id"], None)
         if version is None:  # cancelled meanwhile
             return
-        if isinstance(command["matcher"], BurnishError):
-            raise command["matcher"]
+        if failure := command.get("failure"):
+            raise failure
         prompt, sampling = command["prompt"], command["sampling"]
-        self._scheduler.submit(command["id"], version, prompt, sampling, command["key"], command["matcher"])
+        self._scheduler.submit(command["id"], version, prompt, sampling, command["key"], command.get("matcher"))
 
     def _cancel(self, command: Command) -> None:
-        self._compiling.pop(command["id"], None)
+        self._preparing.pop(command["id"], None)
+        self._reader.drop(command["id"])
+        self._compiler.drop(command["id"])
         self._scores.pop(command["id"], None)
         self._scheduler.cancel(command["id"])
 
@@ -197,6 +227,7 @@ class Worker:
             self._check_version(version)
             prompt = base_model.render(self._tokenizer, messages)
             tokens = [*prompt, *base_model.encode_completion(self._tokenizer, completion)]
+            self._check_tokens(tokens)
             jobs.append(ScoreJob(command["id"], index, version, tokens, len(prompt)))
         self._queue_scores(command["id"], jobs)
 
@@ -205,6 +236,7 @@ class Worker:
         jobs = []
         for index, text in enumerate(command["texts"]):
             tokens = self._tokenizer(base_model.disarm(self._tokenizer, text))["input_ids"]
+            self._check_tokens(tokens)
             jobs.append(ScoreJob(command["id"], index, command["version"], tokens, 1))
         self._queue_scores(command["id"], jobs)
 
@@ -230,7 +262,9 @@ class Worker:
         folder = Path(command["folder"])
         try:
             described = read_adapter(folder, expected_sha256=command["version"])
-            prepared: Any = self._decoder.prepare(described, load_file(folder / TENSOR_FILE))
+            # not by mmap: safetensors 0.8 loses a few bytes a tensor that way
+            tensors = load_file(folder / TENSOR_FILE, backend="pread")
+            prepared: Any = self._decoder.prepare(described, tensors)
         except AdapterRefused as error:
             prepared = error
         except Exception as error:  # whatever a broken file makes the library raise
@@ -251,8 +285,8 @@ class Worker:
         self._retiring.setdefault(command["version"], []).append(command["id"])
 
     def _retire(self) -> None:
-        compiling = set(self._compiling.values())
-        idle = [name for name in self._retiring if name not in compiling and not self._scheduler.uses(name)]
+        wanted = set(self._preparing.values())
+        idle = [name for name in self._retiring if name not in wanted and not self._scheduler.uses(name)]
         for version in idle:
             self._decoder.remove(version)
             self._scheduler.forget(version)
@@ -265,6 +299,13 @@ class Worker:
             return
         if version not in self._decoder.versions or version in self._retiring:
             raise NotFound(f"Adapter version {version} is not loaded; load it first.", param="version")
+
+    def _check_tokens(self, tokens: list[int]) -> None:
+        """A tokenizer may know words that the model has no embeddings for."""
+        stranger = max(tokens, default=0)
+        if stranger >= self._vocabulary_tokens:
+            text = self._tokenizer.decode([stranger])
+            raise InvalidInput(f"The base model doesn't know the token '{text}': take it out.", param="messages")
 
     def _fail(self, id: int, error: BurnishError) -> None:
         self._pipe.send({"event": "error", "id": id, **_described(error)})

@@ -15,7 +15,7 @@ from service.engines.local.native.library import EXACT16, EXACT32, FAST, Row, lo
 from service.engines.local.native.packing import PackedAdapter, PackedModel, choose_kind, pack_adapter, unfit
 
 STEP_CAPACITY = 64
-"""A request's cache has a multiple of so many positions; when it is full, at least twice as many."""
+"""A request's cache has a multiple of so many positions; when it is full, it grows by a quarter at least."""
 
 KEPT_CAPACITY = 256
 """Positions it may keep for the next request."""
@@ -35,7 +35,9 @@ class NativeSlot(Slot):
         if tokens <= self.capacity:
             return
         model = self._model
-        capacity = max(tokens + -tokens % STEP_CAPACITY, 2 * self.capacity)
+        capacity = tokens + -tokens % STEP_CAPACITY
+        if self.capacity:
+            capacity = max(capacity, self.capacity * 5 // 4 // STEP_CAPACITY * STEP_CAPACITY)
         tensor = torch.empty(model.layers, model.key_heads, 2, capacity * model.head_size, dtype=model.cache_dtype)
         if self.capacity:
             tensor[..., : self.tensor.shape[-1]] = self.tensor
@@ -65,6 +67,8 @@ class NativeDecoder:
         self._adapters: dict[str, PackedAdapter] = {}
         self._handle = library.decoder_open(ctypes.byref(self._model.struct), threads)
         self.name = f"compiled, {NAMES[kind]}"
+        self.kv_token_bytes = 2 * self._model.layers * self._model.key_heads * self._model.head_size
+        self.kv_token_bytes *= self._model.cache_dtype.itemsize
 
     def open_slots(self, count: int) -> list[Slot]:
         return [NativeSlot(self._model) for _ in range(count)]

@@ -15,6 +15,7 @@ from service.engines.local.base_model import (
     choose_dtype,
     disarm,
     encode_completion,
+    exceeds,
     is_prepared,
     prepare_bundled,
     render,
@@ -93,3 +94,21 @@ def test_messages_without_role_or_text_are_refused(tokenizer: PreTrainedTokenize
     with pytest.raises(InvalidInput) as refused:
         render(tokenizer, [message])
     assert refused.value.param == "messages"
+
+
+def test_megabytes_of_text_are_known_to_be_too_long_by_their_beginning(
+    tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at: list[int] = []
+    whole = PreTrainedTokenizerFast.__call__
+
+    def watched(self: PreTrainedTokenizerFast, text: str, **options: object) -> object:
+        looked_at.append(len(text))
+        return whole(self, text, **options)
+
+    monkeypatch.setattr(PreTrainedTokenizerFast, "__call__", watched)
+    long = [{"role": "user", "content": "x" * 2_000_000}, {"role": "user", "content": "y"}]
+    assert exceeds(tokenizer, long, 500)
+    assert sum(looked_at) <= 10_000
+    assert not exceeds(tokenizer, [{"role": "user", "content": "x" * 450}], 500)
+    assert not exceeds(tokenizer, [{"role": "user", "content": "x" * 4_000}], 500)  # for the real count to find out

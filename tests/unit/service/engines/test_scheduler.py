@@ -142,17 +142,53 @@ def test_a_long_prompt_is_read_beside_the_replies(house: House) -> None:
     assert [delta.text for id, delta in steps[-1] if id == 2] == [house.greedy("one", prompt, 1)]
 
 
-def test_one_keys_long_prompts_hold_up_anothers_by_one(house: House) -> None:
-    scheduler = open_scheduler(house.decoder)
-    for id in (1, 2, 3):
-        scheduler.submit(id, BASE, tokens(900, seed=id), SamplingParams(100, temperature=0, ignore_eos=True), "greedy")
+@pytest.mark.parametrize("key", ["modest", "greedy"])
+def test_a_short_prompt_is_not_held_up_by_long_ones(house: House, key: str) -> None:
+    seconds = itertools.count()
+    scheduler = open_scheduler(house.decoder, clock=lambda: next(seconds))
+    for id in (1, 2):
+        scheduler.submit(id, BASE, tokens(900, seed=id), SamplingParams(1, temperature=0), "greedy")
     scheduler.step()
-    scheduler.submit(4, BASE, tokens(20, seed=4), SamplingParams(1, temperature=0), "modest")
-    begun: list[int] = []
+    scheduler.submit(3, BASE, tokens(20, seed=3), SamplingParams(1, temperature=0), key)
+    steps = 1
+    while not (deltas := scheduler.step().deltas):
+        steps += 1
+    assert [id for id, _ in deltas] == [3]
+    assert steps <= 3
+    assert set(run(scheduler)[0]) == {1, 2}
+
+
+def test_a_long_prompt_is_read_however_many_short_ones_come(house: House) -> None:
+    seconds = itertools.count()
+    scheduler = open_scheduler(house.decoder, clock=lambda: next(seconds))
+    scheduler.submit(0, BASE, tokens(300, seed=0), SamplingParams(1, temperature=0), "patient")
+    for id in itertools.count(1):
+        scheduler.submit(id, BASE, tokens(40, seed=id), SamplingParams(1, temperature=0), "busy")
+        if any(id == 0 for id, _ in scheduler.step().deltas):
+            break
+        assert id < 100
+    run(scheduler)
+
+
+def test_a_key_that_takes_every_slot_leaves_one_for_the_others(house: House) -> None:
+    scheduler = open_scheduler(house.decoder)
+    for id in range(1, 10):
+        scheduler.submit(id, BASE, tokens(5, seed=id), SamplingParams(60, temperature=0, ignore_eos=True), "greedy")
+    scheduler.step()
+    scheduler.submit(10, BASE, tokens(5, seed=10), SamplingParams(1, temperature=0), "modest")
+    first, _, _ = run(scheduler, steps=8)
+    assert set(first) == {1, 2, 3, 4, 10}
+    assert set(run(scheduler)[0]) >= set(range(5, 10))
+
+
+def test_replies_wait_until_their_keys_and_values_have_room(house: House) -> None:
+    scheduler = open_scheduler(house.decoder, kv_cache_tokens=100)
+    for id, length in enumerate((30, 30, 200, 30)):
+        scheduler.submit(id, BASE, tokens(length, seed=id), SamplingParams(20, temperature=0, ignore_eos=True))
+    order: list[int] = []
     while scheduler.busy:
-        begun += [id for id, _ in scheduler.step().deltas if id not in begun]
-    assert sorted(begun) == [1, 2, 3, 4]
-    assert begun.index(4) <= 1
+        order += [id for id, delta in scheduler.step().deltas if delta.finish_reason]
+    assert order == [0, 1, 2, 3]  # the third is more than all the room: it has its turn, alone
 
 
 def test_what_was_read_before_is_not_read_again(house: House) -> None:

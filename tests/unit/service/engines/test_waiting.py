@@ -56,6 +56,12 @@ def test_nothing_waits_in_an_empty_queue() -> None:
     assert (len(waiting), waiting.next({})) == (0, None)
 
 
+def test_who_does_not_fit_yet_is_not_overtaken() -> None:
+    waiting = filled([("a", 1), ("a", 2), ("b", 1)])
+    assert waiting.next({}, lambda row: row != ("a", 1)) is None
+    assert [waiting.next({}) for _ in range(3)] == [("a", 1), ("b", 1), ("a", 2)]
+
+
 ROWS = st.lists(st.sampled_from("abcd"), max_size=60).map(lambda keys: list(zip(keys, range(len(keys)), strict=True)))
 
 
