@@ -67,7 +67,7 @@ class PackedModel:
 
     def __init__(self, model: torch.nn.Module, kind: int, positions: int) -> None:
         config = model.config.get_text_config()
-        self.kind = kind
+        self.kind, self.positions = kind, positions
         self.hidden, self.heads, self.key_heads = (
             config.hidden_size,
             config.num_attention_heads,
