@@ -13,6 +13,8 @@ from transformers import (
     GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
     PreTrainedModel,
     Qwen2Config,
     Qwen2ForCausalLM,
@@ -27,7 +29,7 @@ from service.engines.local.scheduler import Scheduler, Step
 
 VOCABULARY = 97
 EOS = 3
-FAMILIES = ["llama", "llama-bfloat16", "qwen2", "qwen3", "gpt2"]
+FAMILIES = ["llama", "llama-bfloat16", "mistral", "qwen2", "qwen3", "gpt2"]
 """llama-bfloat16: weights that bfloat16 holds exactly, computed in float32."""
 
 WAYS = [
@@ -59,6 +61,8 @@ def tiny_model(family: str) -> PreTrainedModel:
     }
     if family == "llama":
         return LlamaForCausalLM(LlamaConfig(**shape)).eval()
+    if family == "mistral":
+        return MistralForCausalLM(MistralConfig(**shape, sliding_window=2048)).eval()
     if family == "qwen2":
         return Qwen2ForCausalLM(Qwen2Config(**shape)).eval()
     if family == "qwen3":

@@ -201,10 +201,12 @@ def stop_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> f
 def context_tokens(model: PreTrainedModel, limit: int) -> int:
     """How many tokens prompt and reply may have together.
 
-    A model with sliding-window layers stays inside its window, where sliding and full attention are the same.
+    A model with sliding-window layers stays inside its window, where sliding and full attention are the same. Without
+    a list of layer types, and in Mistral's code with one too, a window that is set is every layer's.
     """
     config = model.config.get_text_config()
-    sliding = any(kind != "full_attention" for kind in getattr(config, "layer_types", None) or [])
+    kinds = getattr(config, "layer_types", None)
+    sliding = not kinds or config.model_type == "mistral" or any(kind != "full_attention" for kind in kinds)
     window = getattr(config, "sliding_window", None) if sliding else None
     known = [limit, getattr(config, "max_position_embeddings", None), window]
     return min(int(size) for size in known if size)

@@ -81,9 +81,15 @@ class Backend(Protocol):
 
 
 class Decoder:
-    def __init__(self, backend: Backend, features: Mapping[str, tuple[int, int]], probe: Sequence[int]) -> None:
+    """`features`: inputs and outputs of each module that can be adapted. `probe`: a prompt that adapters are tried on.
+    `vocabulary`: how many logits a token has."""
+
+    def __init__(
+        self, backend: Backend, features: Mapping[str, tuple[int, int]], probe: Sequence[int], vocabulary: int
+    ) -> None:
         self.name = backend.name
         self.kv_token_bytes = backend.kv_token_bytes
+        self.vocabulary = vocabulary
         self._backend = backend
         self._features = features
         self._probe = list(probe)
@@ -117,12 +123,12 @@ class Decoder:
             return self._backend.pack_adapter(modules)
 
     def add(self, version: str, prepared: Any) -> None:
-        """Make a prepared adapter available if it works. Raises AdapterRefused."""
-        self._backend.add_adapter(version, prepared)
-        self._versions.add(version)
+        """Make a prepared adapter available if it works; otherwise nothing changes. Raises AdapterRefused."""
         try:
+            self._backend.add_adapter(version, prepared)
+            self._versions.add(version)
             self._try_out(version)
-        except AdapterRefused:
+        except BaseException:  # out of memory as well: nobody may reach an adapter that wasn't tried
             self.remove(version)
             raise
 
@@ -133,8 +139,9 @@ class Decoder:
     def _check(self, name: str, inputs: int, outputs: int) -> None:
         if name not in self._features:
             raise AdapterRefused(
-                f"The adapter changes {name}, which is no linear module of the base model that can be adapted. "
-                "It was trained for another base model; train it on this one."
+                f"The adapter changes {name}, which can't be adapted here: only linear modules of the base model's "
+                f"layers can, such as {next(iter(self._features), None)}. If it was trained for another base model, "
+                f"train it on this one; otherwise train it without {name.rpartition('.')[2]} in `target_modules`."
             )
         if (inputs, outputs) != self._features[name]:
             raise AdapterRefused(
@@ -174,12 +181,13 @@ def open_decoder(
 
     linear = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear | Conv1D)}
     features = {name: linear_features(module) for name, module in linear.items()}
-    probe = render(tokenizer, PROBE)
+    probe = render(tokenizer, PROBE)[-context_tokens:]
+    vocabulary = model.config.get_text_config().vocab_size
     native = open_native(model, context_tokens) if compiled else None
     if native is None:
-        return Decoder(TransformersDecoder(model), features, probe)
+        return Decoder(TransformersDecoder(model), features, probe, vocabulary)
     head = {name for name in features if not name.startswith("model.layers.")}  # computed for kept tokens only
-    return Decoder(native, {name: shape for name, shape in features.items() if name not in head}, probe)
+    return Decoder(native, {name: shape for name, shape in features.items() if name not in head}, probe, vocabulary)
 
 
 def linear_features(module: nn.Module) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """Log-probabilities of given tokens, computed on the path that serves: same cache, same adapters, same dtype.
 
-Promises: a step costs a bounded number of tokens, so that replies being written are held up by one piece at most.
+Promises: a step costs a bounded number of tokens, so that replies being written are held up by one piece at most,
+and its logits a bounded amount of memory.
 Leaves out what the tokens mean; a job says which of its tokens count.
 """
 
@@ -20,6 +21,9 @@ PATIENT_STEP_TOKENS = 64
 
 LARGEST_GROUP = 16
 """Completions of one prompt that are read side by side."""
+
+LOGITS_BYTES = 256 << 20
+"""Memory that a step's logits may take: with a vocabulary of 150,000 words a token's are 600 kB."""
 
 
 @dataclass(eq=False)
@@ -66,6 +70,7 @@ class Scoring:
 
     def __init__(self, decoder: Decoder) -> None:
         self._decoder = decoder
+        self._most_kept = LOGITS_BYTES // (4 * decoder.vocabulary)  # positions a step may have logits of
         self._waiting: deque[list[ScoreJob]] = deque()  # jobs of one prompt and version together
         self._batch: list[list[ScoreJob]] = []
         self._pass: _Pass | None = None
@@ -125,7 +130,7 @@ class Scoring:
             prompt = max(prompt_width, min(group[0].first, PATIENT_STEP_TOKENS))
             completion = max(completion_width, min(max(job.inputs - job.first for job in group), PATIENT_STEP_TOKENS))
             widest = max(prompt * (len(self._batch) + 1), completion * (rows + len(group)))
-            if self._batch and widest > budget:
+            if self._batch and (widest > budget or rows + len(group) > self._most_kept):
                 break
             prompt_width, completion_width, rows = prompt, completion, rows + len(group)
             self._batch.append(self._waiting.popleft())
@@ -154,7 +159,8 @@ class Scoring:
                 next(copies).write(0, read)
         versions = [job.version for job in jobs]
         starts = [job.first for job in jobs]
-        self._pass = _Pass(rows, starts, versions, slots, keep=None, width=min(width, PATIENT_STEP_TOKENS))
+        width = min(width, PATIENT_STEP_TOKENS, max(1, self._most_kept // len(rows)))
+        self._pass = _Pass(rows, starts, versions, slots, keep=None, width=width)
         return True
 
     def _record_prompts(self, chunks: list[Chunk], logits: torch.Tensor) -> None:

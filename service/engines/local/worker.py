@@ -34,6 +34,7 @@ from service.engines.local.pipe import Command, Pipe
 from service.engines.local.scheduler import Scheduler
 from service.engines.local.scoring import ScoreJob
 from service.engines.local.structured import Schemas
+from service.engines.local.threads import usable_threads
 from service.engines.local.token_text import TokenText
 
 SECONDS_BETWEEN_SIGNS = 1.0
@@ -54,8 +55,7 @@ def serve(
 ) -> None:
     """Load the base model and serve until stdin ends."""
     try:
-        if threads:
-            torch.set_num_threads(threads)
+        torch.set_num_threads(threads or usable_threads())
         memory = kv_cache_mib << 20, prefix_cache_mib << 20
         worker = Worker(pipe, path, device, dtype, max_batch, max_context_tokens, *memory, compiled)
     except BurnishError as error:

@@ -1,11 +1,12 @@
 // One step of a Llama-shaped decoder: some tokens of several requests in, logits out, in one call.
 //
 // Promises: each request reads and extends its own cache and gets its own adapter's B·A; the threads meet a dozen
-// times a layer and nowhere else. Leaves out loading, packing and scheduling, which `native.py` and Python do; the
-// structs are mirrored there field by field.
+// times a layer and nowhere else. Leaves out loading, packing and scheduling, which Python does; `library.py` mirrors
+// the structs field by field.
 #include <algorithm>
 #include <cstdlib>
 #include <memory>
+#include <new>
 #include <utility>
 #include <vector>
 
@@ -57,11 +58,15 @@ template <class Value> class Buffer {  // grows, never shrinks, aligned to a cac
   public:
     Value* sized(size_t count) {
         if (count > size_) {
+            size_ = 0;
+            values_.reset();  // first, so that there is never room for both
             values_.reset((Value*)std::aligned_alloc(64, (count * sizeof(Value) + 63) / 64 * 64));
+            if (!values_) throw std::bad_alloc();
             size_ = count;
         }
         return values_.get();
     }
+    Value* get() const { return values_.get(); }
 
   private:
     struct Free {
@@ -83,6 +88,7 @@ template <class P> class Step {
   public:
     Step(Team& team, const Model& model) : team_(team), model_(model), weights_(team.size) {}
 
+    // All memory is found before the team begins: a job mustn't throw.
     void run(const Row* rows, int count, const int32_t* tokens, float* logits) {
         arrange(rows, count);
         h_ = hidden_.sized((size_t)tokens_ * model_.hidden);
@@ -259,7 +265,7 @@ template <class P> class Step {
         const float* queries[MOST_QUERIES];
         int visible[MOST_QUERIES];
         Input* outputs[MOST_QUERIES];
-        float* scratch = weights_[number].sized(0);
+        float* scratch = weights_[number].get();
         for (int done = 0; done < tokens * together;) {
             int count = 0;
             for (; count < MOST_QUERIES && done < tokens * together; count++, done++) {
@@ -316,8 +322,16 @@ template <class P> class StepOf : public AnyStep {
 };
 
 enum { EXACT32, EXACT16, FAST };
+enum { DONE, NO_MEMORY, FAILED };  // what a step returns: no exception may leave this library
 
 extern "C" {
+
+// Python takes the library only if these are the numbers it counts with. The first one goes up with every change of a
+// struct or function here that the sizes don't show.
+extern const int32_t decoder_interface[6];
+const int32_t decoder_interface[6] = {
+    1, sizeof(Linear), sizeof(Layer), sizeof(Model), sizeof(Site), sizeof(Row),
+};
 
 int has_fast() {
 #if defined(__AVX512BF16__)
@@ -327,19 +341,30 @@ int has_fast() {
 #endif
 }
 
-// `model` and all it points to must outlive the decoder. Null if this build doesn't have the kind.
+// `model` and all it points to must outlive the decoder. Null if this build doesn't have the kind, or if there is no
+// room for another decoder's threads.
 AnyStep* decoder_open(const Model* model, int threads) {
-    if (model->kind == EXACT32) return new StepOf<Exact32>(threads, *model);
-    if (model->kind == EXACT16) return new StepOf<Exact16>(threads, *model);
+    try {
+        if (model->kind == EXACT32) return new StepOf<Exact32>(threads, *model);
+        if (model->kind == EXACT16) return new StepOf<Exact16>(threads, *model);
 #if defined(__AVX512BF16__)
-    if (model->kind == FAST) return new StepOf<Fast>(threads, *model);
+        if (model->kind == FAST) return new StepOf<Fast>(threads, *model);
 #endif
+    } catch (...) {
+    }
     return nullptr;
 }
 
 // `tokens` of all rows one after the other; `logits` (kept tokens of all rows, head.outputs).
-void decoder_step(AnyStep* decoder, const Row* rows, int count, const int32_t* tokens, float* logits) {
-    decoder->run(rows, count, tokens, logits);
+int decoder_step(AnyStep* decoder, const Row* rows, int count, const int32_t* tokens, float* logits) {
+    try {
+        decoder->run(rows, count, tokens, logits);
+        return DONE;
+    } catch (const std::bad_alloc&) {
+        return NO_MEMORY;
+    } catch (...) {
+        return FAILED;
+    }
 }
 
 void decoder_close(AnyStep* decoder) { delete decoder; }

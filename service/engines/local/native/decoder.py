@@ -1,18 +1,21 @@
 """The compiled decoder behind the same seam as transformers' model (`service.engines.local.decoder`).
 
-Promises: a step is one call that holds no lock of Python's; each request's keys and values are a tensor of its own.
+Promises: a step is one call that holds no lock of Python's; each request's keys and values are a tensor of its own;
+nothing is read or written outside of the model's and the requests' tensors, whatever the chunks say.
 Leaves out the mathematics (`decoder.cpp`) and the layout of weights (`packing`).
 """
 
 import ctypes
+import weakref
 from array import array
 from collections.abc import Mapping, Sequence
 
 import torch
 
 from service.engines.local.decoder import BLOCK_TOKENS, Chunk, Halves, Slot
-from service.engines.local.native.library import EXACT16, EXACT32, FAST, Row, load
+from service.engines.local.native.library import DONE, EXACT16, EXACT32, FAST, NO_MEMORY, Row, load
 from service.engines.local.native.packing import PackedAdapter, PackedModel, choose_kind, pack_adapter, unfit
+from service.engines.local.threads import usable_threads
 
 STEP_CAPACITY = 64
 """A request's cache has a multiple of so many positions; when it is full, it grows by a quarter at least."""
@@ -58,17 +61,17 @@ class NativeSlot(Slot):
 
 
 class NativeDecoder:
-    def __init__(self, model: torch.nn.Module, kind: int, positions: int, threads: int) -> None:
-        library = load()
-        assert library is not None
+    """`handle`: what `library` opened for `model`; it is closed with this object, or when nobody has that any more."""
+
+    def __init__(self, library: ctypes.CDLL, handle: int, model: PackedModel) -> None:
         self._step = library.decoder_step
-        self._close = library.decoder_close
-        self._model = PackedModel(model, kind, positions)
+        self._model = model
         self._adapters: dict[str, PackedAdapter] = {}
-        self._handle = library.decoder_open(ctypes.byref(self._model.struct), threads)
-        self.name = f"compiled, {NAMES[kind]}"
-        self.kv_token_bytes = 2 * self._model.layers * self._model.key_heads * self._model.head_size
-        self.kv_token_bytes *= self._model.cache_dtype.itemsize
+        self._handle = handle
+        self._finalizer = weakref.finalize(self, _close, library, handle, model)
+        self._finalizer.atexit = False  # a step may still be running then
+        self.name = f"compiled, {NAMES[model.kind]}"
+        self.kv_token_bytes = 2 * model.layers * model.key_heads * model.head_size * model.cache_dtype.itemsize
 
     def open_slots(self, count: int) -> list[Slot]:
         return [NativeSlot(self._model) for _ in range(count)]
@@ -89,8 +92,9 @@ class NativeDecoder:
             targets[index] = kept
             kept += chunk.keep
         order = sorted(range(len(chunks)), key=lambda index: chunks[index].version)  # each adapter's rows together
+        tokens = [token for index in order for token in chunks[index].tokens]
+        self._check(chunks, tokens)
         rows = (Row * len(chunks))()
-        tokens = array("i")
         for row, index in zip(rows, order, strict=True):
             chunk = chunks[index]
             slot = chunk.slot
@@ -102,17 +106,41 @@ class NativeDecoder:
             row.keep, row.target = chunk.keep, targets[index]
             if adapter is not None:
                 row.sites = adapter.sites
-            tokens.extend(chunk.tokens)
+        ids = array("i", tokens)
         logits = torch.empty(kept, self._model.logits_width)
-        self._step(self._handle, rows, len(rows), tokens.buffer_info()[0], logits.data_ptr())
+        status = self._step(self._handle, rows, len(rows), ids.buffer_info()[0], logits.data_ptr())
+        if status == NO_MEMORY:
+            raise MemoryError("The compiled decoder found no memory for a step. Lower BURNISH_MAX_BATCH.")
+        if status != DONE:
+            raise RuntimeError("The compiled decoder failed in a step.")
         return logits[:, : self._model.vocabulary]
 
+    def _check(self, chunks: Sequence[Chunk], tokens: Sequence[int]) -> None:
+        """The compiled code follows every number into memory."""
+        if not self._finalizer.alive:
+            raise RuntimeError("The decoder is closed.")
+        if tokens and not 0 <= min(tokens) <= max(tokens) < self._model.vocabulary:
+            wrong = next(token for token in tokens if not 0 <= token < self._model.vocabulary)
+            raise ValueError(f"Token {wrong} isn't one of the model's {self._model.vocabulary}.")
+        for chunk in chunks:
+            count = len(chunk.tokens)
+            if chunk.start < 0 or chunk.start + count > self._model.positions or not 0 <= chunk.keep <= count:
+                raise ValueError(
+                    f"{count} tokens from position {chunk.start} on, {chunk.keep} of them kept, don't fit "
+                    f"{self._model.positions} positions."
+                )
+
     def close(self) -> None:
-        self._close(self._handle)
+        self._finalizer()
+
+
+def _close(library: ctypes.CDLL, handle: int, model: PackedModel) -> None:
+    """The model is an argument because it must outlive the handle, which points into it."""
+    library.decoder_close(handle)
 
 
 def open_native(model: torch.nn.Module, positions: int) -> NativeDecoder | None:
-    """The compiled decoder, if it was built, this processor runs it, and the model has its shape."""
+    """The compiled decoder, if it was built, this processor runs it, the model has its shape, and there is room."""
     library = load()
     weight = next(model.parameters())
     if library is None or weight.device.type != "cpu" or unfit(model) is not None:
@@ -120,4 +148,6 @@ def open_native(model: torch.nn.Module, positions: int) -> NativeDecoder | None:
     kind = choose_kind(model, weight.dtype, has_fast=bool(library.has_fast()))
     if kind is None:
         return None
-    return NativeDecoder(model, kind, positions, torch.get_num_threads())
+    packed = PackedModel(model, kind, positions)
+    handle = library.decoder_open(ctypes.byref(packed.struct), usable_threads())
+    return NativeDecoder(library, handle, packed) if handle else None

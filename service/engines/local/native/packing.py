@@ -27,23 +27,29 @@ PRODUCTS = (
 
 
 def unfit(model: torch.nn.Module) -> str | None:
-    """Why the compiled decoder can't run this model; None if it can."""
+    """Why the compiled decoder can't run this model; None if it can. What it doesn't know for certain doesn't fit."""
     config = model.config.get_text_config()
-    head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    if config.model_type not in FITTING_MODELS or not hasattr(model, "model"):
+    rope = getattr(getattr(model, "model", None), "rotary_emb", None)
+    if config.model_type not in FITTING_MODELS or rope is None:
         return f"models of type {config.model_type} run on transformers"
+    if getattr(config, "quantization_config", None) is not None:
+        return "quantized models run on transformers"
+    head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     if config.hidden_act != "silu":
         return f"the activation {config.hidden_act} runs on transformers"
     if config.hidden_size % PANEL or config.intermediate_size % LANES or head_size % LANES:
         return "its widths aren't multiples of the vectors'"
-    rope = model.model.rotary_emb
     if getattr(rope, "rope_type", "default") not in {"default", "linear", "llama3", "yarn"}:
         return f"rotary positions of type {rope.rope_type} run on transformers"
+    if len(getattr(rope, "inv_freq", ())) != head_size // 2:
+        return "rotary positions of a part of each head run on transformers"
     expected = {
         f"layers.{layer}.{name}" for layer in range(config.num_hidden_layers) for row in PRODUCTS for name in row
     }
-    found = {name for name, module in model.model.named_modules() if isinstance(module, torch.nn.Linear)}
-    return None if found == expected else "its layers have other linear modules"
+    linear = {name: module for name, module in model.model.named_modules() if isinstance(module, torch.nn.Linear)}
+    head = model.get_output_embeddings()
+    plain = all(type(module) is torch.nn.Linear for module in (*linear.values(), head))  # subclasses compute otherwise
+    return None if plain and linear.keys() == expected else "its layers have other linear modules"
 
 
 def choose_kind(model: torch.nn.Module, dtype: torch.dtype, *, has_fast: bool) -> int | None:
@@ -61,7 +67,7 @@ class PackedModel:
 
     def __init__(self, model: torch.nn.Module, kind: int, positions: int) -> None:
         config = model.config.get_text_config()
-        self.kind = kind
+        self.kind, self.positions = kind, positions
         self.hidden, self.heads, self.key_heads = (
             config.hidden_size,
             config.num_attention_heads,

@@ -1,6 +1,9 @@
 // The threads that work on a step together. Each runs the same code; `share` hands out an operation's parts and ends
-// when all of them are done. A thread that waits spins for microseconds, then sleeps: beside a training run on the same
-// cores, spinning would take the time from whoever is waited for.
+// when all of them are done. A thread that waits spins for one or two tenths of a millisecond, longer than most
+// operations take, then sleeps: beside a training run on the same cores, spinning would take the time from whoever is
+// waited for. A team of more threads than there are cores sleeps at once, for the same reason.
+//
+// A job mustn't throw: the others would wait for its thread forever.
 #pragma once
 #include <atomic>
 #include <functional>
@@ -17,16 +20,16 @@ class Team {
   public:
     const int size;
 
-    explicit Team(int size) : size(size) {
-        for (int number = 1; number < size; number++) threads_.emplace_back([this, number] { serve(number); });
+    explicit Team(int size) : size(size), spins_(size > cores() ? 0 : SPINS) {
+        try {
+            for (int number = 1; number < size; number++) threads_.emplace_back([this, number] { serve(number); });
+        } catch (...) {  // the system gives no more threads
+            end();
+            throw;
+        }
     }
 
-    ~Team() {
-        job_ = nullptr;
-        started_.fetch_add(1);
-        started_.notify_all();
-        for (auto& thread : threads_) thread.join();
-    }
+    ~Team() { end(); }
 
     // Run `job(number)` on every thread; returns when all have.
     void run(const std::function<void(int)>& job) {
@@ -46,7 +49,19 @@ class Team {
     }
 
   private:
-    static constexpr int SPINS = 4000;
+    static constexpr int SPINS = 4000;  // a processor's pause takes 40 to 140 cycles
+
+    static int cores() {
+        const unsigned known = std::thread::hardware_concurrency();
+        return known ? (int)known : 1;
+    }
+
+    void end() {
+        job_ = nullptr;
+        started_.fetch_add(1);
+        started_.notify_all();
+        for (auto& thread : threads_) thread.join();
+    }
 
     void meet() {
         const unsigned round = round_.load();
@@ -60,8 +75,8 @@ class Team {
         await(round_, round);
     }
 
-    static void await(std::atomic<unsigned>& value, unsigned old) {
-        for (int spin = 0; spin < SPINS; spin++) {
+    void await(std::atomic<unsigned>& value, unsigned old) const {
+        for (int spin = 0; spin < spins_; spin++) {
             if (value.load(std::memory_order_acquire) != old) return;
             BREATHE();
         }
@@ -77,6 +92,7 @@ class Team {
         }
     }
 
+    const int spins_;
     std::vector<std::thread> threads_;
     const std::function<void(int)>* job_ = nullptr;
     std::atomic<unsigned> started_{0}, round_{0};

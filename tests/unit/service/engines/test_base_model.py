@@ -1,11 +1,20 @@
 """Finding, verifying and loading base models; what messages become."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models
-from transformers import PreTrainedTokenizerFast
+from transformers import (
+    LlamaConfig,
+    MistralConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+)
 
 from feedback.errors import InvalidInput, ModelMissing
 from feedback.files import MANIFEST, file_sha256, write_json
@@ -13,6 +22,7 @@ from service.engines.local.base_model import (
     BUNDLED,
     PLAIN_TEMPLATE,
     choose_dtype,
+    context_tokens,
     disarm,
     encode_completion,
     exceeds,
@@ -73,6 +83,23 @@ def test_dtypes_by_name() -> None:
     assert choose_dtype("auto", "cuda") is torch.bfloat16
     with pytest.raises(InvalidInput, match="int4"):
         choose_dtype("int4", "cpu")
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (LlamaConfig(max_position_embeddings=2048), 2048),
+        (LlamaConfig(max_position_embeddings=16384), 8192),
+        (MistralConfig(sliding_window=None), 8192),
+        (MistralConfig(sliding_window=4096), 4096),
+        (MistralConfig(sliding_window=4096, layer_types=["full_attention"] * 32), 4096),
+        (Qwen2Config(sliding_window=4096, use_sliding_window=False), 8192),
+        (Qwen2Config(sliding_window=4096, use_sliding_window=True, max_window_layers=0), 4096),
+    ],
+)
+def test_the_context_ends_where_a_window_would_slide(config: PreTrainedConfig, expected: int) -> None:
+    model = cast(PreTrainedModel, SimpleNamespace(config=config))
+    assert context_tokens(model, limit=8192) == expected
 
 
 def test_the_plain_template_ends_turns_with_the_end_of_text_token(tokenizer: PreTrainedTokenizerFast) -> None:
