@@ -32,6 +32,7 @@ _NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 DATABASE_PROBLEM = "the database"
+ENGINE_PROBLEM = "the engine"
 """Among `problems` beside assistants' names, which have no spaces."""
 
 
@@ -94,10 +95,16 @@ class Routing:
         while True:
             try:
                 await self.refresh()
-                self.problems.pop(DATABASE_PROBLEM, None)
+                found = {}
+            except EngineUnavailable as error:  # whatever else an engine may answer is a release's own problem
+                _log.warning("the engine did not follow the releases", reason=error.message)
+                found = {ENGINE_PROBLEM: error.message}
             except Exception as error:
                 _log.error("could not read releases", **whereabouts(error))
-                self.problems[DATABASE_PROBLEM] = "The database did not answer; what served goes on serving."
+                found = {DATABASE_PROBLEM: "The database did not answer; what served goes on serving."}
+            for name in (DATABASE_PROBLEM, ENGINE_PROBLEM):
+                self.problems.pop(name, None)
+            self.problems |= found
             await asyncio.sleep(self._settings.release_poll_seconds)
 
     @asynccontextmanager
