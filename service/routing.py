@@ -151,9 +151,17 @@ class Routing:
                 if not self._is_loaded(version):
                     folder = self._folder(version)
                     await asyncio.to_thread(adapters.verify, self._settings.adapters, version)
-                    await self._engine.load(version.sha256, folder)
-        self._recent.pop(version.sha256, None)
-        self._recent[version.sha256] = None
+                    self._touch(version.sha256)  # now: an engine may load it although whoever asked has gone
+                    try:
+                        await self._engine.load(version.sha256, folder)
+                    except BurnishError:
+                        self._recent.pop(version.sha256, None)
+                        raise
+        self._touch(version.sha256)
+
+    def _touch(self, sha256: str) -> None:
+        self._recent.pop(sha256, None)
+        self._recent[sha256] = None
 
     def _is_loaded(self, version: AdapterVersion) -> bool:
         """Wanted here, so that it isn't on its way out, and there: an engine that restarts may lose what it had."""
