@@ -14,7 +14,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from feedback.errors import QueueFull
+from feedback.errors import InvalidInput, QueueFull
 
 HELD_FOR_EACH_FREE = 3
 PACE_REPLIES = 32
@@ -30,6 +30,7 @@ class Admission:
 
     def __init__(self, places: int, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._places = places
+        self._most_at_once = max(1, math.ceil(places * HELD_FOR_EACH_FREE / (HELD_FOR_EACH_FREE + 1)))
         self._clock = clock
         self._held: Counter[str] = Counter()
         self._times: deque[float] = deque(maxlen=PACE_REPLIES + 1)  # since when any are in, and when the last left
@@ -39,7 +40,8 @@ class Admission:
 
     @contextmanager
     def places(self, key: str, replies: int) -> Iterator[None]:
-        """So many places for as long as the context is open. Raises QueueFull."""
+        """So many places for as long as the context is open. Raises QueueFull, and InvalidInput for more than there
+        ever are for one request."""
         self._check(key, replies)
         if not len(self):
             self._times = deque([self._clock()], self._times.maxlen)
@@ -51,6 +53,12 @@ class Admission:
             self._times.extend([self._clock()] * replies)
 
     def _check(self, key: str, replies: int) -> None:
+        if replies > self._most_at_once:
+            raise InvalidInput(
+                f"`n` is {replies}, and the {self._places} places here never let in more than {self._most_at_once} "
+                "replies of one request: ask for fewer, or have BURNISH_MAX_BATCH or BURNISH_MAX_QUEUE raised.",
+                param="n",
+            )
         others = replies - 1  # that come in before the last one
         free = self._places - len(self) - others
         if free <= 0:

@@ -6,11 +6,12 @@ turn that takes too long or that a shutdown can't wait for; its client is told w
 """
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -173,11 +174,29 @@ class Chat:
     async def begin(self, caller: Caller, turn: ChatTurn) -> Reply:
         """Pin a version, commit the turn and start writing.
 
-        Raises NotFound (model), InvalidInput (messages, a prompt over the context), QueueFull and EngineUnavailable
-        before anything has been sent to the client.
+        Raises NotFound (model), InvalidInput (messages, a prompt over the context), QueueFull, EngineUnavailable and
+        TimedOut before anything has been sent to the client.
         """
         if self.draining:
             raise EngineUnavailable("The service is stopping and takes no new requests. Try again in a moment.")
+        seconds = self._settings.request_seconds
+        late = asyncio.timeout(seconds)
+        try:
+            async with late:
+                reply = await self._open(caller, turn, asyncio.get_running_loop().time() + seconds)
+        except TimeoutError as error:
+            if late.expired():
+                raise _took_too_long(seconds) from error
+            raise
+        try:
+            await reply._begun()
+        except asyncio.CancelledError:
+            reply.abandon()
+            raise
+        return reply
+
+    async def _open(self, caller: Caller, turn: ChatTurn, deadline: float) -> Reply:
+        """`deadline` is the event loop's time at which the reply is cut."""
         key = str(caller.api_key_id)
         async with AsyncExitStack() as opened:
             opened.enter_context(self._admission.places(key, turn.choices))
@@ -191,13 +210,8 @@ class Chat:
             with_logprobs = turn.sampling.logprobs is not None
             reply = Reply(completion_id, int(time.time()), route.model, choices, with_logprobs)
             request = GenerationRequest(messages, turn.sampling, route.version.sha256, key)
-            reply._producer = asyncio.create_task(self._produce(reply, request, opened.pop_all()))
+            reply._producer = asyncio.create_task(self._produce(reply, request, opened.pop_all(), deadline))
         reply._producer.add_done_callback(lambda _: self._replies.discard(reply))
-        try:
-            await reply._begun()
-        except asyncio.CancelledError:
-            reply.abandon()
-            raise
         return reply
 
     async def drain(self, seconds: float) -> None:
@@ -220,30 +234,30 @@ class Chat:
     def _producers(self) -> list[asyncio.Task[None]]:
         return [reply._producer for reply in self._replies if reply._producer is not None]
 
-    async def _produce(self, reply: Reply, request: GenerationRequest, held: AsyncExitStack) -> None:
-        """Write all choices side by side; store each before its last piece goes out."""
+    async def _produce(self, reply: Reply, request: GenerationRequest, held: AsyncExitStack, deadline: float) -> None:
+        """Write all choices side by side; store each before its last piece goes out. Its reader hears of every end."""
         self._replies.add(reply)  # not before: a task that is cancelled before its first step gives nothing back
-        seconds = self._settings.request_seconds
-        late = asyncio.get_running_loop().call_later(seconds, reply._cut, _took_too_long(seconds))
+        cut = _took_too_long(self._settings.request_seconds)
+        late = asyncio.get_running_loop().call_at(deadline, reply._cut, cut)
         async with held:
             writers = [asyncio.create_task(self._write(reply, choice, request)) for choice in reply.choices]
+            ended: Exception | None = None
+            status = MessageStatus.FAILED
             try:
                 await asyncio.gather(*writers)
-                reply._end()
             except asyncio.CancelledError:
-                await self._stop(writers)
-                await self._store_rest(reply, MessageStatus.STOPPED)
-                if reply._cut_short is None:
-                    raise
-                reply._end(reply._cut_short)
+                status = MessageStatus.STOPPED
+                ended = reply._cut_short or EngineUnavailable("Nobody waited for this reply. Send it again.")
             except Exception as error:
-                await self._stop(writers)
+                ended = error
                 if not isinstance(error, BurnishError):
                     _log.error("reply failed", completion_id=reply.completion_id, **whereabouts(error))
-                await self._store_rest(reply, MessageStatus.FAILED)
-                reply._end(error)
+            late.cancel()
+            try:
+                if ended is not None:
+                    await _to_its_end(self._close(reply, writers, status))
             finally:
-                late.cancel()
+                reply._end(None if all(choice.stored for choice in reply.choices) else ended)
 
     async def _write(self, reply: Reply, choice: Choice, request: GenerationRequest) -> None:
         if request.sampling.seed is not None:
@@ -258,19 +272,13 @@ class Chat:
                 choice.logprobs += delta.logprobs
                 choice.finish_reason = delta.finish_reason
                 if delta.finish_reason is not None:
-                    await asyncio.to_thread(self._store_choice, choice, MessageStatus.COMPLETE)
+                    await _to_its_end(asyncio.to_thread(self._store_choice, choice, MessageStatus.COMPLETE))
                     choice.stored = True
                 reply._add(Piece(choice.index, text, delta.finish_reason, delta.logprobs))
         finally:
             await deltas.aclose()
         if choice.finish_reason is None:
             raise EngineUnavailable("The engine ended a reply without finishing it. Try again.")
-
-    @staticmethod
-    async def _stop(writers: list[asyncio.Task[None]]) -> None:
-        for writer in writers:
-            writer.cancel()
-        await asyncio.gather(*writers, return_exceptions=True)
 
     def _store_turn(
         self, caller: Caller, turn: ChatTurn, route: Route, completion_id: str
@@ -304,9 +312,12 @@ class Chat:
                 completion_tokens=choice.completion_tokens,
             )
 
-    async def _store_rest(self, reply: Reply, status: MessageStatus) -> None:
-        """Store what isn't complete. If the database is away the client must hear of its error all the same;
-        housekeeping closes the reply later."""
+    async def _close(self, reply: Reply, writers: list[asyncio.Task[None]], status: MessageStatus) -> None:
+        """Stop the writers and store what isn't complete. If the database is away the client must hear of its error
+        all the same; housekeeping closes the reply later."""
+        for writer in writers:
+            writer.cancel()
+        await asyncio.gather(*writers, return_exceptions=True)
         for choice in reply.choices:
             if choice.stored:
                 continue
@@ -314,6 +325,15 @@ class Chat:
                 await asyncio.to_thread(self._store_choice, choice, status)
             except Exception as error:
                 _log.error("reply not stored", completion_id=reply.completion_id, **whereabouts(error))
+
+
+async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Do what must not be left half done: a cancellation that comes meanwhile comes too late."""
+    working = asyncio.ensure_future(work)
+    while not working.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait([working])
+    working.result()
 
 
 def _took_too_long(seconds: float) -> TimedOut:

@@ -64,6 +64,12 @@ def validation_error(request: AnyRequest, error: ValidationException) -> AnyResp
     return domain_error(request, InvalidInput(text, param=field))
 
 
+def too_deep(request: AnyRequest, error: RecursionError) -> AnyResponse:
+    """Nothing here goes down further than what the client sent does."""
+    _log.warning("body nested too deeply", path=request.scope["path"], **whereabouts(error))
+    return domain_error(request, InvalidInput("The body is nested too deeply to be read: send it flatter."))
+
+
 def http_error(request: AnyRequest, error: HTTPException) -> AnyResponse:
     if error.status_code >= 500:
         return unexpected_error(request, error)
@@ -97,5 +103,6 @@ HANDLERS: dict[int | type[Exception], Callable[[AnyRequest, Any], AnyResponse]] 
     BurnishError: domain_error,
     ValidationException: validation_error,
     HTTPException: http_error,
+    RecursionError: too_deep,
     Exception: unexpected_error,
 }

@@ -32,6 +32,7 @@ _NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 DATABASE_PROBLEM = "the database"
+ENGINE_PROBLEM = "the engine"
 """Among `problems` beside assistants' names, which have no spaces."""
 
 
@@ -94,10 +95,16 @@ class Routing:
         while True:
             try:
                 await self.refresh()
-                self.problems.pop(DATABASE_PROBLEM, None)
+                found = {}
+            except EngineUnavailable as error:  # whatever else an engine may answer is a release's own problem
+                _log.warning("the engine did not follow the releases", reason=error.message)
+                found = {ENGINE_PROBLEM: error.message}
             except Exception as error:
                 _log.error("could not read releases", **whereabouts(error))
-                self.problems[DATABASE_PROBLEM] = "The database did not answer; what served goes on serving."
+                found = {DATABASE_PROBLEM: "The database did not answer; what served goes on serving."}
+            for name in (DATABASE_PROBLEM, ENGINE_PROBLEM):
+                self.problems.pop(name, None)
+            self.problems |= found
             await asyncio.sleep(self._settings.release_poll_seconds)
 
     @asynccontextmanager
@@ -144,9 +151,17 @@ class Routing:
                 if not self._is_loaded(version):
                     folder = self._folder(version)
                     await asyncio.to_thread(adapters.verify, self._settings.adapters, version)
-                    await self._engine.load(version.sha256, folder)
-        self._recent.pop(version.sha256, None)
-        self._recent[version.sha256] = None
+                    self._touch(version.sha256)  # now: an engine may load it although whoever asked has gone
+                    try:
+                        await self._engine.load(version.sha256, folder)
+                    except BurnishError:
+                        self._recent.pop(version.sha256, None)
+                        raise
+        self._touch(version.sha256)
+
+    def _touch(self, sha256: str) -> None:
+        self._recent.pop(sha256, None)
+        self._recent[sha256] = None
 
     def _is_loaded(self, version: AdapterVersion) -> bool:
         """Wanted here, so that it isn't on its way out, and there: an engine that restarts may lose what it had."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from litestar import get, post
 from litestar.params import JSONBody
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from sqlmodel import Session
 
 from feedback import adapters, releases, runs
@@ -17,6 +17,7 @@ from feedback.keys import Caller
 from feedback.models import AdapterVersion, Assistant, Run
 from feedback.report import VersionReport, version_reports
 from feedback.states import RunStatus
+from service.api.strict_body import StrictBody
 from service.auth import may, visible
 
 
@@ -40,20 +41,17 @@ class RunRead(BaseModel):
     finished_at: datetime | None
 
 
-class RunCreate(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+class RunCreate(StrictBody):
     reason: str = Field("asked for through the API", max_length=500)
 
 
-class Promote(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+class Promote(StrictBody):
     version: int = Field(ge=0, lt=2**31)
     reason: str = Field("promoted through the API", max_length=500)
     force: bool = False
 
 
-class RollBack(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+class RollBack(StrictBody):
     reason: str = Field("rolled back through the API", max_length=500)
     version: int | None = Field(None, description="The version to take back; refused if another one serves.")
 

@@ -11,11 +11,15 @@ from service.chat import ChatTurn
 from service.engines.base import MOST_BIASES, MOST_LOGPROBS, ChatMessage, SamplingParams
 
 MOST_SCHEMA_CHARACTERS = 1 << 16
+MOST_PARTS = 1000
+"""Of a message's content."""
 
 StopString = Annotated[str, Field(max_length=500)]
 TokenId = Annotated[int, Field(ge=0)]
 Bias = Annotated[float, Field(ge=-100, le=100)]
 Penalty = Annotated[float, Field(ge=-2, le=2)]
+
+# Lists and dicts end at their first wrong item (`fail_fast`): to describe each of a million takes gigabytes.
 
 
 class TextPart(BaseModel):
@@ -25,7 +29,7 @@ class TextPart(BaseModel):
 
 class RequestMessage(BaseModel):
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[TextPart] | None = None
+    content: str | Annotated[list[TextPart], Field(max_length=MOST_PARTS, fail_fast=True)] | None = None
 
     def text(self) -> str:
         if isinstance(self.content, list):
@@ -66,7 +70,7 @@ class ResponseFormat(BaseModel):
 
 class ChatRequest(BaseModel):
     model: str
-    messages: list[RequestMessage] = Field(min_length=1, max_length=1000)
+    messages: list[RequestMessage] = Field(min_length=1, max_length=1000, fail_fast=True)
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     max_tokens: int | None = Field(None, ge=1)
@@ -78,8 +82,8 @@ class ChatRequest(BaseModel):
     frequency_penalty: Penalty | None = None
     presence_penalty: Penalty | None = None
     repetition_penalty: float | None = Field(None, ge=0.01, le=100)
-    logit_bias: Annotated[dict[TokenId, Bias], Field(max_length=MOST_BIASES)] | None = None
-    stop: StopString | Annotated[list[StopString], Field(max_length=4)] | None = None
+    logit_bias: Annotated[dict[TokenId, Bias], Field(max_length=MOST_BIASES, fail_fast=True)] | None = None
+    stop: StopString | Annotated[list[StopString], Field(max_length=4, fail_fast=True)] | None = None
     ignore_eos: bool | None = None
     seed: int | None = Field(None, ge=-(2**63), lt=2**63)
     logprobs: bool | None = None

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from litestar import Request, get, post
 from litestar.params import JSONBody, Parameter
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from feedback import review
 from feedback.collect import intake, receipts
@@ -14,19 +14,18 @@ from feedback.errors import InvalidInput
 from feedback.keys import Caller
 from feedback.models import Feedback
 from feedback.states import FeedbackKind, FeedbackStatus, ReviewDecision
+from service.api.strict_body import StrictBody
 from service.auth import may, visible
 from service.secret import Secret
 
 
-class FeedbackCreate(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class FeedbackCreate(StrictBody):
     completion_id: str = Field(max_length=64)
     choice: int = Field(0, ge=0, lt=2**31)
     kind: FeedbackKind
     value: Any = None
     comment: str | None = None
-    tags: list[Annotated[str, Field(min_length=1, max_length=50)]] = Field([], max_length=20)
+    tags: list[Annotated[str, Field(min_length=1, max_length=50)]] = Field([], max_length=20, fail_fast=True)
     user: str | None = Field(None, max_length=200)
     anonymous: bool = False
     training: bool | None = None
@@ -66,9 +65,7 @@ class FeedbackRead(BaseModel):
         return cls(id=row.public_id, **fields)
 
 
-class ReviewCreate(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class ReviewCreate(StrictBody):
     decision: ReviewDecision
     note: str | None = Field(None, max_length=2000)
 

@@ -21,6 +21,7 @@ import structlog
 
 from feedback import errors
 from feedback.errors import BurnishError, EngineUnavailable, QueueFull
+from feedback.logs import whereabouts
 from service.engines.base import (
     BASE,
     Delta,
@@ -36,6 +37,8 @@ ROOT = str(Path(__file__).resolve().parents[3])
 LINE_BYTES = 1 << 26
 SILENCE_SECONDS = 30.0
 """Without a sign of life for so long, a child that has requests hangs."""
+START_SECONDS = 600.0
+"""A child that isn't ready after so long hangs: the largest models are read in less."""
 LOOK_SECONDS = 1.0
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
@@ -86,6 +89,7 @@ class LocalEngine:
         self._streams: dict[int, asyncio.Queue[Event]] = {}  # the running generate calls
         self._answers: dict[int, asyncio.Future[Any]] = {}  # calls that wait for one result
         self._folders: dict[str, Path] = {}  # what is loaded, and again after a restart
+        self._loading: dict[str, asyncio.Task[None]] = {}
         self._ready = False
         self._detail = "not started"
         self._heard = 0.0  # when the child last said something, or was first asked
@@ -146,12 +150,26 @@ class LocalEngine:
         return await self._ask(command)  # type: ignore[no-any-return]
 
     async def load(self, version: str, folder: Path) -> None:
+        """In a task of its own, for the child finishes what it began: who is cancelled meanwhile leaves a version that
+        is known here and can be unloaded, not one that stays in the child for ever."""
         if version in self._folders:
             return
-        await self._ask({"op": "load", "version": version, "folder": str(folder)})
-        self._folders[version] = folder
+        loading = self._loading.get(version)
+        if loading is None:
+            loading = self._loading[version] = asyncio.create_task(self._load(version, folder))
+            loading.add_done_callback(lambda done: done.cancelled() or done.exception())  # perhaps nobody waits for it
+        await asyncio.shield(loading)
+
+    async def _load(self, version: str, folder: Path) -> None:
+        try:
+            await self._ask({"op": "load", "version": version, "folder": str(folder)})
+            self._folders[version] = folder
+        finally:
+            del self._loading[version]
 
     async def unload(self, version: str) -> None:
+        if (loading := self._loading.get(version)) is not None:
+            await asyncio.wait([loading])
         if self._folders.pop(version, None) is not None and self._ready:
             await self._ask({"op": "unload", "version": version})
 
@@ -178,7 +196,9 @@ class LocalEngine:
             try:
                 await self._run_child(path, started)
                 self._detail = "the engine's process ended; it is being restarted"
-            except (BurnishError, OSError, ValueError) as error:
+            except Exception as error:
+                if not isinstance(error, BurnishError):
+                    _log.error("the engine's process could not be followed", **whereabouts(error))
                 if not started.done():
                     started.set_exception(error)
                     return
@@ -201,7 +221,8 @@ class LocalEngine:
         self._process = process
         reader: asyncio.Task[None] | None = None
         try:
-            first = await self._read_event(process)
+            async with _within(START_SECONDS, "didn't get ready"):
+                first = await self._read_event(process)
             if first is None:
                 raise EngineUnavailable("The engine's process ended while it started; its output says why.")
             if first["event"] == "fatal":
@@ -239,12 +260,25 @@ class LocalEngine:
         return bool(self._streams or self._answers) and time.monotonic() - self._heard > SILENCE_SECONDS
 
     async def _load_again(self) -> None:
-        """After a restart: give the child the versions it had. One that is refused now is dropped."""
+        """After a restart: give the child the versions it had, but for those that it can't load now and those that
+        nobody wants any more."""
+        loaded = set()
         for version, folder in list(self._folders.items()):
+            if version not in self._folders:
+                continue
             try:
-                await self._ask_child({"op": "load", "version": version, "folder": str(folder)})
-            except errors.AdapterRefused:
+                async with _within(SILENCE_SECONDS, "didn't load a version that it had"):
+                    await self._ask_child({"op": "load", "version": version, "folder": str(folder)})
+                loaded.add(version)
+            except EngineUnavailable:
+                raise
+            except BurnishError as error:
                 self._folders.pop(version, None)
+                _log.error("version lost in a restart of the engine", version=version, reason=error.message)
+        while unwanted := loaded - self._folders.keys():  # a version may be unloaded while the next one is loaded
+            loaded.remove(version := unwanted.pop())
+            async with _within(SILENCE_SECONDS, "didn't unload a version"):
+                await self._ask_child({"op": "unload", "version": version})
 
     async def _read_events(self, process: asyncio.subprocess.Process) -> None:
         while (event := await self._read_event(process)) is not None:
@@ -313,6 +347,15 @@ class LocalEngine:
     def _check_ready(self) -> None:
         if not self._ready:
             raise EngineUnavailable(f"The engine isn't ready ({self._detail}). Try again shortly.")
+
+
+@contextlib.asynccontextmanager
+async def _within(seconds: float, failed: str) -> AsyncGenerator[None, None]:
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError as error:
+        raise EngineUnavailable(f"The engine's process {failed} within {seconds:.0f} s.") from error
 
 
 def _delta(

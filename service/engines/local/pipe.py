@@ -20,7 +20,8 @@ class Pipe:
     """`commands` fills from stdin; `send` is for one thread only."""
 
     def __init__(self) -> None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+        for wanted in (signal.SIGINT, signal.SIGTERM):  # they may reach the whole group; the parent decides
+            signal.signal(wanted, signal.SIG_IGN)
         self.commands: queue.Queue[Command] = queue.Queue()
         self._output = os.fdopen(os.dup(1), "wb")
         os.dup2(2, 1)  # prints go to stderr

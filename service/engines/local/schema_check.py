@@ -5,12 +5,15 @@ all memory to compile, and nothing can stop that inside a process which has to g
 Imports nothing of Burnish, so that it starts in a twentieth of a second.
 """
 
+import os
 import sys
 
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 
 CPU_SECONDS = 1
 MEMORY_BYTES = 1 << 30
+NICENESS = 10
+"""Replies go first: one that is being written has somebody reading it."""
 
 WHITE_SPACE = r"[\x20\x0A\x0D\x09]{1,16}"
 """Between two symbols; without an end to it small models indent for ever."""
@@ -33,8 +36,9 @@ def compile_schema(tokenizer: LLTokenizer, schema: str) -> LLMatcher:
 
 def main() -> None:
     try:
+        os.nice(NICENESS)
         import resource
-    except ImportError:  # Windows has no such limits
+    except (AttributeError, ImportError):  # Windows has neither
         pass
     else:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -26,6 +26,7 @@ class TextStream:
         self._stop = tuple(text for text in stop if text)
         self._tokens: list[int] = []  # a window: the last piece's tokens, then those not yet shown
         self._shown = 0  # how many tokens of the window are in text already
+        self._without_text = 0  # how many of those not yet shown stand for none
         self._held = ""  # text that may be the beginning of a stop string
         self._decoded_characters = 0
         self._released_characters = 0
@@ -57,11 +58,16 @@ class TextStream:
         before = self._decode(self._tokens[: self._shown])
         text = self._decode(self._tokens)
         pending = len(self._tokens) - self._shown
-        incomplete = text.endswith(UNREADABLE) and pending < MAX_PENDING_TOKENS
+        if text == before:  # special tokens, say: a reply may have thousands, and each would make the window longer
+            if pending > MAX_PENDING_TOKENS:
+                del self._tokens[self._shown :]
+            self._without_text = len(self._tokens) - self._shown
+        incomplete = text.endswith(UNREADABLE) and pending - self._without_text < MAX_PENDING_TOKENS
         if not final and (incomplete or len(text) <= len(before)):
             return ""
         self._tokens = self._tokens[self._shown :]
         self._shown = len(self._tokens)
+        self._without_text = 0
         self._decoded_characters += max(len(text) - len(before), 0)
         return text[len(before) :]
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feedback.errors import QueueFull
+from feedback.errors import InvalidInput, QueueFull
 from service.admission import Admission
 
 
@@ -85,6 +85,15 @@ def test_several_choices_come_in_together_or_not_at_all() -> None:
     door.leave("a")
     door.leave("a")
     assert len(door.admission) == 0
+
+
+@pytest.mark.parametrize(("places", "most"), [(1, 1), (2, 2), (4, 3), (8, 6)])
+def test_more_choices_than_ever_come_in_are_no_matter_of_waiting(places: int, most: int) -> None:
+    door = Door(places)
+    with pytest.raises(InvalidInput, match=f"more than {most} ") as refused:
+        door.enter("a", replies=most + 1)
+    assert refused.value.param == "n"
+    door.enter("a", replies=most)
 
 
 @given(st.integers(1, 40), st.lists(st.tuples(st.sampled_from("abcdef"), st.booleans()), max_size=300))

@@ -14,7 +14,7 @@ from feedback.models import AdapterVersion
 from feedback.states import Role
 from feedback.testing import House, make_database, make_settings
 from service.engines.echo import EchoEngine
-from service.routing import DATABASE_PROBLEM, Routing
+from service.routing import DATABASE_PROBLEM, ENGINE_PROBLEM, Routing
 
 DEADLINE_SECONDS = 30
 
@@ -186,6 +186,67 @@ def test_a_database_that_does_not_answer_is_told_and_what_served_goes_on(crowded
         file.unlink(missing_ok=True)
         hidden.rename(file)
         await until(lambda: DATABASE_PROBLEM not in routing.problems)
+        following.cancel()
+
+    asyncio.run(asyncio.wait_for(scenario(), DEADLINE_SECONDS))
+
+
+class SlowToLoad(EchoEngine):
+    """Loads what it was asked for, whoever has gone meanwhile, as the local engine does."""
+
+    async def load(self, version: str, folder: Path) -> None:
+        await asyncio.shield(asyncio.create_task(self._load_slowly(version, folder)))
+
+    async def _load_slowly(self, version: str, folder: Path) -> None:
+        await asyncio.sleep(0.1)
+        await super().load(version, folder)
+
+
+def test_versions_whose_clients_left_while_they_were_loaded_are_unloaded_too(crowded: House) -> None:
+    async def scenario() -> None:
+        engine = SlowToLoad()
+        await engine.start()
+        routing = Routing(crowded.database, engine, crowded.settings)
+        caller = Caller(1, "test", Role.ADMIN, None)
+
+        async def ask(model: str) -> None:
+            async with routing.use(caller, model):
+                pass
+
+        for number in (1, 2, 3, 4):
+            asking = asyncio.create_task(ask(f"support@{number}"))
+            await until(routing._loading.locked)
+            await asyncio.sleep(0.05)
+            asking.cancel()
+        await until(lambda: len(engine.health().loaded) == 4)
+        await routing.refresh()
+        assert len(engine.health().loaded) == crowded.settings.max_adapters
+        assert sha_of(crowded, 5) in engine.health().loaded
+
+    asyncio.run(asyncio.wait_for(scenario(), DEADLINE_SECONDS))
+
+
+class Restarting(EchoEngine):
+    """Is gone whenever something is to be unloaded."""
+
+    async def unload(self, version: str) -> None:
+        raise EngineUnavailable("The engine is restarting.")
+
+
+def test_an_engine_that_does_not_answer_is_not_told_as_the_databases_fault(crowded: House) -> None:
+    async def scenario() -> None:
+        engine = Restarting()
+        await engine.start()
+        settings = crowded.settings.model_copy(update={"release_poll_seconds": 0.01})
+        routing = Routing(crowded.database, engine, settings)
+        caller = Caller(1, "test", Role.ADMIN, None)
+        for older in (1, 2, 3):
+            async with routing.use(caller, f"support@{older}"):
+                pass
+        following = asyncio.create_task(routing.follow())
+        await until(lambda: bool(routing.problems))
+        assert routing.problems == {ENGINE_PROBLEM: "The engine is restarting."}
+        await until(lambda: not routing.problems)
         following.cancel()
 
     asyncio.run(asyncio.wait_for(scenario(), DEADLINE_SECONDS))

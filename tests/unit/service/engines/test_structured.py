@@ -1,6 +1,7 @@
 """Schemas on a tokenizer whose tokens are bytes: whatever a model would say, the reply follows the schema."""
 
 import json
+import subprocess
 from enum import StrEnum
 from typing import Any
 
@@ -136,20 +137,70 @@ def test_a_schema_that_cannot_be_followed_is_refused_with_the_reason(
     assert refused.value.param == "response_format"
 
 
-def test_a_reply_that_gets_too_complex_ends_for_its_length_and_spoils_nothing(schemas: Schemas) -> None:
-    schema = '{"type": "string", "pattern": "^.*a.{14}b.*a.{14}b.*a.{14}b$"}'
-    generator = torch.Generator().manual_seed(0)
-    matcher = schemas.matcher(schema)
+TOO_COMPLEX = '{"type": "string", "pattern": "^.*a.{14}b.*a.{14}b.*a.{14}b$"}'
+
+
+def write_letters(matcher: Matcher, most: int, seed: int) -> Picking:
+    """Go on with what makes TOO_COMPLEX complex."""
+    generator = torch.Generator().manual_seed(seed)
     row = Picking(SamplingParams(max_tokens=1, seed=0), [], matcher)
     letters = [int(TOKENIZER.convert_tokens_to_ids(letter)) for letter in "abc"]
-    for _ in range(20_000):
+    for _ in range(most):
         logits = torch.zeros(1, VOCABULARY)
         logits[0, letters] = 20 + torch.randn(3, generator=generator)
         pick(logits, [row])
         if row.ended is not None:
             break
-    assert row.ended == "length"
-    assert schemas.matcher(schema).ended is None
+    return row
+
+
+def test_a_reply_that_gets_too_complex_ends_for_its_length_and_spoils_nothing(schemas: Schemas) -> None:
+    healthy = schemas.matcher(TOO_COMPLEX)
+    assert write_letters(healthy, 100, seed=1).ended is None
+    assert write_letters(schemas.matcher(TOO_COMPLEX), 20_000, seed=0).ended == "length"
+    assert write_letters(healthy, 100, seed=2).ended is None
+    assert schemas.matcher(TOO_COMPLEX).ended is None
+
+
+def test_a_reply_that_goes_on_with_a_matcher_of_its_own_still_follows_the_schema(schemas: Schemas) -> None:
+    schema = (
+        '{"type": "object", "properties": {"a": {"enum": ["x"]}}, "required": ["a"], "additionalProperties": false}'
+    )
+    matcher = schemas.matcher(schema)
+    for token in TOKENIZER.encode('{"a"'):
+        matcher.advance(token)
+    expected = matcher.forbidden
+    colon, stranger = (int(TOKENIZER.convert_tokens_to_ids(character)) for character in ":x")
+    broken = matcher._matcher.deep_copy()
+    broken.consume_token(stranger)
+    assert broken.is_error()
+    matcher._matcher, matcher._tokens = broken, matcher._tokens[:-1]
+    matcher.advance(int(TOKENIZER.encode('"')[0]))
+    assert matcher.ended is None
+    assert torch.equal(matcher.forbidden, expected)
+    matcher.advance(colon)
+    assert matcher.ended is None
+
+
+def test_a_refused_schema_is_not_tried_again(schemas: Schemas, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[Any] = []
+    run = subprocess.run
+
+    def counted(*arguments: Any, **more: Any) -> Any:
+        tried.append(arguments)
+        return run(*arguments, **more)
+
+    monkeypatch.setattr(subprocess, "run", counted)
+    for _ in range(3):
+        with pytest.raises(InvalidInput, match="too much time or memory"):
+            schemas.matcher('{"type": "integer", "multipleOf": 999979}')
+    assert len(tried) == 1
+    for number in range(100):
+        with pytest.raises(InvalidInput):
+            schemas.matcher(f"[{number}]")
+    with pytest.raises(InvalidInput, match="too much time or memory"):  # forgotten: there is no end of bad schemas
+        schemas.matcher('{"type": "integer", "multipleOf": 999979}')
+    assert len(tried) == 2
 
 
 def test_a_tokenizer_that_is_not_fast_is_refused() -> None:

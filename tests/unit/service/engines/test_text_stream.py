@@ -105,3 +105,24 @@ def test_tokens_without_text_keep_their_logprobs() -> None:
     assert stream.take_logprobs() == (entries[0],)
     assert stream.finish() == "x"
     assert stream.take_logprobs() == tuple(entries[1:])
+
+
+@given(st.text(alphabet="ab你😀", max_size=8), st.integers(0, 40), st.integers(0, 2))
+def test_tokens_without_text_cost_no_more_the_more_they_are(text: str, every: int, stray: int) -> None:
+    """A zero stands for no text, as a special token does."""
+    longest = 0
+
+    def decode_seen(tokens: list[int]) -> str:
+        nonlocal longest
+        longest = max(longest, len(tokens))
+        return decode([token for token in tokens if token])
+
+    stream = TextStream(decode_seen)
+    shown = "".join(stream.push(byte) for byte in [0x80] * stray)
+    for character in text:
+        for byte in character.encode():
+            shown += stream.push(byte)
+        shown += "".join(stream.push(0) for _ in range(every))
+    shown += stream.finish()
+    assert shown.lstrip("\ufffd") == text
+    assert longest <= 3 * MAX_PENDING_TOKENS
