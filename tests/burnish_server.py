@@ -79,7 +79,7 @@ class Deployment:
     def start(self) -> "Deployment":
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "service"], env=self.environment, stdout=log, stderr=log, start_new_session=True
+                [sys.executable, "-m", "service"], env=self.environment, stdout=log, stderr=log, process_group=0
             )
         eventually(self._answers, "the service answers")
         return self
@@ -108,7 +108,7 @@ class Deployment:
                 env=self.environment,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,
+                process_group=0,
             )
 
     def kill_worker(self) -> None:
