@@ -94,6 +94,7 @@ class Decoder:
         self._features = features
         self._probe = list(probe)
         self._versions: set[str] = set()
+        self._unadapted: torch.Tensor | None = None  # what the base says to the probe, once somebody asked
 
     @property
     def versions(self) -> frozenset[str]:
@@ -150,23 +151,24 @@ class Decoder:
             )
 
     def _try_out(self, version: str) -> None:
-        """Run base and adapter side by side. Raises AdapterRefused if the adapter breaks or idles."""
-        slots = self.open_slots(2)
+        """Hold the version against the base. Raises AdapterRefused if the adapter breaks or idles."""
+        if self._unadapted is None:
+            self._unadapted = self._probed(BASE)
         try:
-            with torch.inference_mode():
-                rows = zip((BASE, version), slots, strict=True)
-                kept = min(PROBE_POSITIONS, len(self._probe))
-                logits = self.forward([Chunk(self._probe, 0, name, kept, slot) for name, slot in rows])  # (2·kept, V)
+            adapted = self._probed(version)
         except RuntimeError as error:
             raise AdapterRefused(f"The base model can't run with this adapter: {error}") from error
-        finally:
-            for slot in slots:
-                slot.clear()
-        base, adapted = logits.log_softmax(-1).chunk(2)  # (kept, V) each
         if not bool(adapted.isfinite().all()):
             raise AdapterRefused("With this adapter the model's output isn't finite; its training diverged.")
-        if not bool((adapted - base).abs().max() > PROBE_MINIMUM):
+        if not bool((adapted - self._unadapted).abs().max() > PROBE_MINIMUM):
             raise AdapterRefused("This adapter changes nothing: B is zero. Train it before it is published.")
+
+    def _probed(self, version: str) -> torch.Tensor:
+        """Log-probabilities of the probe's last positions (kept, V)."""
+        (slot,) = self.open_slots(1)
+        kept = min(PROBE_POSITIONS, len(self._probe))
+        with torch.inference_mode():
+            return self.forward([Chunk(self._probe, 0, version, kept, slot)]).log_softmax(-1)
 
 
 def open_decoder(

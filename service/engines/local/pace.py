@@ -30,7 +30,9 @@ class Pace:
         self._read_seconds: deque[float] = deque(maxlen=REMEMBERED)
 
     def reading_tokens(self, writing: int) -> int:
-        """How many prompt tokens to read beside `writing` replies."""
+        """How many prompt tokens to read beside `writing` replies: none until a step has shown what writing takes."""
+        if writing and not self._write_seconds:
+            return 0
         if not self._read_seconds:
             return FIRST_TOKENS
         seconds = LONGEST_SECONDS

@@ -38,6 +38,8 @@ from service.engines.local.threads import usable_threads
 from service.engines.local.token_text import TokenText
 
 SECONDS_BETWEEN_SIGNS = 1.0
+SWITCH_SECONDS = 0.0005
+"""How long a thread that prepares something may keep the one that steps from Python's lock: many times a step."""
 
 
 def serve(
@@ -56,6 +58,7 @@ def serve(
     """Load the base model and serve until stdin ends."""
     try:
         torch.set_num_threads(threads or usable_threads())
+        sys.setswitchinterval(SWITCH_SECONDS)
         memory = kv_cache_mib << 20, prefix_cache_mib << 20
         worker = Worker(pipe, path, device, dtype, max_batch, max_context_tokens, *memory, compiled)
     except BurnishError as error:
@@ -125,15 +128,18 @@ class Worker:
             self._retire()
 
     def _take_commands(self) -> None:
-        """Handle what has arrived; wait for something when there is nothing else to do."""
-        waiting = not self._scheduler.busy
-        while waiting or not self._pipe.commands.empty():
+        """Handle what has arrived; wait for something when there is nothing else to do.
+
+        An adapter is tried out when it comes: after that the replies under way go on first.
+        """
+        waiting, tried = not self._scheduler.busy, False
+        while waiting or not (tried or self._pipe.commands.empty()):
             try:
                 command = self._pipe.commands.get(timeout=SECONDS_BETWEEN_SIGNS if self._preparing else None)
             except queue.Empty:  # preparing is no silence either
                 self._tell([])
                 continue
-            waiting = False
+            waiting, tried = False, command["op"] == "attach"
             try:
                 self._handlers[command["op"]](command)
             except BurnishError as error:

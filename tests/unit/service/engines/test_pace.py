@@ -12,7 +12,11 @@ def experienced(write_seconds: float, read_seconds: float) -> Pace:
 
 
 def test_reads_carefully_until_something_is_known() -> None:
-    assert Pace().reading_tokens(0) == Pace().reading_tokens(7) == FIRST_TOKENS
+    pace = Pace()
+    assert pace.reading_tokens(0) == FIRST_TOKENS
+    assert pace.reading_tokens(7) == 0  # the next step shows what writing alone takes
+    pace.took(0.02, 7, 0)
+    assert pace.reading_tokens(7) == FIRST_TOKENS
 
 
 def test_a_step_grows_by_the_stretch_at_most() -> None:
