@@ -50,7 +50,7 @@ def files_of(path: Path) -> list[Path]:
     """The file, or those in a folder that hold rows."""
     if not path.is_dir():
         return [path]
-    found = sorted(file for file in path.rglob("*") if _holds_rows(file))
+    found = sorted(file for file in path.rglob("*") if _holds_rows(file, path))
     if not found:
         raise InvalidInput(f"{path} has no rows: there is no file with {', '.join(SUFFIXES)} in it.")
     return found
@@ -121,8 +121,8 @@ def _choice(row: dict[str, Any]) -> tuple[Turns, str, str]:
 # ── files ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _holds_rows(file: Path) -> bool:
-    hidden = any(part.startswith(".") for part in file.parts[-2:])
+def _holds_rows(file: Path, folder: Path) -> bool:
+    hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)  # caches, version control
     return file.is_file() and file.name.endswith(SUFFIXES) and file.name not in _ABOUT and not hidden
 
 
@@ -149,12 +149,27 @@ def _columnar(file: Path, batches: Callable[[Path], Iterator[Any]]) -> Iterator[
     try:
         for batch in batches(file):
             for start in range(0, batch.num_rows, _ROWS_AT_ONCE):
-                for row in batch.slice(start, _ROWS_AT_ONCE).to_pylist():
+                for row in _plain_rows(batch.slice(start, _ROWS_AT_ONCE)):
                     line += 1
-                    yield from understood(line, row, record)
+                    if row is None:
+                        yield BadLine(line, "it has bytes that aren't UTF-8")
+                    else:
+                        yield from understood(line, row, record)
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         reason = str(error).partition("\n")[0][:200]
         yield BadLine(line + 1, f"the file can't be read from here on: {reason}")
+
+
+def _plain_rows(batch: Any) -> Iterator[dict[str, Any] | None]:
+    """Rows as JSON would have them; one with bytes that aren't UTF-8 as None."""
+    try:
+        yield from batch.to_pylist()
+    except UnicodeDecodeError:
+        if batch.num_rows == 1:
+            yield None
+        else:
+            for index in range(batch.num_rows):
+                yield from _plain_rows(batch.slice(index, 1))
 
 
 def _parquet_batches(file: Path) -> Iterator[Any]:

@@ -211,6 +211,29 @@ def test_a_bad_row_in_a_folder_is_told_by_its_file(tmp_path: Path) -> None:
     ]
 
 
+def test_a_row_of_a_table_that_is_no_text_costs_itself_alone(tmp_path: Path) -> None:
+    answers = pyarrow.array([b"Yes.", b"\xff", b"Yes."] * 100).cast(pyarrow.binary())
+    text = pyarrow.StringArray.from_buffers(300, *answers.buffers()[1:])
+    table = pyarrow.table({"prompt": [f"{number}?" for number in range(300)], "completion": text})
+    parquet.write_table(table, tmp_path / "a.parquet")
+    why = reasons(hugging_face.read(tmp_path / "a.parquet"))
+    assert list(why) == list(range(2, 300, 3))
+    assert "UTF-8" in why[2]
+
+
+def test_hidden_files_and_those_about_the_data_are_no_data(tmp_path: Path) -> None:
+    for name in (
+        ".cache/huggingface/a.jsonl",
+        "data/.git/b.jsonl",
+        "dataset_info.json",
+        "data/.c.jsonl",
+        "data/d.jsonl",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        written(tmp_path, name, jsonl(TRL_ROWS[0][0]))
+    assert len(list(hugging_face.read(tmp_path))) == 1
+
+
 @pytest.mark.parametrize(
     "row",
     [
