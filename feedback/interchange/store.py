@@ -24,6 +24,9 @@ from feedback.models import ApiKey, Assistant, Feedback
 
 ROWS_AT_ONCE = 500
 """In a transaction: on SQLite nobody else writes meanwhile."""
+PORTIONS_A_LOG = 20
+"""Transactions after which SQLite gets a chance to fold its log, some 20 KB a row: where no service runs, which does
+that, SQLite does when the last connection closes."""
 _SOURCE = "import:"
 T = TypeVar("T")
 
@@ -76,7 +79,7 @@ def take_in(
 
     giver = _write(database, begin)
     policy = assistants.policies(assistant).training
-    for portion in _portions(reads):
+    for number, portion in enumerate(_portions(reads), 1):
         checked, done = _check_all(portion, giver)
 
         def store(session: Session, checked: list[Checked] = checked, done: Stored = done) -> Stored:
@@ -87,6 +90,8 @@ def take_in(
             return stored
 
         yield _write(database, store)
+        if number % PORTIONS_A_LOG == 0:
+            database.close()
     _write(database, lambda session: runs.request_if_due(session, session.get_one(Assistant, assistant.id)))
 
 
