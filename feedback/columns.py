@@ -32,13 +32,15 @@ def texts_in(value: Any) -> Iterator[str]:
     >>> list(texts_in({"tea": ["green", 1, ("black",)]}))
     ['tea', 'green', 'black']
     """
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        yield from texts_in([*value, *value.values()])
-    elif isinstance(value, list | tuple):
-        for part in value:
-            yield from texts_in(part)
+    waiting = [value]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, str):
+            yield part
+        elif isinstance(part, dict):
+            waiting += [*part, *part.values()][::-1]
+        elif isinstance(part, list | tuple):
+            waiting += part[::-1]
 
 
 def now() -> datetime:

@@ -4,7 +4,7 @@ A reply is committed before its first chunk (`begin_reply`) and completed before
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -14,6 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
 from feedback.columns import is_storable, now
+from feedback.database import in_portions
 from feedback.errors import InvalidInput, NotFound
 from feedback.models import AdapterVersion, Assistant, Conversation, Guidelines, Message
 from feedback.states import MessageStatus
@@ -96,7 +97,7 @@ def finish_reply(
     reply.completion_tokens = completion_tokens
     reply.completed_at = now()
     parent = session.get_one(Message, reply.parent_id)
-    reply.history_sha256 = _extend(parent.history_sha256, "assistant", content)
+    reply.history_sha256 = extend_history(parent.history_sha256, "assistant", content)
 
 
 def fail_abandoned(session: Session, older_than_seconds: float) -> int:
@@ -136,6 +137,31 @@ def history(session: Session, message: Message) -> list[ChatMessage]:
     return chain[::-1]
 
 
+def histories(session: Session, messages: Iterable[Message]) -> dict[int, list[ChatMessage]]:
+    """`history` of each message by its id: a query for every turn of the longest, not for every message."""
+    parents = {message.id: message.parent_id for message in messages}
+    known: dict[int, tuple[int | None, ChatMessage]] = {}
+    wanted = {parent_id for parent_id in parents.values() if parent_id is not None}
+    columns = select(Message.id, Message.parent_id, Message.role, Message.content)
+    while wanted:
+        found = [row for some in in_portions(wanted) for row in session.exec(columns.where(col(Message.id).in_(some)))]
+        known |= {row[0]: (row[1], {"role": row[2], "content": row[3]}) for row in found}
+        wanted = {row[1] for row in found if row[1] is not None} - known.keys()
+    chains = {}
+    for message_id, parent_id in parents.items():
+        chain = []
+        while parent_id is not None:
+            parent_id, turn = known[parent_id]
+            chain.append(turn)
+        chains[message_id] = chain[::-1]
+    return chains
+
+
+def extend_history(history_sha256: str, role: str, content: str) -> str:
+    """The hash of a history and one more message."""
+    return hashlib.sha256(f"{history_sha256}\0{role}\0{content}".encode()).hexdigest()
+
+
 def _store_history(session: Session, assistant: Assistant, turn: Turn) -> Message:
     """Find the conversation, add what it lacks; returns the message that the reply answers.
 
@@ -147,7 +173,7 @@ def _store_history(session: Session, assistant: Assistant, turn: Turn) -> Messag
         raise InvalidInput("`content` can't have NUL characters or lone surrogates.", param="messages")
     hashes: list[str] = []
     for message in turn.messages:
-        hashes.append(_extend(hashes[-1] if hashes else "", message["role"], message["content"]))
+        hashes.append(extend_history(hashes[-1] if hashes else "", message["role"], message["content"]))
     conversation = _find_conversation(session, assistant, turn, hashes)
     if conversation is None:
         conversation = _begin_conversation(session, assistant, turn)
@@ -225,7 +251,3 @@ def _find_conversation(session: Session, assistant: Assistant, turn: Turn, hashe
         if found is not None:
             return found
     return None
-
-
-def _extend(history_sha256: str, role: str, content: str) -> str:
-    return hashlib.sha256(f"{history_sha256}\0{role}\0{content}".encode()).hexdigest()

@@ -7,10 +7,11 @@ is for or looked up in. Leaves out the schema (models.py, migrations/).
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, create_engine, event, text
 from sqlmodel import Session
@@ -18,6 +19,7 @@ from sqlmodel import Session
 from feedback.columns import is_storable, texts_in
 from feedback.errors import BurnishError, InvalidInput
 
+T = TypeVar("T")
 _SQLITE_PRAGMAS = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
@@ -103,6 +105,17 @@ class Database:
 
     def close(self) -> None:
         self._engine.dispose()
+
+
+def in_portions(values: Iterable[T], most: int = 1000) -> Iterator[list[T]]:
+    """For `IN (…)`: PostgreSQL takes 65,535 parameters, SQLite 32,766.
+
+    >>> list(in_portions(range(5), most=2))
+    [[0, 1], [2, 3], [4]]
+    """
+    rest = iter(values)
+    while portion := list(islice(rest, most)):
+        yield portion
 
 
 def _only_existing(file: Path) -> URL:

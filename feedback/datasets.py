@@ -15,10 +15,11 @@ from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
 from feedback import assistants, files
-from feedback.conversations import history, with_guidelines
+from feedback.conversations import histories, with_guidelines
 from feedback.curate.datasheet import as_markdown, datasheet
 from feedback.curate.items import Item, Turns
 from feedback.curate.pipeline import Curated, curate
+from feedback.database import in_portions
 from feedback.errors import Conflict, NotFound
 from feedback.models import (
     AdapterVersion,
@@ -30,10 +31,10 @@ from feedback.models import (
     Feedback,
     Guidelines,
     Message,
-    Review,
     Run,
 )
 from feedback.policies import TrainingPolicy
+from feedback.review import latest_decisions
 from feedback.run_folder import SPLITS, RunSpec, Turn
 from feedback.states import FeedbackKind, FeedbackStatus, MessageStatus, ReviewDecision
 
@@ -71,19 +72,18 @@ def gather(session: Session, assistant: Assistant) -> list[Item]:
         .where(*_current(assistant))
         .order_by(col(Feedback.id))
     ).all()
+    choices = [row[0].value["rejected_message_id"] for row in found if row[0].kind == FeedbackKind.PREFERENCE]
     others = {
         message.id: (message, sha256)
+        for some in in_portions(choices)
         for message, sha256 in session.exec(
             select(rejected, rejected_version.sha256)
             .outerjoin(rejected_version, col(rejected_version.id) == col(rejected.adapter_version_id))
-            .where(
-                col(rejected.id).in_(
-                    [row[0].value["rejected_message_id"] for row in found if row[0].kind == FeedbackKind.PREFERENCE]
-                )
-            )
+            .where(col(rejected.id).in_(some))
         )
     }
-    reviews = _decisions(session, assistant)
+    asked = histories(session, (row[1] for row in found))
+    reviews = latest_decisions(session, (row[0].id for row in found))
     items = []
     for feedback, reply, sha256, contributor in found:
         other, other_sha256 = others.get(feedback.value.get("rejected_message_id", -1)) or (None, None)
@@ -91,9 +91,9 @@ def gather(session: Session, assistant: Assistant) -> list[Item]:
             Item(
                 feedback_ids=(feedback.id,),
                 kind=feedback.kind,
-                history=tuple((turn["role"], turn["content"]) for turn in history(session, reply)),
+                history=tuple((turn["role"], turn["content"]) for turn in asked[reply.id]),
                 reply=reply.content,
-                reply_version=sha256 or assistants.BASE_VERSION,
+                reply_version=sha256,
                 reply_status=reply.status,
                 created_at=feedback.created_at,
                 contributor=feedback.contributor_id,
@@ -104,7 +104,7 @@ def gather(session: Session, assistant: Assistant) -> list[Item]:
                 rejected=other.content if other else None,
                 rejected_version=other_sha256,
                 rejected_status=other.status if other else MessageStatus.COMPLETE,
-                store=_granted(reply, other),
+                store=granted(reply, other),
                 training=feedback.training,
                 review=reviews.get(feedback.id),
             )
@@ -191,10 +191,11 @@ def record(session: Session, assistant: Assistant, run: Run, frozen: Frozen) -> 
         session.add_all(ExampleSource(example_id=example.id, feedback_id=source) for source in made.feedback_ids)
         used.update(made.feedback_ids)
     reasons = {source: out.reason for out in frozen.curated.dropped for source in out.feedback_ids}
-    decisions = _decisions(session, assistant)
     # what was replaced or turned down since the dataset was frozen stays so
     current = select(Feedback).where(*_current(assistant)).order_by(col(Feedback.id)).with_for_update()
-    for feedback in session.exec(current):
+    found = session.exec(current).all()
+    decisions = latest_decisions(session, (feedback.id for feedback in found))
+    for feedback in found:
         if feedback.id in used and decisions.get(feedback.id) != ReviewDecision.REJECTED:
             feedback.status, feedback.status_reason = FeedbackStatus.RECEIVED, None
         elif feedback.id in reasons and feedback.id not in used:
@@ -231,7 +232,7 @@ def _current(assistant: Assistant) -> tuple[ColumnElement[bool], ...]:
     )
 
 
-def _granted(reply: Message, other: Message | None) -> bool | None:
+def granted(reply: Message, other: Message | None) -> bool | None:
     """The grant for all replies that an item shows: one no is a no, and silence about one is silence."""
     grants = {reply.store, other.store} if other else {reply.store}
     return next((grant for grant in (False, None) if grant in grants), True)
@@ -262,13 +263,3 @@ def _prompt(guidelines: Guidelines) -> Callable[[Turns], list[Turn]]:
         return [Turn.model_validate(message) for message in with_guidelines(guidelines, messages)]
 
     return prompt
-
-
-def _decisions(session: Session, assistant: Assistant) -> dict[int, ReviewDecision]:
-    found = session.exec(
-        select(Review)
-        .join(Feedback, col(Feedback.id) == col(Review.feedback_id))
-        .where(Feedback.assistant_id == assistant.id)
-        .order_by(col(Review.id))
-    )
-    return {review.feedback_id: review.decision for review in found}

@@ -116,7 +116,7 @@ class Message(Table, table=True):
     # replies only
     completion_id: str | None = Field(default=None, max_length=64)
     choice_index: int = 0
-    adapter_version_id: int | None = reference("adapter_version.id", nullable=True)
+    adapter_version_id: int | None = reference("adapter_version.id", nullable=True)  # None: imported
     guidelines_id: int | None = reference("guidelines.id", nullable=True, index=False)
     finish_reason: str | None = Field(default=None, max_length=16)
     prompt_tokens: int = 0
@@ -149,6 +149,8 @@ class Feedback(Table, table=True):
     receipt_sha256: str = Field(unique=True, max_length=64)
     idempotency_key: str | None = Field(default=None, max_length=200)
     request_sha256: str = Field(max_length=64)  # tells a repeated request from another one under the same key
+    source: str | None = Field(default=None, max_length=200)  # `import:FILE`: the operator vouches; None: the API
+    imported_at: datetime | None = moment(nullable=True)  # when it came in, where that isn't when it was said
     created_at: datetime = moment(index=True)
 
 

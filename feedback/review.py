@@ -1,10 +1,13 @@
 """A person's decision on a piece of feedback: learn from it, or don't. The note shows on the giver's receipt."""
 
+from collections.abc import Iterable
+
 from sqlmodel import Session, col, select
 
 from feedback import audit
 from feedback.columns import now
 from feedback.conversations import history
+from feedback.database import in_portions
 from feedback.errors import NotFound
 from feedback.models import Assistant, Feedback, Message, ReportCase, Review
 from feedback.states import CaseStatus, FeedbackStatus, ReviewDecision
@@ -45,6 +48,15 @@ def decide(session: Session, feedback: Feedback, decision: ReviewDecision, *, no
     return review
 
 
+def latest_decisions(session: Session, feedback_ids: Iterable[int]) -> dict[int, ReviewDecision]:
+    """What counts of the reviewers' decisions; nothing for what nobody decided on."""
+    return {
+        review.feedback_id: review.decision
+        for some in in_portions(feedback_ids)
+        for review in session.exec(select(Review).where(col(Review.feedback_id).in_(some)).order_by(col(Review.id)))
+    }
+
+
 def with_conversation(session: Session, feedback: Feedback) -> dict[str, object]:
     """A piece of feedback beside what it is about, for a reviewer."""
     reply = session.get_one(Message, feedback.message_id)
@@ -56,6 +68,7 @@ def with_conversation(session: Session, feedback: Feedback) -> dict[str, object]
         "tags": feedback.tags,
         "status": feedback.status.value,
         "status_reason": feedback.status_reason,
+        "source": feedback.source,
         "conversation": [f"{turn['role']}: {turn['content']}" for turn in history(session, reply)],
         "reply": reply.content,
     }

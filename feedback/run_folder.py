@@ -51,7 +51,7 @@ class Row(RunFolderModel):
     topic: str = Field(description="What the row is about (key facts, else the cluster): the bootstrap's second axis.")
     key_facts: list[str] = Field(default_factory=list, description="Strings a right reply must contain.")
     chosen_version: str | None = Field(None, description="sha256 (or `base`) of the version that wrote `chosen`.")
-    rejected_version: str | None = Field(None, description="The same for `rejected`; None: a person wrote it.")
+    rejected_version: str | None = Field(None, description="The same for `rejected`; None: a person, or unknown.")
 
 
 class RunSpec(RunFolderModel):

@@ -6,9 +6,9 @@ over can write nothing (fencing). Taking over is no failed attempt. All transiti
 
 import secrets
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from sqlalchemy import func, or_, update
+from sqlalchemy import ColumnElement, func, or_, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import SelectOfScalar
@@ -114,7 +114,7 @@ def _may_be_due(session: Session, assistant: Assistant) -> bool:
     since = last.created_at
     if last.status == RunStatus.FAILED:
         # the same words would most likely fail the same way, again and again: wait for a new one
-        if not session.exec(_teaching(assistant).where(col(Feedback.created_at) > since)).one():
+        if not session.exec(_teaching(assistant).where(_came_in() > since)).one():
             return False
         since = last.finished_at or since
     return now() - since >= timedelta(seconds=assistants.policies(assistant).training.min_seconds_between_runs)
@@ -129,7 +129,7 @@ def _count_new(session: Session, assistant: Assistant) -> int:
         )
     ).one()
     fresh = _teaching(assistant)
-    return session.exec(fresh if learned is None else fresh.where(col(Feedback.created_at) > learned)).one()
+    return session.exec(fresh if learned is None else fresh.where(_came_in() > learned)).one()
 
 
 def _teaching(assistant: Assistant) -> SelectOfScalar[int]:
@@ -143,6 +143,11 @@ def _teaching(assistant: Assistant) -> SelectOfScalar[int]:
             Feedback.status == FeedbackStatus.RECEIVED,
         )
     )
+
+
+def _came_in() -> ColumnElement[datetime]:
+    """When feedback came in, which may be long after it was said: it is new to us all the same."""
+    return func.coalesce(col(Feedback.imported_at), col(Feedback.created_at))
 
 
 def claim(database: Database, worker: str, lease_seconds: float) -> Claim | None:

@@ -39,7 +39,7 @@ def test_it_opens_with_one_sentence_and_the_three_commands() -> None:
 
 
 @pytest.mark.parametrize("number", range(1, len(SHELL)))
-def test_a_shell_block_runs(house: Deployment, number: int) -> None:
+def test_a_shell_block_runs(house: Deployment, tmp_path: Path, number: int) -> None:
     block = SHELL[number].replace(ADDRESS, f"127.0.0.1:{house.settings.port}")
     block = block.replace("export BURNISH_API_KEY=sk-burnish-...", "true")
     key = house.make_key(Role.OPERATOR)
@@ -47,6 +47,7 @@ def test_a_shell_block_runs(house: Deployment, number: int) -> None:
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", block],
         env={**house.environment, "BURNISH_API_KEY": key, "PATH": path},
+        cwd=tmp_path,
         capture_output=True,
         text=True,
         timeout=60,

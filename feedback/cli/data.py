@@ -9,7 +9,7 @@ from feedback.cli.app import ACTOR, AsJson, AssistantName, open_all, print_field
 from feedback.curate.datasheet import as_markdown, datasheet
 from feedback.states import FeedbackStatus, ReviewDecision
 
-feedback_app = typer.Typer(help="Feedback: list, inspect, decide.", no_args_is_help=True)
+feedback_app = typer.Typer(help="Feedback: list, inspect, decide, import, export.", no_args_is_help=True)
 dataset_app = typer.Typer(help="Dataset versions: list, inspect, preview.", no_args_is_help=True)
 
 FeedbackId = Annotated[str, typer.Argument(help="The feedback's id, fb-…")]
@@ -37,6 +37,7 @@ def feedback_list(
             "kind": one.kind.value,
             "value": one.value,
             "status": one.status.value,
+            "source": one.source,
             "at": one.created_at,
         }
         for one in found

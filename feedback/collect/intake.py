@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,11 @@ from feedback.states import FeedbackKind, FeedbackStatus
 
 MAX_TEXT = 20_000
 """Characters a comment or correction may have."""
+MAX_TAGS = 20
+MAX_TAG = 50
+"""Characters a tag may have."""
+MAX_USER = 200
+"""Characters a contributor's name may have."""
 
 
 @dataclass(frozen=True)
@@ -119,11 +125,16 @@ def hash_receipt(receipt: str) -> str:
     return hashlib.sha256(receipt.encode()).hexdigest()
 
 
-def _parse(session: Session, reply: Message, given: Given) -> Parsed:
-    if not all(is_storable(text) for text in texts_in([given.value, given.comment, given.tags])):
+def check_texts(value: Any, comment: str | None, tags: Sequence[str]) -> None:
+    """What holds for the texts of every kind, however they come in."""
+    if not all(is_storable(text) for text in texts_in([value, comment, tags])):
         raise InvalidInput("Text can't have NUL characters or lone surrogates: take them out.", param="value")
-    if len(json.dumps(given.value)) + len(given.comment or "") > MAX_TEXT:
+    if len(json.dumps(value)) + len(comment or "") > MAX_TEXT:
         raise InvalidInput(f"`value` and `comment` together may have {MAX_TEXT} characters.", param="value")
+
+
+def _parse(session: Session, reply: Message, given: Given) -> Parsed:
+    check_texts(given.value, given.comment, given.tags)
     match given.kind:
         case FeedbackKind.RATING:
             return ratings.parse(reply, given.value)

@@ -16,13 +16,14 @@ def consent(items: list[Item], policy: str) -> tuple[list[Item], list[Dropped]]:
     >>> len(kept), dropped[0].reason
     (1, 'the feedback may not be used for training')
     """
+    return drop_where(items, "consent", lambda item: why_not(item.store, item.training, policy))
+
+
+def why_not(store: bool | None, training: bool | None, policy: str) -> str | None:
+    """Why something with these grants can't be learned from; None if it can."""
     silence = policy == Consent.OPT_OUT
-
-    def why(item: Item) -> str | None:
-        if not (silence if item.store is None else item.store):
-            return "the conversation may not be used for training"
-        if not (silence if item.training is None else item.training):
-            return "the feedback may not be used for training"
-        return None
-
-    return drop_where(items, "consent", why)
+    if not (silence if store is None else store):
+        return "the conversation may not be used for training"
+    if not (silence if training is None else training):
+        return "the feedback may not be used for training"
+    return None

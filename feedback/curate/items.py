@@ -17,7 +17,7 @@ class Item:
     kind: FeedbackKind
     history: Turns
     reply: str
-    reply_version: str  # sha256 of the adapter that wrote it, or `base`
+    reply_version: str | None  # sha256 of the adapter that wrote it, or `base`; None: imported, nobody knows
     created_at: datetime
     contributor: str | None = None  # None: anonymous
     side: Side | None = None  # the contributor's, fixed for good; anonymous items get theirs in split

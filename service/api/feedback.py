@@ -25,8 +25,10 @@ class FeedbackCreate(StrictBody):
     kind: FeedbackKind
     value: Any = None
     comment: str | None = None
-    tags: list[Annotated[str, Field(min_length=1, max_length=50)]] = Field([], max_length=20, fail_fast=True)
-    user: str | None = Field(None, max_length=200)
+    tags: list[Annotated[str, Field(min_length=1, max_length=intake.MAX_TAG)]] = Field(
+        [], max_length=intake.MAX_TAGS, fail_fast=True
+    )
+    user: str | None = Field(None, max_length=intake.MAX_USER)
     anonymous: bool = False
     training: bool | None = None
 
@@ -57,6 +59,7 @@ class FeedbackRead(BaseModel):
     tags: list[str]
     status: FeedbackStatus
     status_reason: str | None
+    source: str | None
     created_at: datetime
 
     @classmethod

@@ -55,7 +55,7 @@ def items(draw: st.DrawFn) -> list[Item]:
                 kind=kind,
                 history=(*before, ("user", draw(QUESTIONS))),
                 reply=draw(SENTENCES),
-                reply_version=draw(st.sampled_from(["base", "f00"])),
+                reply_version=draw(st.sampled_from(["base", "f00", None])),
                 created_at=START + timedelta(minutes=draw(st.integers(0, 5))),
                 contributor=contributor,
                 side=side_of(contributor, TrainingPolicy(gate_fraction=0.3, dev_fraction=0.2)) if contributor else None,

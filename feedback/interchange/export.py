@@ -1,0 +1,115 @@
+"""What was said, out again as lines of a file: all of it in our own format, or what a trainer elsewhere can learn from.
+
+Contributors leave as keyed hashes, and only in our own format, which keeps refusals to be learned from as well; the
+other formats can't, so what may not be learned from stays here. Each thing that is left out is counted with its reason.
+"""
+
+import csv
+import io
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from enum import StrEnum
+from typing import Any
+
+from feedback.curate.consent import why_not
+from feedback.interchange.ours import as_row
+from feedback.interchange.question_answer_csv import protected
+from feedback.interchange.records import Record, Unreadable
+from feedback.states import FeedbackKind
+
+
+class ExportFormat(StrEnum):
+    BURNISH = "burnish"  # everything, to be imported again
+    OPENAI_SFT = "openai-sft"  # corrections, as right answers
+    OPENAI_DPO = "openai-dpo"  # choices, and corrections of a reply
+    CSV = "csv"  # corrections of single questions, for a spreadsheet
+
+
+def lines(
+    records: Iterable[Record], wanted: ExportFormat, consent: str, left_out: Counter[str] | None = None
+) -> Iterator[str]:
+    """The file's lines; `left_out` counts what isn't in it, by reason. `consent` is a states.Consent.
+
+    >>> right = {"content": "330 m.", "key_facts": []}
+    >>> said = Record(1, (("user", "How tall?"),), "Tall.", FeedbackKind.CORRECTION, right)
+    >>> for wanted in ("openai-sft", "csv"):
+    ...     print("".join(lines([said], ExportFormat(wanted), "opt_out")).replace("\\r", ""), end="")
+    {"messages": [{"role": "user", "content": "How tall?"}, {"role": "assistant", "content": "330 m."}]}
+    question,answer
+    How tall?,330 m.
+    >>> refused = Counter()
+    >>> list(lines([said], ExportFormat.OPENAI_SFT, "opt_in", refused)), refused.total()
+    ([], 1)
+    """
+    make = _MAKERS[wanted]
+    if wanted == ExportFormat.CSV:
+        yield _csv_line(["question", "answer"])
+    for record in records:
+        try:
+            if wanted != ExportFormat.BURNISH and (reason := why_not(record.store, record.training, consent)):
+                raise Unreadable(reason)
+            yield make(record)
+        except Unreadable as error:
+            if left_out is not None:
+                left_out[str(error)] += 1
+
+
+def _burnish(record: Record) -> str:
+    return _json_line(as_row(record))
+
+
+def _openai_sft(record: Record) -> str:
+    if record.kind != FeedbackKind.CORRECTION:
+        raise Unreadable("only corrections say what the right answer is")
+    return _json_line({"messages": [*_messages(record), _said(record.value["content"])]})
+
+
+def _openai_dpo(record: Record) -> str:
+    if record.kind == FeedbackKind.PREFERENCE:
+        chosen, rejected = record.reply, record.value["rejected"]
+    elif record.kind == FeedbackKind.CORRECTION and record.reply.strip():
+        chosen, rejected = record.value["content"], record.reply
+    else:
+        raise Unreadable("only choices, and corrections of a reply, make pairs")
+    return _json_line(
+        {
+            "input": {"messages": _messages(record)},
+            "preferred_output": [_said(chosen)],
+            "non_preferred_output": [_said(rejected)],
+        }
+    )
+
+
+def _csv(record: Record) -> str:
+    if record.kind != FeedbackKind.CORRECTION:
+        raise Unreadable("only corrections say what the right answer is")
+    if [role for role, _ in record.messages] != ["user"]:
+        raise Unreadable("a conversation of several messages has no place in a table")
+    return _csv_line([record.messages[0][1], record.value["content"]])
+
+
+def _csv_line(fields: list[str]) -> str:
+    line = io.StringIO()
+    csv.writer(line).writerow([protected(field) for field in fields])
+    return line.getvalue()
+
+
+def _json_line(row: dict[str, Any]) -> str:
+    return json.dumps(row, ensure_ascii=False) + "\n"
+
+
+def _messages(record: Record) -> list[dict[str, str]]:
+    return [{"role": role, "content": content} for role, content in record.messages]
+
+
+def _said(content: str) -> dict[str, str]:
+    return {"role": "assistant", "content": content}
+
+
+_MAKERS: dict[ExportFormat, Callable[[Record], str]] = {
+    ExportFormat.BURNISH: _burnish,
+    ExportFormat.OPENAI_SFT: _openai_sft,
+    ExportFormat.OPENAI_DPO: _openai_dpo,
+    ExportFormat.CSV: _csv,
+}

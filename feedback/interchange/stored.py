@@ -1,0 +1,89 @@
+"""What is stored, read back as records: for the export, and to tell whether a record is here already."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sqlmodel import Session, col, select
+
+from feedback.conversations import histories
+from feedback.database import Database, in_portions
+from feedback.datasets import granted
+from feedback.interchange.ours import KINDS
+from feedback.interchange.records import Record
+from feedback.models import Assistant, Feedback, Message
+from feedback.review import latest_decisions
+from feedback.states import FeedbackKind, FeedbackStatus, MessageStatus, ReviewDecision
+
+HASHED = "hmac:"
+"""Before a contributor who is known only by a keyed hash."""
+_PAGE = 500
+_NOW_SAID = (FeedbackStatus.RECEIVED, FeedbackStatus.DECLINED)
+
+
+def current_records(database: Database, assistant: Assistant) -> Iterator[Record]:
+    """Everybody's latest words on the assistant's replies, oldest first, in bounded memory.
+
+    Leaves out what a reviewer turned down, and reports. What comes in meanwhile may or may not be there.
+    """
+    after, found = 0, True
+    while found:
+        with database.read() as session:
+            page = session.exec(
+                select(Feedback)
+                .where(
+                    Feedback.assistant_id == assistant.id,
+                    Feedback.id > after,
+                    col(Feedback.kind).in_(KINDS),
+                    col(Feedback.status).in_(_NOW_SAID),
+                )
+                .order_by(col(Feedback.id))
+                .limit(_PAGE)
+            ).all()
+            reviewed = latest_decisions(session, [feedback.id for feedback in page])
+            kept = [one for one in page if reviewed.get(one.id) != ReviewDecision.REJECTED]
+            made = as_records(session, kept)
+        yield from made
+        found = bool(page)
+        after = page[-1].id if page else after
+
+
+def as_records(session: Session, said: Sequence[Feedback]) -> list[Record]:
+    shown = {feedback.message_id for feedback in said}
+    shown |= {feedback.value["rejected_message_id"] for feedback in said if feedback.kind == FeedbackKind.PREFERENCE}
+    replies = {
+        message.id: message
+        for some in in_portions(shown)
+        for message in session.exec(select(Message).where(col(Message.id).in_(some)))
+    }
+    asked = histories(session, (replies[feedback.message_id] for feedback in said))
+    return [_as_record(feedback, replies, asked[feedback.message_id]) for feedback in said]
+
+
+def _as_record(feedback: Feedback, replies: dict[int, Message], asked: list[dict[str, str]]) -> Record:
+    reply = replies[feedback.message_id]
+    other = replies[feedback.value["rejected_message_id"]] if feedback.kind == FeedbackKind.PREFERENCE else None
+    value: Any = feedback.value
+    match feedback.kind:
+        case FeedbackKind.PREFERENCE:
+            assert other is not None
+            value = {"rejected": other.content}
+        case FeedbackKind.RATING:
+            value = feedback.value.get("thumb") or feedback.value
+        case FeedbackKind.COMMENT:
+            words = feedback.value["text"]
+            value = None if feedback.comment and feedback.comment.strip() == words else words
+    return Record(
+        line=0,
+        messages=tuple((turn["role"], turn["content"]) for turn in asked),
+        reply=reply.content,
+        kind=feedback.kind,
+        value=value,
+        contributor=f"{HASHED}{feedback.contributor_id}" if feedback.contributor_id else None,
+        comment=feedback.comment,
+        tags=tuple(feedback.tags),
+        created_at=feedback.created_at,
+        id=feedback.public_id,
+        store=granted(reply, other),
+        training=feedback.training,
+        cut_off=any(shown.status != MessageStatus.COMPLETE for shown in (reply, other) if shown),
+    )

@@ -1,0 +1,456 @@
+"""Each format, row by row: what it becomes, and why a row is refused; and which format a file is found to have."""
+
+import gzip
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pytest
+from pyarrow import ipc, parquet
+
+from feedback.errors import InvalidInput
+from feedback.interchange import hh_rlhf, hugging_face, open_webui, openai_files, ours, pandalm, question_answer_csv
+from feedback.interchange.formats import FORMATS, detect
+from feedback.interchange.records import BadLine, Read, Record, Tie
+from feedback.states import FeedbackKind
+
+REAL = Path("/work/shared/data")
+ASKED = [{"role": "user", "content": "How tall?"}]
+RIGHT, WRONG = ([{"role": "assistant", "content": text}] for text in ("330 metres.", "Tall."))
+
+
+def written(folder: Path, name: str, content: str | bytes) -> Path:
+    path = folder / name
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def jsonl(*rows: Any) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def reasons(reads: Any) -> dict[int, str]:
+    return {read.line: read.reason for read in reads if isinstance(read, BadLine)}
+
+
+def only(reads: Any) -> Record:
+    (read,) = reads
+    assert isinstance(read, Record), read
+    return read
+
+
+def told(record: Record) -> tuple[Any, ...]:
+    return record.messages, record.reply, record.kind, record.value
+
+
+TAUGHT = ((("user", "How tall?"),), "", FeedbackKind.CORRECTION, {"content": "330 metres.", "key_facts": []})
+CHOSEN = ((("user", "How tall?"),), "330 metres.", FeedbackKind.PREFERENCE, {"rejected": "Tall."})
+RATED = ((("user", "How tall?"),), "Tall.", FeedbackKind.RATING, -1)
+
+
+# ── OpenAI ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_openai_lines_teach_or_choose_and_bad_ones_say_why(tmp_path: Path) -> None:
+    tool = {"role": "assistant", "content": None, "tool_calls": [{"id": "x"}]}
+    rows = [
+        {"messages": [{"role": "system", "content": "Be brief."}, *ASKED, *RIGHT]},
+        {"input": {"messages": ASKED}, "preferred_output": RIGHT, "non_preferred_output": WRONG},
+        {"messages": ASKED},
+        {"messages": [*ASKED, tool]},
+        {"messages": [*ASKED, {"role": "assistant", "content": [{"type": "image_url", "image_url": {}}]}]},
+        {"messages": [*ASKED, {"role": "tool", "content": "5"}, *RIGHT]},
+        {"messages": [*ASKED, {**RIGHT[0], "weight": 0}]},
+        {"messages": "How tall?"},
+        {"input": {"messages": ASKED}, "preferred_output": RIGHT, "non_preferred_output": RIGHT},
+        {"input": {"messages": ASKED}, "preferred_output": [], "non_preferred_output": WRONG},
+        {"input": ASKED, "preferred_output": RIGHT, "non_preferred_output": WRONG},
+        {"prompt": "How tall?", "completion": "330 metres."},
+        7,
+        {"messages": RIGHT},
+    ]
+    path = written(tmp_path, "sft.jsonl", jsonl(*rows))
+    taught, chosen, *_ = made = list(openai_files.read(path))
+    assert isinstance(taught, Record)
+    assert isinstance(chosen, Record)
+    assert told(taught) == ((("system", "Be brief."), *TAUGHT[0]), *TAUGHT[1:])
+    assert told(chosen) == CHOSEN
+    why = reasons(made)
+    assert list(why) == list(range(3, len(rows) + 1))
+    for line, word in {
+        3: "doesn't end",
+        4: "tool call",
+        5: "isn't text",
+        6: "'tool'",
+        7: "weight",
+        8: "a list",
+    }.items():
+        assert word in why[line]
+    assert why[9] == "both replies say the same"
+    assert why[14] == "there is no question"
+
+
+# ── CSV ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "question,answer\nHow tall?,330 metres.\n",
+        "\ufeffquestion;answer\r\nHow tall?;330 metres.\r\n",
+        "id\tPrompt\tResponse\n1\tHow tall?\t330 metres.\n",
+        '"Answer","Question"\n"330 metres.","How tall?"\n',
+        "How tall?,330 metres.",
+        "\n\nquestion,answer\n\nHow tall?,330 metres.\n,\n",
+    ],
+)
+def test_a_table_of_questions_and_answers_in_any_dialect(tmp_path: Path, content: str) -> None:
+    assert told(only(question_answer_csv.read(written(tmp_path, "a.csv", content)))) == TAUGHT
+
+
+def test_a_table_may_name_contributors_and_keeps_line_breaks_in_quotes(tmp_path: Path) -> None:
+    path = written(tmp_path, "a.csv", 'question,answer,contributor,comment\n"How\ntall, ""really""?",\'=1,ada, \n')
+    made = only(question_answer_csv.read(path))
+    assert (made.messages, made.value["content"]) == ((("user", 'How\ntall, "really"?'),), "=1")
+    assert (made.line, made.contributor, made.comment) == (2, "ada", None)
+
+
+def test_a_broken_row_costs_its_own_line_and_no_other(tmp_path: Path) -> None:
+    lines = ["question,answer", 'a,"never closed', "b,2", "c", "d,\xff", "e,5", 'f,"6', "g,7", 'h,"8" ', "i,", "j,10"]
+    path = written(tmp_path, "a.csv", "\n".join(lines).encode("latin-1"))
+    made = list(question_answer_csv.read(path))
+    assert [read.line for read in made if isinstance(read, Record)] == [3, 6, 8, 11]
+    why = reasons(made)
+    assert list(why) == [2, 4, 5, 7, 9, 10]
+    assert "UTF-8" in why[5]
+    assert "answer is missing" in why[4]
+
+
+def test_an_endless_quote_is_given_up_soon(tmp_path: Path) -> None:
+    path = written(tmp_path, "a.csv", 'question,answer\na,"open\n' + "b,2\n" * 100_000)
+    made = list(question_answer_csv.read(path))
+    assert list(reasons(made)) == [2]
+    assert len(made) == 100_001
+
+
+def test_a_table_without_the_columns_names_those_it_looks_for(tmp_path: Path) -> None:
+    for content in ("id,prompt,type\n1,How tall?,safe\n", "just words\nand more\n"):
+        with pytest.raises(InvalidInput, match="`question` and `answer`"):
+            list(question_answer_csv.read(written(tmp_path, "a.csv", content)))
+
+
+# ── Hugging Face ─────────────────────────────────────────────────────────────────────────────────────────────
+
+TRL_ROWS = [
+    ({"messages": ASKED + RIGHT}, TAUGHT),
+    ({"prompt": "How tall?", "completion": "330 metres."}, TAUGHT),
+    ({"prompt": ASKED, "completion": RIGHT}, TAUGHT),
+    ({"prompt": "How tall?", "completion": "Tall.", "label": False}, RATED),
+    ({"prompt": ASKED, "completion": WRONG, "label": False}, RATED),
+    ({"prompt": "How tall?", "chosen": "330 metres.", "rejected": "Tall."}, CHOSEN),
+    ({"prompt": ASKED, "chosen": RIGHT, "rejected": WRONG}, CHOSEN),
+    ({"chosen": ASKED + RIGHT, "rejected": ASKED + WRONG}, CHOSEN),
+    (
+        {
+            "chosen": "\n\nHuman: How tall?\n\nAssistant: 330 metres.",
+            "rejected": "\n\nHuman: How tall?\n\nAssistant: Tall.",
+        },
+        CHOSEN,
+    ),
+]
+
+
+@pytest.mark.parametrize(("row", "expected"), TRL_ROWS)
+def test_trls_formats_from_every_kind_of_file(tmp_path: Path, row: dict[str, Any], expected: Any) -> None:
+    rows = [row, dict.fromkeys(row)]
+    table = pyarrow.Table.from_pylist([{**one, "extra": 1} for one in rows])
+    parquet.write_table(table, tmp_path / "a.parquet")
+    with ipc.new_stream(tmp_path / "b.arrow", table.schema) as stream:
+        stream.write_table(table)
+    with ipc.new_file(tmp_path / "c.arrow", table.schema) as file:
+        file.write_table(table)
+    written(tmp_path, "d.jsonl", jsonl(*rows))
+    for name in ("a.parquet", "b.arrow", "c.arrow", "d.jsonl"):
+        good, bad = hugging_face.read(tmp_path / name)
+        assert isinstance(good, Record)
+        assert (told(good), bad.line) == (expected, 2), name
+
+
+def test_a_saved_data_set_is_read_with_all_its_splits(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    data = datasets.DatasetDict(
+        {
+            split: datasets.Dataset.from_list(
+                [{"prompt": f"{split} {number}?", "completion": "Yes."} for number in range(3)]
+            )
+            for split in ("train", "test")
+        }
+    )
+    data.save_to_disk(str(tmp_path / "saved"))
+    made = list(hugging_face.read(tmp_path / "saved"))
+    assert sorted(read.messages[0][1] for read in made if isinstance(read, Record)) == sorted(
+        f"{split} {number}?" for split in ("train", "test") for number in range(3)
+    )
+    assert detect(tmp_path / "saved").name == "hugging-face"
+
+
+def test_a_bad_row_in_a_folder_is_told_by_its_file(tmp_path: Path) -> None:
+    written(tmp_path, "one.jsonl", jsonl(TRL_ROWS[0][0]))
+    written(tmp_path, "two.jsonl", jsonl(TRL_ROWS[0][0]) + "{\n")
+    written(tmp_path, "three.parquet", b"PAR1 but no more")
+    written(tmp_path, "four.parquet", b"")
+    written(tmp_path, "dataset_info.json", "{}")
+    made = list(hugging_face.read(tmp_path))
+    assert sum(isinstance(read, Record) for read in made) == 2
+    assert sorted(read.reason.partition(":")[0] for read in made if isinstance(read, BadLine)) == [
+        "four.parquet",
+        "three.parquet",
+        "two.jsonl",
+    ]
+
+
+def test_a_row_of_a_table_that_is_no_text_costs_itself_alone(tmp_path: Path) -> None:
+    answers = pyarrow.array([b"Yes.", b"\xff", b"Yes."] * 100).cast(pyarrow.binary())
+    text = pyarrow.StringArray.from_buffers(300, *answers.buffers()[1:])
+    table = pyarrow.table({"prompt": [f"{number}?" for number in range(300)], "completion": text})
+    parquet.write_table(table, tmp_path / "a.parquet")
+    why = reasons(hugging_face.read(tmp_path / "a.parquet"))
+    assert list(why) == list(range(2, 300, 3))
+    assert "UTF-8" in why[2]
+
+
+def test_hidden_files_and_those_about_the_data_are_no_data(tmp_path: Path) -> None:
+    for name in (
+        ".cache/huggingface/a.jsonl",
+        "data/.git/b.jsonl",
+        "dataset_info.json",
+        "data/.c.jsonl",
+        "data/d.jsonl",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        written(tmp_path, name, jsonl(TRL_ROWS[0][0]))
+    assert len(list(hugging_face.read(tmp_path))) == 1
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {},
+        {"text": "Once upon a time."},
+        {"prompt": "How tall?"},
+        {"chosen": "A.", "rejected": "B."},
+        {"chosen": ASKED + RIGHT, "rejected": RIGHT},
+        {"prompt": ASKED, "completion": ASKED},
+        {"prompt": ASKED, "completion": RIGHT + RIGHT},
+        {"prompt": "How tall?", "completion": "330.", "label": "good"},
+        {"prompt": "", "completion": "330."},
+        {"prompt": 5, "completion": "330."},
+    ],
+)
+def test_other_rows_are_refused(tmp_path: Path, row: dict[str, Any]) -> None:
+    assert list(reasons(hugging_face.read(written(tmp_path, "a.jsonl", jsonl(row))))) == [1]
+
+
+# ── hh-rlhf, PandaLM ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_transcripts_that_differ_before_the_last_reply_are_refused(tmp_path: Path) -> None:
+    human = "\n\nHuman: How tall?\n\nAssistant:"
+    again = "\n\nHuman: Really?\n\nAssistant:"
+    rows = [
+        {"chosen": f"{human} 330 metres.{again} Yes.", "rejected": f"{human} 330 metres.{again} No."},
+        {"chosen": f"{human} 330 metres.{again} Yes.", "rejected": f"{human} 330 metres."},
+        {"chosen": f"{human} 330 metres.", "rejected": human},
+        {"chosen": human[:18], "rejected": human},
+        {"chosen": "Once upon a time.", "rejected": human},
+        {"chosen": f"{human} 330 metres."},
+        {"chosen": f"{human} Yes.", "rejected": f"{human} Yes."},
+    ]
+    made = list(hh_rlhf.read(written(tmp_path, "hh.jsonl", jsonl(*rows))))
+    first = made[0]
+    assert isinstance(first, Record)
+    assert first.messages == (("user", "How tall?"), ("assistant", "330 metres."), ("user", "Really?"))
+    assert (first.reply, first.value, first.contributor) == ("Yes.", {"rejected": "No."}, None)
+    why = reasons(made)
+    assert list(why) == [2, 3, 4, 5, 6, 7]
+    assert "differ" in why[2]
+
+
+def test_each_annotator_is_a_contributor_and_a_tie_is_a_tie(tmp_path: Path) -> None:
+    row = {"instruction": "Translate.", "input": "", "response1": "Ja", "response2": "Yes"}
+    votes = {"annotator1": 1, "annotator2": 2, "annotator3": 0, "annotator4": 3, "annotator5": True}
+    path = written(
+        tmp_path, "pairs.json", json.dumps([row | votes, {**row, "annotator1": 1, "response2": None}, row, 5])
+    )
+    made = list(pandalm.read(path))
+    assert [(read.contributor, read.reply) for read in made if isinstance(read, Record)] == [
+        ("pandalm:annotator1", "Ja"),
+        ("pandalm:annotator2", "Yes"),
+    ]
+    assert [read for read in made if isinstance(read, Tie)] == [Tie(1, "annotator3 found both replies equally good")]
+    assert Counter(read.line for read in made if isinstance(read, BadLine)) == {1: 2, 2: 1, 3: 1, 4: 1}
+
+
+# ── Open WebUI ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def open_webui_row(rating: Any = 1, *, arena: bool = False, **more: Any) -> dict[str, Any]:
+    messages = {
+        "q1": {"id": "q1", "parentId": None, "role": "user", "content": "Hello."},
+        "a1": {"id": "a1", "parentId": "q1", "role": "assistant", "content": "Hi."},
+        "q2": {"id": "q2", "parentId": "a1", "role": "user", "content": "How tall?"},
+        "a2": {"id": "a2", "parentId": "q2", "role": "assistant", "content": "330 metres."},
+        "b2": {"id": "b2", "parentId": "q2", "role": "assistant", "content": "Tall."},
+    }
+    return {
+        "id": "f-1",
+        "user_id": "u-1",
+        "version": 0,
+        "type": "rating",
+        "data": {
+            "rating": rating,
+            "model_id": "m",
+            "sibling_model_ids": ["n"],
+            "reason": "",
+            "comment": "",
+            "tags": ["a"],
+        },
+        "meta": {"arena": arena, "message_id": "a2", "chat_id": "c"},
+        "snapshot": {"chat": {"id": "c", "chat": {"history": {"messages": messages, "currentId": "a2"}}}},
+        "created_at": 1735732800,
+        **more,
+    }
+
+
+def test_a_thumb_is_a_rating_and_in_an_arena_a_choice(tmp_path: Path) -> None:
+    rows = [open_webui_row(), open_webui_row("-1"), open_webui_row(1, arena=True), open_webui_row(-1, arena=True)]
+    made = list(open_webui.read(written(tmp_path, "feedback.json", json.dumps(rows))))
+    before = (("user", "Hello."), ("assistant", "Hi."), ("user", "How tall?"))
+    assert [told(read) for read in made if isinstance(read, Record)] == [
+        (before, "330 metres.", FeedbackKind.RATING, 1),
+        (before, "330 metres.", FeedbackKind.RATING, -1),
+        (before, "330 metres.", FeedbackKind.PREFERENCE, {"rejected": "Tall."}),
+        (before, "Tall.", FeedbackKind.PREFERENCE, {"rejected": "330 metres."}),
+    ]
+    first = made[0]
+    assert isinstance(first, Record)
+    assert (first.contributor, first.comment, first.tags) == ("open-webui:u-1", None, ("a",))
+    assert first.created_at is not None
+    assert first.created_at.year == 2025
+
+
+def test_an_open_webui_row_that_can_not_be_followed_is_refused(tmp_path: Path) -> None:
+    circle = open_webui_row()
+    circle["snapshot"]["chat"]["chat"]["history"]["messages"]["q1"]["parentId"] = "q2"
+    elsewhere = open_webui_row(meta={"message_id": "z"})
+    rows = [circle, elsewhere, open_webui_row(None), open_webui_row(snapshot=None), open_webui_row(meta={}), {}, None]
+    made = list(open_webui.read(written(tmp_path, "feedback.json", json.dumps(rows))))
+    assert list(reasons(made)) == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_a_chat_full_of_unclosed_thoughts_takes_no_time() -> None:
+    row = open_webui_row()
+    history = row["snapshot"]["chat"]["chat"]["history"]["messages"]
+    history["a2"]["content"] = '<details type="reasoning">' * 100_000
+    assert only(open_webui.record(1, row)).reply.startswith("<details")
+
+
+# ── ours ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"kind": "report"}, "kind"),
+        ({"kind": ["rating"]}, "kind"),
+        ({"kind": "preference"}, "rejected"),
+        ({"kind": "preference", "value": {"rejected": 5}}, "rejected"),
+        ({"messages": "hi"}, "messages"),
+        ({"reply": None}, "reply"),
+        ({"tags": "x"}, "tags"),
+        ({"tags": [5]}, "tag"),
+        ({"created_at": "yesterday"}, "created_at"),
+        ({"created_at": "0001-01-01T00:00:00+14:00"}, "created_at"),
+        ({"training": "yes"}, "training"),
+        ({"contributor": 5}, "contributor"),
+        ({"model": "x"}, "model"),
+    ],
+)
+def test_a_line_of_ours_that_is_out_of_form_says_which_field(tmp_path: Path, change: dict[str, Any], word: str) -> None:
+    row = {"kind": "rating", "messages": ASKED, "reply": "Tall.", "value": 1, **change}
+    assert word in reasons(ours.read(written(tmp_path, "a.jsonl", jsonl(row))))[1]
+
+
+# ── which format ─────────────────────────────────────────────────────────────────────────────────────────────
+
+SAMPLES = {
+    "burnish": jsonl({"kind": "rating", "messages": ASKED, "reply": "Tall.", "value": 1}),
+    "openai": jsonl({"messages": ASKED + RIGHT}),
+    "hugging-face": jsonl({"prompt": "How tall?", "completion": "330 metres."}),
+    "hh-rlhf": jsonl(TRL_ROWS[-1][0]),
+    "pandalm": json.dumps([{"instruction": "Hi", "response1": "A", "response2": "B", "annotator1": 1}]),
+    "open-webui": json.dumps([open_webui_row()]),
+    "csv": "question,answer\nHow tall?,330 metres.\n",
+}
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_a_file_tells_its_format_even_behind_a_broken_line_and_packed(tmp_path: Path, name: str) -> None:
+    assert set(SAMPLES) == {known.name for known in FORMATS}
+    content = SAMPLES[name].encode()
+    for path in (
+        written(tmp_path, "a.data", content),
+        written(tmp_path, "b", b"\xef\xbb\xbf" + content),
+        written(tmp_path, "c.gz", gzip.compress(content)),
+        *([written(tmp_path, "d", b"{broken\n" + content)] if content.startswith(b"{") else []),
+    ):
+        found = detect(path)
+        assert found.name == name
+        made = list(found.read(path))
+        assert any(isinstance(read, Record) for read in made)
+        assert len(made) - len(reasons(made)) == 1
+
+
+def test_what_can_not_be_imported_says_what_can(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    refused = {
+        "empty": "no rows",
+        "nowhere": "no file",
+        written(tmp_path, "nothing", "").name: "is empty",
+        written(tmp_path, "prose", "Once upon a time\nthere was.\n").name: "open-webui",
+        written(tmp_path, "wide", "question,answer\n".encode("utf-16")).name: "UTF-16",
+        written(tmp_path, "image.csv", b"\x89PNG\r\n\x1a\n").name: "question",
+    }
+    for name, word in refused.items():
+        with pytest.raises(InvalidInput, match=word):
+            detect(tmp_path / name)
+    with pytest.raises(InvalidInput, match="openai"):
+        detect(tmp_path / "prose", "word")
+    with pytest.raises(InvalidInput, match="hugging-face"):
+        detect(tmp_path / "empty", "csv")
+
+
+# ── the real files ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def counted(name: str) -> tuple[str, Counter[str], list[Read]]:
+    path = REAL / name
+    if not path.exists():
+        pytest.skip(f"{path} isn't on this machine")
+    found = detect(path)
+    made = list(found.read(path))
+    return found.name, Counter(type(read).__name__ for read in made), made
+
+
+def test_the_real_hh_rlhf_file() -> None:
+    name, counts, made = counted("hh_rlhf_harmless.jsonl")
+    assert (name, counts) == ("hh-rlhf", {"Record": 1277, "BadLine": 3})
+    assert set(reasons(made)) == {45, 690, 1082}
+
+
+def test_the_real_pandalm_file() -> None:
+    name, counts, _ = counted("pandalm_pairs.json")
+    assert (name, counts) == ("pandalm", {"Record": 1232, "Tie": 127, "BadLine": 27})
+    assert counts.total() == 3 * 462
