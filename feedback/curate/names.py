@@ -1,0 +1,45 @@
+"""People's names, by Presidio and a spaCy model: `pip install 'burnish[names]'`. Nothing else needs either.
+
+A model recognises names, no check digit does: it misses some and takes others for one. "Ada Lovelace" and "Ada" are two
+values; which words mean one person isn't resolved.
+"""
+
+from feedback.curate.identifiers import Found, Kind, find
+from feedback.curate.privacy import Finder
+from feedback.errors import InvalidInput
+
+_SURE = 0.5
+"""Presidio's score from which a name counts; spaCy's names have 0.85."""
+
+
+def finder(language: str = "en", model: str = "en_core_web_sm") -> Finder:
+    """Finds names beside everything else: `Redactor(names.finder())`. Loads the model: once is enough."""
+    try:
+        from presidio_analyzer import AnalyzerEngine
+        from presidio_analyzer.nlp_engine import NlpEngineProvider
+    except ImportError as missing:
+        raise InvalidInput(
+            f"Names need Presidio, and {missing.name} isn't installed: run `pip install 'burnish[names]'`."
+        ) from missing
+    if not _is_installed(model):
+        raise InvalidInput(f"spaCy's model {model} isn't installed: run `python -m spacy download {model}`.")
+    settings = {"nlp_engine_name": "spacy", "models": [{"lang_code": language, "model_name": model}]}
+    engine = NlpEngineProvider(nlp_configuration=settings).create_engine()
+    analyzer = AnalyzerEngine(nlp_engine=engine, supported_languages=[language])
+
+    def names(text: str) -> list[Found]:
+        found = find(text)
+        for one in analyzer.analyze(text, language=language, entities=["PERSON"], score_threshold=_SURE):
+            if not any(one.start < other.end and other.start < one.end for other in found):
+                value = " ".join(text[one.start : one.end].casefold().split())
+                found.append(Found(Kind.NAME, one.start, one.end, value))
+        return sorted(found, key=lambda one: one.start)
+
+    return names
+
+
+def _is_installed(model: str) -> bool:
+    """Asked before Presidio is: it would download a model without asking."""
+    from spacy.util import is_package
+
+    return is_package(model)

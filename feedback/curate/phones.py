@@ -1,0 +1,138 @@
+"""Telephone numbers: international ones, Chinese mobiles, and national ones that look like nothing else.
+
+National numbers differ from counts by their shape (a trunk zero, an area code in parentheses, 202-555-0143) or by what
+is said before them ("call", "电话"): without either, digits stay. Lengths are those of ITU-T E.164; whether a number is
+assigned isn't asked, since a private number is private before its prefix is in anybody's table.
+"""
+
+import re
+from collections.abc import Iterator
+
+from feedback.curate.spans import Span, checked
+
+_GAP = r"(?:[ .\-/]|[ ]-[ ]|\)[ .\-/]?|[ .\-/]?\()"
+# a decimal's or a price's digits are no number to call
+_LEFT = r"(?<![0-9A-Za-z$€£¥])(?<![0-9][.,/+-])"
+_RIGHT = r"(?![0-9A-Za-z]|[.,][0-9])"
+_EXTENSION = r"(?:[ ,]{0,2}(?:[x#转]|ext\.?|extension)[ ]?[0-9]{1,6}(?![0-9]))?"
+
+_INTERNATIONAL = re.compile(
+    rf"((?:(?<![0-9A-Za-z+])\+|{_LEFT}(?:00|011[ -]))\(?[1-9](?:{_GAP}?[0-9]){{6,15}}(?![0-9])){_EXTENSION}"
+)
+_MOBILE_CN = re.compile(
+    rf"{_LEFT}(?:86[ -]?)?(1[3-9][0-9](?:[ .-]?[0-9]{{4}}){{2}}|1[3-9][0-9]{{2}}[ .-][0-9]{{3}}[ .-][0-9]{{4}}"
+    rf"|1[3-9][0-9][ .-][0-9]{{3}}[ .-][0-9]{{5}}|1[3-9][0-9]{{3}}[ .-][0-9]{{6}}){_RIGHT}(?![ ]?元)"
+)
+_NORTH_AMERICAN = re.compile(
+    rf"{_LEFT}(?:1[ .-]?)?(?:\([2-9][0-9]{{2}}\)[ -]?|[2-9][0-9]{{2}}[ ./-])[2-9][0-9]{{2}}[ .-][0-9]{{4}}"
+    rf"{_EXTENSION}{_RIGHT}"
+)
+_TRUNK = re.compile(rf"({_LEFT}\(?0[1-9][0-9]{{0,4}}(?:{_GAP}[0-9]{{2,8}}){{1,5}}){_EXTENSION}{_RIGHT}")
+_TRUNK_BARE = re.compile(rf"{_LEFT}0[1-9][0-9]{{8,9}}{_RIGHT}")
+_AREA_CODE = re.compile(rf"{_LEFT}(?:8[ ]?)?\([1-9][0-9]{{1,4}}\)[ -]?[0-9]{{2,5}}(?:[ -][0-9]{{2,5}}){{1,3}}{_RIGHT}")
+_ANY = re.compile(rf"((?<![0-9])(?<![0-9][.,/+-])\(?[0-9](?:{_GAP}?[0-9]){{6,14}}){_EXTENSION}{_RIGHT}")
+
+_CUE = re.compile(
+    r"(?:(?<![a-z])(?:(?:cell|mobile|tele)?phone|t[eé]l(?:[eé](?:phone|fono?))?|mobile|m[oó]vil|celular|handy|cell|call|ring|dial"
+    r"|text|sms|fax|whatsapp|viber|wechat|hotline|(?:reach|contact)[ ](?:me|us|him|her|them)|phones?[ ]number)"
+    r"(?![a-z])|телефону?|тел|电话|手机|联系|致电|拨打|传真|热线|座机|号码"
+    r"|来电|短信|微信)[^0-9\n]{0,24}\Z"
+    r"|(?:my|his|her|our|their|your|'s|the)[ ]number(?:'s|[ ]is|[ ]was|:)?[ ]?\Z",
+    re.IGNORECASE,
+)
+_CUE_REACH = 48
+_CATALOGUE = re.compile(r"(?:isbn|ean|upc|issn|doi|sku|asin)(?:-1[03])?[^0-9a-z]{0,6}\Z", re.IGNORECASE)
+
+# ITU-T E.164: the country codes that are assigned
+_COUNTRY = re.compile(
+    r"1|7|2(?:[07]|1[1-3689]|[2346][0-9]|5[0-8]|9[01789])|3(?:[0-469]|[57][0-9]|8[0-35-79])|4(?:[013-9]|2[013])"
+    r"|5(?:[1-8]|[09][0-9])|6(?:[0-6]|7[02-9]|8[0-35-9]|9[0-2])|8(?:[1246]|0[08]|5[02356]|7[08]|8[0-368])"
+    r"|9(?:[0-58]|6[0-8]|7[0-79]|9[2-68])"
+)
+_DATE = re.compile(
+    r"(?:1[5-9]|20)[0-9]{2}[ ./-]+(?:1[5-9]|20)[0-9]{2}(?![0-9])"
+    r"|(?:19|20)[0-9]{2}[./-][01]?[0-9][./-][0-3]?[0-9](?![0-9])|[0-3]?[0-9][./-][0-3]?[0-9][./-](?:19|20)[0-9]{2}(?![0-9])"
+    r"|[01][0-9][./-](?:19|20)[0-9]{2}(?![0-9])"
+)
+
+
+def phones(text: str) -> Iterator[Span]:
+    yield from checked(_INTERNATIONAL, text, _international)
+    yield from checked(_MOBILE_CN, text, lambda match: _span(match, match.end(), _digits(match[1])))
+    yield from checked(_NORTH_AMERICAN, text, lambda match: _span(match, match.end(), _digits(match[0]).lstrip("1")))
+    yield from checked(_TRUNK, text, _trunk)
+    yield from checked(_TRUNK_BARE, text, _trunk_bare)
+    yield from checked(_AREA_CODE, text, _area_code)
+    yield from checked(_ANY, text, _called)
+
+
+def _international(match: re.Match[str]) -> Span | None:
+    for end, digits in _prefixes(match):
+        digits = re.sub("^(?:00|011)", "", digits) if match[0][0] != "+" else digits
+        if _is_international(digits, separated=end - match.start() > len(digits) + 3):
+            return _span(match, end, re.sub(r"^86(?=1[3-9][0-9]{9}$)|^1", "", digits))
+    return None
+
+
+def _is_international(digits: str, *, separated: bool) -> bool:
+    """`digits` with the country code. A round number of millions with a plus is a count."""
+    if digits.startswith("1"):
+        return re.fullmatch(r"1[2-9][0-9]{2}[2-9][0-9]{6}", digits) is not None
+    if digits.startswith("7"):
+        return len(digits) == 11
+    if digits.startswith("861"):
+        return len(digits) in (11, 12, 13)
+    long_enough = 8 if separated else 9
+    assigned = _COUNTRY.match(digits) is not None
+    return assigned and long_enough <= len(digits) <= 15 and not digits.endswith("000000")
+
+
+def _trunk(match: re.Match[str]) -> Span | None:
+    if _DATE.match(match[0].lstrip("(")) or match[0].count(".") == 1 == len(re.findall(r"[^0-9]+", match[0])):
+        return None
+    return next((_span(match, end) for end, digits in _prefixes(match) if 9 <= len(digits) <= 12), None)
+
+
+def _trunk_bare(match: re.Match[str]) -> Span | None:
+    catalogued = _CATALOGUE.search(match.string, max(0, match.start() - 16), match.start())
+    return None if catalogued or match[0] in "01234567890" else _span(match, match.end())
+
+
+def _area_code(match: re.Match[str]) -> Span | None:
+    """(11) 91234-5678, but not volume (12) 345-360."""
+    return _span(match, match.end()) if 10 <= len(_digits(match[0])) <= 12 else None
+
+
+def _called(match: re.Match[str]) -> Span | None:
+    if not _CUE.search(match.string, max(0, match.start() - _CUE_REACH), match.start()):
+        return None
+    if " - " in match[0] or _DATE.match(match[0].lstrip("(")) or re.match(r"[0-9]{1,2}\.[0-9]+(?![0-9]|[./-][0-9])", match[0]):
+        return None
+    return next((_span(match, end) for end, digits in _prefixes(match) if 7 <= len(digits) <= 14), None)
+
+
+def _prefixes(match: re.Match[str]) -> Iterator[tuple[int, str]]:
+    """Where the number could end, the longest first: the last groups may be the next number's."""
+    number = match[1]
+    for end in range(len(number), 0, -1):
+        if number[end - 1].isdigit() and not number[end : end + 1].isdigit():
+            yield (match.end() if end == len(number) else match.start() + end), _digits(number[:end])
+
+
+def _digits(number: str) -> str:
+    """(0) is what callers from abroad leave out."""
+    return re.sub("[^0-9]", "", number.replace("(0)", ""))
+
+
+def _span(match: re.Match[str], end: int, digits: str = "") -> Span:
+    """The number, with the parenthesis before it if one within it closes that.
+
+    Numbers are told apart by the digits a caller at home would dial, as far as that is known.
+    """
+    text, start = match.string, match.start()
+    number = text[start:end]
+    if number.count(")") > number.count("(") and text[start - 1 : start] == "(":
+        start -= 1
+    elif number.startswith("(") and ")" not in number:
+        start += 1
+    return Span(start, end, digits or _digits(number))
