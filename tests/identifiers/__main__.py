@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from feedback.curate.identifiers import find
+from feedback.identifiers.find import find
 from identifiers import MAKERS
 from identifiers.measure import false_alarms, missed
 

@@ -6,20 +6,47 @@ from identifiers.sentences import Made
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 ALPHABETS = ("àáâäåæçèéêëìíîïñòóôöøùúûüýßœšž" + LETTERS, "абвгдежзиклмнопрстуфхцчшщьюя", "αβγδεζηθικλμνξοπρστυφχψω")
-ENDINGS = ("com org net de fr co.uk com.cn cn io dev museum info photography ac.jp com.br edu gov.au xn--p1ai app ai").split()
+ENDINGS = [
+    "com",
+    "org",
+    "net",
+    "de",
+    "fr",
+    "co.uk",
+    "com.cn",
+    "cn",
+    "io",
+    "dev",
+    "museum",
+    "info",
+    "photography",
+    "ac.jp",
+    "com.br",
+    "edu",
+    "gov.au",
+    "xn--p1ai",
+    "app",
+    "ai",
+]
 
 
 def email(random: Random) -> Made:
     form = random.random()
     if form < 0.04:
-        at, dot = random.choice(((" (at) ", " (dot) "), (" [at] ", " [dot] "), ("(at)", "."), ("[at]", "."), (" (at) ", ".")))
+        at, dot = random.choice(
+            ((" (at) ", " (dot) "), (" [at] ", " [dot] "), ("(at)", "."), ("[at]", "."), (" (at) ", "."))
+        )
         return Made(f"{word(random)}.{word(random)}{at}{word(random)}{dot}{random.choice(('com', 'org', 'de'))}")
     if form < 0.1:
         alphabet = random.choice(ALPHABETS)
-        return Made(f"{word(random, alphabet)}.{word(random, alphabet)}@{word(random, alphabet)}.{word(random, alphabet)}")
+        return Made(
+            f"{word(random, alphabet)}.{word(random, alphabet)}@{word(random, alphabet)}.{word(random, alphabet)}"
+        )
     if form < 0.13:  # in a script without spaces something else must say where it begins
         names = "".join(random.choices("李王张刘陈杨赵黄周吴信箱例子公司网络", k=random.randint(2, 5)))
-        return Made(f"{names}@{random.choice(('例子', '公司', '网络'))}.{random.choice(('公司', '网络', '中国'))}", '"{}"')
+        return Made(
+            f"{names}@{random.choice(('例子', '公司', '网络'))}.{random.choice(('公司', '网络', '中国'))}", '"{}"'
+        )
     local = "".join(random.choices(LETTERS + LETTERS + "0123456789", k=random.randint(1, 12)))
     for _ in range(random.choice((0, 0, 1, 1, 2))):
         local += random.choice("..__-+") + word(random)

@@ -6,12 +6,71 @@ from random import Random
 from identifiers.sentences import Made
 
 # GB/T 2260: some of the counties, at least one a province
-COUNTIES = (
-    "110101 110105 110108 120103 130102 130633 140105 150102 210102 211003 220104 220802 230102 230708 310101 310115"
-    " 320102 320583 330106 330481 340104 341225 350203 350524 360102 361128 370202 371525 410105 411329 420106 422801"
-    " 430104 433127 440305 441900 445281 450102 451229 460106 460202 500103 500242 510107 513436 520103 522730 530102"
-    " 533421 540102 542621 610104 612401 620102 623027 630103 632822 640104 650102 654321 710000 810000 820000"
-).split()
+COUNTIES = [
+    "110101",
+    "110105",
+    "110108",
+    "120103",
+    "130102",
+    "130633",
+    "140105",
+    "150102",
+    "210102",
+    "211003",
+    "220104",
+    "220802",
+    "230102",
+    "230708",
+    "310101",
+    "310115",
+    "320102",
+    "320583",
+    "330106",
+    "330481",
+    "340104",
+    "341225",
+    "350203",
+    "350524",
+    "360102",
+    "361128",
+    "370202",
+    "371525",
+    "410105",
+    "411329",
+    "420106",
+    "422801",
+    "430104",
+    "433127",
+    "440305",
+    "441900",
+    "445281",
+    "450102",
+    "451229",
+    "460106",
+    "460202",
+    "500103",
+    "500242",
+    "510107",
+    "513436",
+    "520103",
+    "522730",
+    "530102",
+    "533421",
+    "540102",
+    "542621",
+    "610104",
+    "612401",
+    "620102",
+    "623027",
+    "630103",
+    "632822",
+    "640104",
+    "650102",
+    "654321",
+    "710000",
+    "810000",
+    "820000",
+]
 
 
 def resident_id(random: Random) -> Made:
@@ -33,7 +92,9 @@ def company_id(random: Random) -> Made:
     """Department, kind, county, organisation code with its own check digit (GB 11714), check digit modulo 31."""
     signs = "0123456789ABCDEFGHJKLMNPQRTUWXY"
     # GB 32100-2015, table 2; businesses most of the time
-    department = random.choice(("91", "91", "91", "92", "93", "11", "12", "13", "19", "31", "51", "52", "53", "N2", "Y1"))
+    department = random.choice(
+        ("91", "91", "91", "92", "93", "11", "12", "13", "19", "31", "51", "52", "53", "N2", "Y1")
+    )
     organisation = random.choice(("MA", "MA", "60", "71", "05", "57")) + "".join(random.choices(signs, k=6))
     body = [(int(sign, 36), weight) for sign, weight in zip(organisation, (3, 7, 9, 10, 5, 8, 4, 2), strict=True)]
     organisation += "0123456789X0"[(11 - sum(value * weight for value, weight in body) % 11)]
@@ -73,14 +134,81 @@ def card(random: Random) -> Made:
 # The IBAN registry's structures of the part after the check digits: n digits, a capitals, c either
 ACCOUNTS = dict(
     pair.split(":")
-    for pair in (
-        "AD:8n12c AE:19n AL:8n16c AT:16n AZ:4a20c BA:16n BE:12n BG:4a6n8c BH:4a14c BR:23n1a1c BY:4c4n16c CH:5n12c CR:18n"
-        " CY:8n16c CZ:20n DE:18n DK:14n DO:4c20n EE:16n EG:25n ES:20n FI:14n FO:14n FR:10n11c2n GB:4a14n GE:2a16n"
-        " GI:4a15c GL:14n GR:7n16c GT:4c20c HR:17n HU:24n IE:4a14n IL:19n IQ:4a15n IS:22n IT:1a10n12c JO:4a4n18c"
-        " KW:4a22c KZ:3n13c LB:4n20c LC:4a24c LI:5n12c LT:16n LU:3n13c LV:4a13c MC:10n11c2n MD:2c18c ME:18n MK:3n10c2n"
-        " MR:23n MT:4a5n18c MU:4a19n3a NL:4a10n NO:11n PK:4a16c PL:24n PS:4a21c PT:21n QA:4a21c RO:4a16c RS:18n SA:2n18c"
-        " SE:20n SI:15n SK:20n SM:1a10n12c TN:20n TR:5n1n16c UA:6n19c VA:3n15n VG:4a16n XK:16n"
-    ).split()
+    for pair in [
+        "AD:8n12c",
+        "AE:19n",
+        "AL:8n16c",
+        "AT:16n",
+        "AZ:4a20c",
+        "BA:16n",
+        "BE:12n",
+        "BG:4a6n8c",
+        "BH:4a14c",
+        "BR:23n1a1c",
+        "BY:4c4n16c",
+        "CH:5n12c",
+        "CR:18n",
+        "CY:8n16c",
+        "CZ:20n",
+        "DE:18n",
+        "DK:14n",
+        "DO:4c20n",
+        "EE:16n",
+        "EG:25n",
+        "ES:20n",
+        "FI:14n",
+        "FO:14n",
+        "FR:10n11c2n",
+        "GB:4a14n",
+        "GE:2a16n",
+        "GI:4a15c",
+        "GL:14n",
+        "GR:7n16c",
+        "GT:4c20c",
+        "HR:17n",
+        "HU:24n",
+        "IE:4a14n",
+        "IL:19n",
+        "IQ:4a15n",
+        "IS:22n",
+        "IT:1a10n12c",
+        "JO:4a4n18c",
+        "KW:4a22c",
+        "KZ:3n13c",
+        "LB:4n20c",
+        "LC:4a24c",
+        "LI:5n12c",
+        "LT:16n",
+        "LU:3n13c",
+        "LV:4a13c",
+        "MC:10n11c2n",
+        "MD:2c18c",
+        "ME:18n",
+        "MK:3n10c2n",
+        "MR:23n",
+        "MT:4a5n18c",
+        "MU:4a19n3a",
+        "NL:4a10n",
+        "NO:11n",
+        "PK:4a16c",
+        "PL:24n",
+        "PS:4a21c",
+        "PT:21n",
+        "QA:4a21c",
+        "RO:4a16c",
+        "RS:18n",
+        "SA:2n18c",
+        "SE:20n",
+        "SI:15n",
+        "SK:20n",
+        "SM:1a10n12c",
+        "TN:20n",
+        "TR:5n1n16c",
+        "UA:6n19c",
+        "VA:3n15n",
+        "VG:4a16n",
+        "XK:16n",
+    ]
 )
 
 
@@ -93,7 +221,11 @@ def iban(random: Random) -> Made:
             count += sign
             continue
         # where a letter may stand, most banks print digits
-        pool = {"n": "0123456789", "a": "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "c": "0123456789" * 4 + "ABCDEFGHJKLMNPQRSTUVWXYZ"}
+        pool = {
+            "n": "0123456789",
+            "a": "ABCDEFGHIJKLMNOPQRSTUVWXYZ",
+            "c": "0123456789" * 4 + "ABCDEFGHJKLMNPQRSTUVWXYZ",
+        }
         body += "".join(random.choices(pool[sign], k=int(count)))
         count = ""
     remainder = int("".join(str(int(sign, 36)) for sign in body + country + "00")) % 97
@@ -119,5 +251,3 @@ def grouped(number: str, groups: tuple[int, ...], separator: str) -> str:
         number = number[length:]
     assert not number, groups
     return separator.join(pieces)
-
-

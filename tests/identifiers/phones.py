@@ -6,7 +6,10 @@ from identifiers.sentences import Made, filled
 
 # country code → (trunk prefix, national numbers in their customary groups)
 PLANS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "49": ("0", ("30 ########", "89 #######", "151 ########", "171 #######", "221 ### ####", "6221 ######", "40 ### ## ###")),
+    "49": (
+        "0",
+        ("30 ########", "89 #######", "151 ########", "171 #######", "221 ### ####", "6221 ######", "40 ### ## ###"),
+    ),
     "44": ("0", ("20 7### ####", "20 8### ####", "161 ### ####", "7### ######", "7### ### ###", "1### ######")),
     "33": ("0", ("1 ## ## ## ##", "4 ## ## ## ##", "6 ## ## ## ##", "7 ## ## ## ##")),
     "39": ("", ("06 #### ####", "02 #### ####", "347 ### ####", "320 #######", "333 ## ## ###")),
@@ -41,10 +44,61 @@ PLANS: dict[str, tuple[str, tuple[str, ...]]] = {
     "234": ("0", ("803 ### ####", "1 ### ####", "706 ### ####")),
     "971": ("0", ("4 ### ####", "50 ### ####", "55 ### ####")),
 }
-MOBILES_CN = (
-    "130 131 132 133 134 135 136 137 138 139 145 147 149 150 151 152 153 155 156 157 158 159 162 165 166 167 170 171 172"
-    " 173 175 176 177 178 180 181 182 183 184 185 186 187 188 189 190 191 192 193 195 196 197 198 199"
-).split()
+MOBILES_CN = [
+    "130",
+    "131",
+    "132",
+    "133",
+    "134",
+    "135",
+    "136",
+    "137",
+    "138",
+    "139",
+    "145",
+    "147",
+    "149",
+    "150",
+    "151",
+    "152",
+    "153",
+    "155",
+    "156",
+    "157",
+    "158",
+    "159",
+    "162",
+    "165",
+    "166",
+    "167",
+    "170",
+    "171",
+    "172",
+    "173",
+    "175",
+    "176",
+    "177",
+    "178",
+    "180",
+    "181",
+    "182",
+    "183",
+    "184",
+    "185",
+    "186",
+    "187",
+    "188",
+    "189",
+    "190",
+    "191",
+    "192",
+    "193",
+    "195",
+    "196",
+    "197",
+    "198",
+    "199",
+]
 # for what can't be told from a count unless somebody says that it is a number to call
 CALLING = (
     "Call me on {}", "my phone number is {}", "Tel: {}", "Tel. {}", "Phone: {}", "you can reach me at {}", "Mobile {}",
@@ -99,7 +153,12 @@ def abroad(country: str, trunk: str, number: str, random: Random) -> Made:
     area, _, rest = number.partition(" " if " " in number else "-")
     solid = "".join(filter(str.isdigit, number))
     spaced = number.replace("-", " ")
-    forms = [f"+{country} {spaced}", f"+{country} {number}", f"+{country}{solid}", f"+{country}-{spaced.replace(' ', '-')}"]
+    forms = [
+        f"+{country} {spaced}",
+        f"+{country} {number}",
+        f"+{country}{solid}",
+        f"+{country}-{spaced.replace(' ', '-')}",
+    ]
     forms += [f"00{country} {spaced}", f"00{country}{solid}", f"(+{country}) {spaced}", f"+{country} ({area}) {rest}"]
     forms += [f"+{country}.{spaced.replace(' ', '.')}", f"+{country} {solid}", f"011 {country} {spaced}"]
     if trunk == "0":
@@ -110,10 +169,15 @@ def abroad(country: str, trunk: str, number: str, random: Random) -> Made:
 def at_home(trunk: str, number: str, random: Random) -> Made:
     area, _, rest = number.partition(" " if " " in number else "-")
     solid = trunk + "".join(filter(str.isdigit, number))
-    forms = [trunk + number, f"{trunk}{area}-{rest}", trunk + number.replace(" ", "-"), trunk + number.replace(" ", ".")]
+    forms = [
+        trunk + number,
+        f"{trunk}{area}-{rest}",
+        trunk + number.replace(" ", "-"),
+        trunk + number.replace(" ", "."),
+    ]
     forms += [f"({trunk}{area}) {rest}", f"({trunk}{area}){rest}", f"{trunk}{area}/{rest}", solid]
     written = random.choice(forms)
-    says_itself = trunk == "0" and written != solid and len(solid) >= 9 and len((trunk + area)) > 1
+    says_itself = trunk == "0" and written != solid and len(solid) >= 9 and len(trunk + area) > 1
     # written in one piece, without a trunk zero, or with one dot like a decimal: a number like any other
     if written.count(".") == 1 and not set(written) & set(" -/("):
         says_itself = False

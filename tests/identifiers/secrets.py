@@ -40,7 +40,11 @@ def secret(random: Random) -> Made:
     if form < 0.5:
         return Made(private_key(random), disguise=False)
     if form < 0.55:
-        parts = [some(HEX, 8, random), some(string.ascii_uppercase + string.digits, 8, random), some(LETTERS, 24, random)]
+        parts = [
+            some(HEX, 8, random),
+            some(string.ascii_uppercase + string.digits, 8, random),
+            some(LETTERS, 24, random),
+        ]
         tokens = (
             f"xoxb-{random.randrange(10**11, 10**12)}-{random.randrange(10**11, 10**12)}-{parts[2]}",
             f"SG.{some(URL_SAFE, 22, random)}.{some(URL_SAFE, 43, random)}",
@@ -50,7 +54,9 @@ def secret(random: Random) -> Made:
     if form < 0.7:
         return Made(password(random), random.choice(NAMED), disguise=False)
     if form < 0.8:
-        return Made(some(random.choice((HEX, LETTERS)), random.randint(16, 40), random), random.choice(NAMED_TOKENS), False)
+        return Made(
+            some(random.choice((HEX, LETTERS)), random.randint(16, 40), random), random.choice(NAMED_TOKENS), False
+        )
     if form < 0.87:
         scheme, name = random.choice(("https", "postgresql", "redis", "ftp")), some(string.ascii_lowercase, 6, random)
         return Made(f"{name}:{password(random, '')}", f"{scheme}://{{}}@db.example.com/path", disguise=False)

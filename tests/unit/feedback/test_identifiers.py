@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from identifiers import MAKERS, make
 from identifiers.measure import false_alarms, missed
 
-from feedback.curate.identifiers import Kind, find
+from feedback.identifiers.find import Kind, find
 
 
 def found(text: str) -> list[tuple[str, str]]:
@@ -154,7 +154,9 @@ def test_left_alone(text: str) -> None:
 IDENTIFIERS = st.builds(
     lambda kind, seed: MAKERS[kind](Random(seed)).text, st.sampled_from(list(MAKERS)), st.integers(0, 2**32)
 )
-GLUE = st.sampled_from([" ", ", ", "\n", "。", "（", ")", "", "@", "+", "-", "1", "a", "call ", "password: ", "[", "号"])
+GLUE = st.sampled_from(
+    [" ", ", ", "\n", "。", "（", ")", "", "@", "+", "-", "1", "a", "call ", "password: ", "[", "号"]
+)
 TEXTS = st.lists(IDENTIFIERS | GLUE | st.text(st.characters(), max_size=8), max_size=8).map("".join)
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from feedback.curate import names
-from feedback.curate.privacy import Redactor
+from feedback.identifiers import names
 from feedback.errors import InvalidInput
+from feedback.identifiers.redactor import Redactor
 
 
 class Analyzer:
@@ -18,7 +18,9 @@ class Analyzer:
     def __init__(self, **settings: Any) -> None:
         assert settings["supported_languages"] == ["en"]
 
-    def analyze(self, text: str, *, language: str, entities: list[str], score_threshold: float) -> list[SimpleNamespace]:
+    def analyze(
+        self, text: str, *, language: str, entities: list[str], score_threshold: float
+    ) -> list[SimpleNamespace]:
         assert (language, entities) == ("en", ["PERSON"])
         spans = [match.span() for match in re.finditer("(?<=[a-z] )[A-Z][a-z]+(?: [A-Z][a-z]+)?", text)]
         return [SimpleNamespace(start=start, end=end) for start, end in spans]

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from identifiers import MAKERS, make
 from test_identifiers import TEXTS
 
-from feedback.curate.identifiers import Found, Kind, find
-from feedback.curate.privacy import Redactor
+from feedback.identifiers.find import Found, Kind, find
+from feedback.identifiers.redactor import Redactor
 
 PLACEHOLDER = re.compile(r"\[[A-Z_]+_[0-9]+\]")
 CONVERSATIONS = st.lists(TEXTS, max_size=4)

@@ -7,7 +7,7 @@ say which. A German or French street with its number, and a Chinese one with 号
 import re
 from collections.abc import Iterator
 
-from feedback.curate.spans import Span, checked
+from feedback.identifiers.spans import Span, checked
 
 _STREET = (
     r"(?:Street|St|Avenue|Ave|Road|Rd|Boulevard|Blvd|Lane|Ln|Drive|Dr|Court|Ct|Way|Place|Pl|Square|Sq|Terrace|Parkway"

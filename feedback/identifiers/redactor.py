@@ -9,7 +9,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable
 
-from feedback.curate.identifiers import Found, Kind, find
+from feedback.identifiers.find import Found, Kind, find
 
 Finder = Callable[[str], list[Found]]
 """A text → what to take out of it, in the order of the text and without overlaps; `names.finder` adds people's names."""

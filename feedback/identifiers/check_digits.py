@@ -11,7 +11,7 @@ from stdnum import iban, luhn
 from stdnum.cn import uscc
 from stdnum.iso7064 import mod_11_2
 
-from feedback.curate.spans import Span, checked
+from feedback.identifiers.spans import Span, checked
 
 _LEFT, _RIGHT = r"(?<![0-9A-Za-z])(?<![0-9][.,])", r"(?![0-9A-Za-z])"
 _PROVINCE = r"(?:1[1-5]|2[1-3]|3[1-7]|4[1-6]|5[0-4]|6[1-5]|71|8[1-3]|91)"  # GB/T 2260; 91: foreigners with residence

@@ -4,9 +4,9 @@ A model recognises names, no check digit does: it misses some and takes others f
 values; which words mean one person isn't resolved.
 """
 
-from feedback.curate.identifiers import Found, Kind, find
-from feedback.curate.privacy import Finder
 from feedback.errors import InvalidInput
+from feedback.identifiers.find import Found, Kind, find
+from feedback.identifiers.redactor import Finder
 
 _SURE = 0.5
 """Presidio's score from which a name counts; spaCy's names have 0.85."""

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 
-from feedback.curate.spans import Span, checked
+from feedback.identifiers.spans import Span, checked
 
 # Scripts without spaces: there an address in Latin letters begins where the sentence's own letters end.
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff"
@@ -27,10 +27,10 @@ _SPELT_LOCAL = re.compile(r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9][A-Za-z0-9._%+-]{0,6
 _SPELT_DOT = re.compile(r"[ ]?[(\[{][ ]?(?:dot|DOT|\.)[ ]?[)\]}][ ]?")
 
 _OCTET = r"(?:25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])"
-_IPV4 = re.compile(
-    rf"(?<![0-9A-Za-z.])(?<![A-Za-z]-){_OCTET}(?:\.{_OCTET}){{3}}(?![0-9A-Za-z_]|\.[0-9]|-[A-Za-z])"
+_IPV4 = re.compile(rf"(?<![0-9A-Za-z.])(?<![A-Za-z]-){_OCTET}(?:\.{_OCTET}){{3}}(?![0-9A-Za-z_]|\.[0-9]|-[A-Za-z])")
+_VERSION = re.compile(
+    r"(?:version|ver|release|build|firmware|update|section|chapter|§|版本|v)[ .:]{0,3}\Z", re.IGNORECASE
 )
-_VERSION = re.compile(r"(?:version|ver|release|build|firmware|update|section|chapter|§|版本|v)[ .:]{0,3}\Z", re.IGNORECASE)
 _IPV6 = re.compile(
     rf"(?<![0-9A-Za-z])(?<!::)(?:[0-9A-Fa-f]{{1,4}}|:):(?:[0-9A-Fa-f:]{{0,30}}(?<=:){_OCTET}(?:\.{_OCTET}){{3}}"
     r"|[0-9A-Fa-f:]{1,36})"
@@ -56,7 +56,7 @@ def emails(text: str) -> Iterator[Span]:
 
 def _email(text: str, at: int) -> Span | None:
     before = text[max(0, at - _MOST_LOCAL) : at]
-    local = (_LOCAL.search(before) or _LOCAL_UNSPACED.search(before))
+    local = _LOCAL.search(before) or _LOCAL_UNSPACED.search(before)
     domain = _DOMAIN.match(text, at + 1, at + 1 + _MOST_DOMAIN) or _DOMAIN_UNSPACED.match(text, at + 1)
     if not local or not domain:
         return None

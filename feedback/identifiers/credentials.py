@@ -7,7 +7,7 @@ digits. Numbers, UUIDs, words in any spelling and code that only names a passwor
 import re
 from collections.abc import Iterator
 
-from feedback.curate.spans import Span
+from feedback.identifiers.spans import Span
 
 _PRIVATE_KEY = re.compile(
     r"-----BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----"

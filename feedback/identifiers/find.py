@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from feedback.curate.addresses import addresses
-from feedback.curate.credentials import credentials, disorder, keys, may_hold_keys
-from feedback.curate.folding import fold
-from feedback.curate.internet import emails, ips
-from feedback.curate.check_digits import accounts, cards, company_ids, resident_ids
-from feedback.curate.phones import phones
-from feedback.curate.spans import Span
+from feedback.identifiers.addresses import addresses
+from feedback.identifiers.check_digits import accounts, cards, company_ids, resident_ids
+from feedback.identifiers.credentials import credentials, disorder, keys, may_hold_keys
+from feedback.identifiers.folding import fold
+from feedback.identifiers.internet import emails, ips
+from feedback.identifiers.phones import phones
+from feedback.identifiers.spans import Span
 
 
 class Kind(StrEnum):

@@ -8,7 +8,7 @@ assigned isn't asked, since a private number is private before its prefix is in 
 import re
 from collections.abc import Iterator
 
-from feedback.curate.spans import Span, checked
+from feedback.identifiers.spans import Span, checked
 
 _GAP = r"(?:[ .\-/]|[ ]-[ ]|\)[ .\-/]?|[ .\-/]?\()"
 # a decimal's or a price's digits are no number to call
@@ -106,7 +106,11 @@ def _area_code(match: re.Match[str]) -> Span | None:
 def _called(match: re.Match[str]) -> Span | None:
     if not _CUE.search(match.string, max(0, match.start() - _CUE_REACH), match.start()):
         return None
-    if " - " in match[0] or _DATE.match(match[0].lstrip("(")) or re.match(r"[0-9]{1,2}\.[0-9]+(?![0-9]|[./-][0-9])", match[0]):
+    if (
+        " - " in match[0]
+        or _DATE.match(match[0].lstrip("("))
+        or re.match(r"[0-9]{1,2}\.[0-9]+(?![0-9]|[./-][0-9])", match[0])
+    ):
         return None
     return next((_span(match, end) for end, digits in _prefixes(match) if 7 <= len(digits) <= 14), None)
 
