@@ -1,6 +1,5 @@
 """Dataset versions: gather what was said, curate it, freeze it into a run's folder, remember its sources."""
 
-import hashlib
 import os
 import secrets
 import shutil
@@ -8,7 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, func
 from sqlalchemy.orm import aliased
@@ -35,10 +34,19 @@ from feedback.models import (
 )
 from feedback.policies import TrainingPolicy
 from feedback.review import latest_decisions
-from feedback.run_folder import SPLITS, RunSpec, Turn
-from feedback.states import FeedbackKind, FeedbackStatus, MessageStatus, ReviewDecision
+from feedback.row_hashes import RowHash, RowsWriter, Salts, rows_file, salted
+from feedback.run_folder import SPLITS, Method, RunSpec, Turn
+from feedback.states import FeedbackKind, FeedbackStatus, MessageStatus, ReviewDecision, Side
 
 LEARNABLE = (FeedbackKind.CORRECTION, FeedbackKind.PREFERENCE, FeedbackKind.RATING)
+
+
+class FrozenRow(NamedTuple):
+    """A row as it lies in a run folder, and what it was made of."""
+
+    hash: RowHash
+    method: Method
+    feedback_ids: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -46,6 +54,7 @@ class Frozen:
     """A curated dataset as it lies in a run folder."""
 
     curated: Curated
+    rows: list[FrozenRow]
     sha256: str
     sheet: dict[str, Any]
 
@@ -56,6 +65,7 @@ class Material:
 
     assistant: str
     items: list[Item]
+    salts: Salts
     policy: TrainingPolicy
     consent: str
     guidelines: Guidelines
@@ -116,6 +126,7 @@ def gather_material(session: Session, assistant: Assistant) -> Material:
     return Material(
         assistant.name,
         gather(session, assistant),
+        _salts(session, assistant),
         assistants.policies(assistant).training,
         assistant.consent,
         assistants.current_guidelines(session, assistant),
@@ -145,13 +156,11 @@ def freeze(
     folder is put in its place; it raises if the run isn't ours any more.
     """
     curated = curate_material(material)
+    with fence():
+        pass  # a run that an erasure cancelled meanwhile writes none of it
     aside = _beside(folder)
     try:
-        for split in SPLITS:
-            chosen = (made.row.model_dump(exclude_none=True) for made in curated.rows if made.side == split)
-            files.write_jsonl(aside / f"{split}.jsonl", chosen)
-        lines = "".join(f"{split} {files.file_sha256(aside / f'{split}.jsonl')}\n" for split in SPLITS)
-        sha256 = hashlib.sha256(lines.encode()).hexdigest()
+        rows, sha256 = _write_rows(aside, curated, material.salts)
         sheet = datasheet(curated, material.assistant, material.policy, sha256)
         files.write_json(aside / "datasheet.json", sheet)
         files.write_bytes(aside / "datasheet.md", as_markdown(sheet).encode())
@@ -160,8 +169,9 @@ def freeze(
         if baseline is not None:
             names = [path.name for path in baseline.iterdir() if path.is_file() and path.name != files.MANIFEST]
             files.publish_folder(baseline, aside / "baseline", names)
-        frozen = Frozen(curated, sha256, sheet)
-        inputs = sorted(path for path in aside.rglob("*") if path.is_file())
+        frozen = Frozen(curated, rows, sha256, sheet)
+        checked_row_by_row = {rows_file(aside, split) for split in SPLITS}
+        inputs = sorted(path for path in aside.rglob("*") if path.is_file() and path not in checked_row_by_row)
         hashes = {path.relative_to(aside).as_posix(): files.file_sha256(path) for path in inputs}
         files.write_json(aside / "run.json", spec(frozen, hashes).model_dump())
         with fence():
@@ -184,8 +194,14 @@ def record(session: Session, assistant: Assistant, run: Run, frozen: Frozen) -> 
     session.add(dataset)
     session.flush()
     used: set[int] = set()
-    for made in frozen.curated.rows:
-        example = Example(dataset_version_id=dataset.id, row_id=made.row.id, side=made.side, method=made.row.method)
+    for made in frozen.rows:
+        example = Example(
+            dataset_version_id=dataset.id,
+            row_id=made.hash.id,
+            sha256=made.hash.sha256,
+            side=Side(made.hash.side),
+            method=made.method,
+        )
         session.add(example)
         session.flush()
         session.add_all(ExampleSource(example_id=example.id, feedback_id=source) for source in made.feedback_ids)
@@ -221,6 +237,24 @@ def get_dataset(session: Session, assistant: Assistant, number: int) -> DatasetV
         if dataset.number == number:
             return dataset
     raise NotFound(f"'{assistant.name}' has no dataset v{number}: `burnish dataset list {assistant.name}` shows them.")
+
+
+def _write_rows(folder: Path, curated: Curated, salts: Salts) -> tuple[list[FrozenRow], str]:
+    with RowsWriter(folder) as writer:
+        rows = [
+            FrozenRow(
+                writer.add(made.side.value, salted(made.row, salts.of(made.feedback_ids))),
+                made.row.method,
+                made.feedback_ids,
+            )
+            for made in curated.rows
+        ]
+    return rows, writer.sha256
+
+
+def _salts(session: Session, assistant: Assistant) -> Salts:
+    chosen = select(Feedback.id, Feedback.salt).where(*_current(assistant)).order_by(col(Feedback.id))
+    return Salts(session.exec(chosen.execution_options(yield_per=10_000)))
 
 
 def _current(assistant: Assistant) -> tuple[ColumnElement[bool], ...]:
