@@ -1,4 +1,4 @@
-"""Whether a dataset version is still what was frozen: every row that lies there, and an erasure for every one that doesn't.
+"""Whether a dataset version is still what was frozen: every row that is there, and an erasure for every one that isn't.
 
 Leaves out whether a run's other files are whole: training looks at those (trainer.inputs).
 """

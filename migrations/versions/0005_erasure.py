@@ -8,13 +8,16 @@ down_revision = "0002"
 branch_labels = None
 depends_on = None
 
-SALTS = {"sqlite": "lower(hex(randomblob(16)))", "postgresql": "replace(gen_random_uuid()::text, '-', '')"}
+SALT = {
+    "sqlite": "UPDATE feedback SET salt = lower(hex(randomblob(16)))",
+    "postgresql": "UPDATE feedback SET salt = replace(gen_random_uuid()::text, '-', '')",
+}
 
 
 def upgrade() -> None:
     # by themselves, not in a batch: SQLite needn't copy the tables for them
     op.add_column("feedback", sa.Column("salt", sa.String(length=32), nullable=False, server_default=""))
-    op.execute(f"UPDATE feedback SET salt = {SALTS[op.get_bind().dialect.name]}")
+    op.execute(SALT[op.get_bind().dialect.name])
     if op.get_bind().dialect.name == "postgresql":  # SQLite would have to copy the table
         op.alter_column("feedback", "salt", server_default=None)
     op.add_column("example", sa.Column("sha256", sa.String(length=64), nullable=True))
