@@ -95,8 +95,18 @@ class ReleasePolicy(Policy):
     )
 
 
+class RetentionPolicy(Policy):
+    message_days: int | None = Field(
+        None,
+        ge=1,
+        le=36_500,
+        description="Days after its last message that a conversation is kept, with all feedback on it; null: for ever.",
+    )
+
+
 class Policies(Policy):
     training: TrainingPolicy = TrainingPolicy()
     hyperparameters: Hyperparameters = Hyperparameters()
     verdict: VerdictPolicy = VerdictPolicy()
     release: ReleasePolicy = ReleasePolicy()
+    retention: RetentionPolicy = RetentionPolicy()

@@ -12,7 +12,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 
 from feedback.config import Settings
 from service import upkeep
-from service.api import assistants, chat, feedback, health, models
+from service.api import assistants, chat, erasures, feedback, health, models
 from service.auth import provide_caller
 from service.chat import Chat
 from service.engines.base import Engine
@@ -59,6 +59,7 @@ def create_app(settings: Settings, engine: Engine) -> Litestar:
             models.get_model,
             feedback.create_feedback,
             feedback.get_receipt,
+            feedback.withdraw_feedback,
             feedback.list_feedback,
             feedback.review_feedback,
             assistants.get_assistants,
@@ -68,6 +69,9 @@ def create_app(settings: Settings, engine: Engine) -> Litestar:
             assistants.request_run,
             assistants.list_runs,
             assistants.cancel_run,
+            erasures.create_erasure,
+            erasures.list_erasures,
+            erasures.get_erasure,
             health.live,
             health.ready,
         ],

@@ -78,6 +78,7 @@ def adapters_list(assistant: AssistantName, as_json: AsJson = False) -> None:
         {
             "version": one.version,
             "release": one.release.value if one.release else None,
+            "tainted": one.tainted_at,
             "verdict": one.verdict.value if one.verdict else None,
             "dataset": f"v{one.dataset}" if one.dataset else None,
             "run": one.run_id,
@@ -133,13 +134,18 @@ def adapters_rollback(
     assistant: AssistantName,
     take_back: Annotated[int | None, typer.Option("--from", help="Only if this version serves.")] = None,
     reason: Reason = "rolled back on the command line",
+    accept_tainted: Annotated[
+        bool, typer.Option("--accept-tainted", help="Even to a version that learned from what was erased since.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Let the version serve again that served before."""
     _, database = open_all()
     with database.write() as session:
         found = assistants.get_assistant(session, assistant)
-        releases.roll_back(session, found, actor=ACTOR, reason=reason, expected_live=take_back)
+        releases.roll_back(
+            session, found, actor=ACTOR, reason=reason, expected_live=take_back, accept_tainted=accept_tainted
+        )
         live = releases.live(session, found)
     print_fields({"live": f"{assistant}@{live.version.number}"}, as_json)
 

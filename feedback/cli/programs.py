@@ -80,7 +80,12 @@ def status(
         raise typer.Exit(1 if watch and last == RunStatus.FAILED else 0)
     with database.read() as session:
         serving = [
-            {"assistant": one.name, "live": f"{one.name}@{live.version.number}", "since": live.release.live_at}
+            {
+                "assistant": one.name,
+                "live": f"{one.name}@{live.version.number}",
+                "since": live.release.live_at,
+                "tainted": live.version.tainted_reason,
+            }
             for one in assistants.list_assistants(session)
             for live in [releases.live(session, one)]
         ]

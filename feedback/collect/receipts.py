@@ -25,7 +25,11 @@ class Receipt:
 def look_up(session: Session, receipt: str) -> Receipt:
     feedback = session.exec(select(Feedback).where(Feedback.receipt_sha256 == hash_receipt(receipt))).first()
     if feedback is None:
-        raise NotFound("No feedback with this receipt.", param="receipt", code="receipt_not_found")
+        raise NotFound(
+            "No feedback with this receipt (any more): none was given, or it was erased.",
+            param="receipt",
+            code="receipt_not_found",
+        )
     status, detail = _tell(session, feedback)
     review = session.exec(
         select(Review).where(Review.feedback_id == feedback.id).order_by(col(Review.id).desc()).limit(1)

@@ -26,6 +26,7 @@ class AssistantRead(BaseModel):
     base_model: str
     live: str
     live_since: datetime
+    tainted: bool
     policies: dict[str, Any]
 
 
@@ -54,6 +55,7 @@ class Promote(StrictBody):
 class RollBack(StrictBody):
     reason: str = Field("rolled back through the API", max_length=500)
     version: int | None = Field(None, description="The version to take back; refused if another one serves.")
+    accept_tainted: bool = Field(False, description="Even to a version that learned from what was erased since.")
 
 
 class ReleaseRead(BaseModel):
@@ -91,7 +93,14 @@ def roll_back(name: str, data: JSONBody[RollBack], caller: Caller, database: Dat
     with database.write() as session:
         assistant = visible(session, caller, name)
         before = releases.live(session, assistant).version
-        releases.roll_back(session, assistant, actor=caller.actor, reason=data.reason, expected_live=data.version)
+        releases.roll_back(
+            session,
+            assistant,
+            actor=caller.actor,
+            reason=data.reason,
+            expected_live=data.version,
+            accept_tainted=data.accept_tainted,
+        )
         return _release(assistant, releases.live(session, assistant).version, before, data.reason)
 
 
@@ -124,6 +133,7 @@ def _assistant(session: Session, assistant: Assistant) -> AssistantRead:
         base_model=assistant.base_model,
         live=f"{assistant.name}@{now_live.version.number}",
         live_since=now_live.release.live_at or now_live.release.created_at,
+        tainted=now_live.version.tainted_at is not None,
         policies=policies(assistant).model_dump(),
     )
 
