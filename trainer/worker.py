@@ -62,6 +62,7 @@ class Worker:
         self._stopping = True
 
     def run_forever(self) -> None:
+        self._settings.runs.mkdir(parents=True, exist_ok=True)
         self._sweep()
         _log.info("worker ready", worker=self._name)
         with Housekeeping(self._settings, self._database):
