@@ -14,7 +14,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-from sqlalchemy import URL, Connection, create_engine, event, text
+from sqlalchemy import URL, Connection, create_engine, event, func, select, text
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlmodel import Session
 
 from feedback.columns import Table, is_storable, texts_in
@@ -30,6 +31,7 @@ _SQLITE_PRAGMAS = (
     # SQLite before 3.51.3 can, rarely, corrupt a WAL that several processes checkpoint: only the log's owner does.
     "PRAGMA wal_autocheckpoint=0",
 )
+_DEADLOCK = "40P01"
 LAST_CHECKPOINT_MILLISECONDS = 2000
 """How long the checkpoint at shutdown waits for readers."""
 
@@ -153,6 +155,25 @@ class Database:
     def close(self) -> None:
         self._engine.dispose()
         self._disown_log()
+
+
+def keep_out(session: Session, what: str, *, shared: bool = False) -> None:
+    """Until the transaction ends, whoever keeps others out of `what` waits for those in it, and they for it.
+
+    SQLite needs no such thing: what is read is from before a write or after it.
+    """
+    connection = session.connection()
+    if connection.dialect.name == "postgresql":
+        lock = func.pg_advisory_xact_lock_shared if shared else func.pg_advisory_xact_lock
+        connection.execute(select(lock(func.hashtextextended(what, 0))))
+
+
+def came_first(error: DBAPIError) -> bool:
+    """Whether another transaction did: it took what is unique or what we pointed at, or we waited for each other.
+
+    Trying again then sees what it did.
+    """
+    return isinstance(error, IntegrityError) or getattr(error.orig, "sqlstate", None) == _DEADLOCK
 
 
 def in_portions(values: Iterable[T], most: int = 1000) -> Iterator[list[T]]:

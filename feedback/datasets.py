@@ -18,7 +18,7 @@ from feedback.conversations import histories, with_guidelines
 from feedback.curate.datasheet import as_markdown, datasheet
 from feedback.curate.items import Item, Turns
 from feedback.curate.pipeline import Curated, curate
-from feedback.database import in_portions
+from feedback.database import in_portions, keep_out
 from feedback.errors import Conflict, NotFound
 from feedback.models import (
     AdapterVersion,
@@ -122,7 +122,13 @@ def gather(session: Session, assistant: Assistant) -> list[Item]:
     return items
 
 
+def gathering(assistant: Assistant) -> str:
+    """What an erasure keeps others out of (database.keep_out)."""
+    return f"gathering for assistant {assistant.id}"
+
+
 def gather_material(session: Session, assistant: Assistant) -> Material:
+    keep_out(session, gathering(assistant), shared=True)
     return Material(
         assistant.name,
         gather(session, assistant),

@@ -13,9 +13,9 @@ from sqlalchemy import func, update
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session, col, select
 
-from feedback import audit, releases, runs
+from feedback import audit, datasets, releases, runs
 from feedback.columns import now
-from feedback.database import Database, in_portions
+from feedback.database import Database, came_first, in_portions, keep_out
 from feedback.erasure.marks import Marked, delete, mark
 from feedback.erasure.subjects import Subject
 from feedback.errors import Conflict, NotFound
@@ -49,13 +49,14 @@ def erase(database: Database, assistant: Assistant, subject: Subject, *, actor: 
         try:
             with database.write() as session:
                 return erase_now(session, assistant, subject, actor=actor)
-        except DBAPIError:  # on PostgreSQL: somebody pointed at a row that goes, or two waited for each other
-            if last_try:
+        except DBAPIError as error:
+            if last_try or not came_first(error):
                 raise
     raise AssertionError("unreachable")
 
 
 def erase_now(session: Session, assistant: Assistant, subject: Subject, *, actor: str) -> tuple[Erasure, Consequences]:
+    keep_out(session, datasets.gathering(assistant))  # a run that begins at this moment gathers what is left
     freezing = _lock_open_runs(session, assistant)
     marked = mark(session, assistant, subject, lock=True)
     if not marked.ids:
