@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from datetime import datetime
 
-from litestar import Response, get, post
+from litestar import get, post
 from litestar.params import JSONBody
 from pydantic import BaseModel, Field
 from sqlmodel import Session
@@ -63,21 +63,20 @@ class ErasureDone(BaseModel):
     consequences: ConsequencesRead
 
 
-@post("/v1/assistants/{name:str}/erasures", guards=[may("operate")], sync_to_thread=True)
+@post("/v1/assistants/{name:str}/erasures", guards=[may("operate")], status_code=200, sync_to_thread=True)
 def create_erasure(
     name: str, data: JSONBody[ErasureCreate], caller: Caller, database: Database, secret: Secret
-) -> Response[ErasureDone]:
-    """201 when the rows are gone: files and free space follow, and `GET /v1/erasures/{id}` tells. 200 for a dry run."""
+) -> ErasureDone:
+    """Answers when the rows are gone: files and free space follow, and `GET /v1/erasures/{id}` tells how far it is."""
     with database.read() as session:
         assistant = visible(session, caller, name)
         subject = resolve(session, secret.value, assistant, Named(**data.model_dump(exclude={"dry_run"})))
         if data.dry_run:
             would = erasing.preview(session, assistant, subject)
-            return Response(ErasureDone(erasure=None, consequences=ConsequencesRead(**asdict(would))), status_code=200)
+            return ErasureDone(erasure=None, consequences=ConsequencesRead(**asdict(would)))
     made, done = erasing.erase(database, assistant, subject, actor=caller.actor)
     with database.read() as session:
-        read = ErasureRead.of(session, made)
-    return Response(ErasureDone(erasure=read, consequences=ConsequencesRead(**asdict(done))), status_code=201)
+        return ErasureDone(erasure=ErasureRead.of(session, made), consequences=ConsequencesRead(**asdict(done)))
 
 
 @get("/v1/assistants/{name:str}/erasures", guards=[may("operate")], sync_to_thread=True)
