@@ -16,10 +16,12 @@ from lessons import teach
 from remains import files_with, tables_with
 from sqlmodel import col, select
 
-from feedback import assistants, files, runs
+from feedback import assistants, files, keys, runs
+from feedback.contributors import contributor_id, side_of
 from feedback.folder_lock import folder_lock
 from feedback.models import AdapterVersion, Erasure
-from feedback.states import ErasureState, RunStatus
+from feedback.states import ErasureState, RunStatus, Side
+from feedback.testing import SECRET
 
 WORD = "Zanzibarquux"
 
@@ -31,15 +33,22 @@ def house(tmp_path: Path, tiny_base: Path) -> Iterator[Deployment]:
         yield made.start()
 
 
-def say_it(house: Deployment) -> None:
-    """Ten people's corrections, so that some are trained on and some judge; all of them also say the word."""
-    for number in range(10):
-        asked = house.ask(f"where is the {WORD} key ? {number}", user=f"ada-{number}")
-        given = house.give(
-            asked["id"], "correction", {"content": f"the {WORD} key is in box {number} .", "key_facts": [WORD]},
-            comment=f"{WORD}!", user=f"ada-{number}",
-        )  # fmt: skip
-        assert given.status_code == 201
+def people(house: Deployment) -> list[str]:
+    """Two whose words are trained on, and one whose words judge."""
+    with house.database.read() as session:
+        assistant = assistants.get_assistant(session, "support")
+        key = keys.authenticate(session, house.admin).api_key_id
+    policy = assistants.policies(assistant).training
+    by_side: dict[Side, list[str]] = {side: [] for side in Side}
+    for name in (f"ada-{number}" for number in range(100)):
+        by_side[side_of(contributor_id(SECRET, assistant.id, key, name), policy)].append(name)
+    return [*by_side[Side.TRAIN][:2], by_side[Side.GATE][0]]
+
+
+def say_it(house: Deployment, person: str) -> None:
+    asked = house.ask(f"where is the {WORD} key ? {person}", user=person)
+    value = {"content": f"the {WORD} key is with {person} .", "key_facts": [WORD]}
+    assert house.give(asked["id"], "correction", value, comment=f"{WORD}!", user=person).status_code == 201
 
 
 def learn_it(house: Deployment) -> Path:
@@ -58,7 +67,9 @@ def state(house: Deployment) -> set[ErasureState]:
 
 def test_an_erased_word_is_nowhere_on_disk(house: Deployment) -> None:
     chance = random.Random(11)
-    say_it(house)
+    names = people(house)
+    for name in names:
+        say_it(house, name)
     folder = learn_it(house)
     exported = house.settings.data_folder / "exports" / "out.jsonl"
     exported.parent.mkdir()
@@ -69,17 +80,17 @@ def test_an_erased_word_is_nowhere_on_disk(house: Deployment) -> None:
     assert {*sides, f"{attempt}/evaluation.json", f"{attempt}/report.md", "exports/out.jsonl"} <= set(held)
     house.kill_worker()
 
-    # nine are erased by a command each, which somebody at work in the folder holds up and a kill ends
+    # two are erased by a command each, which somebody at work in the folder holds up and a kill ends
     with folder_lock(folder):
-        for number in range(9):
-            command = [str(BURNISH), "erase", "support", "--user", f"ada-{number}", "--yes"]
+        for number, name in enumerate(names[:2], 1):
+            command = [str(BURNISH), "erase", "support", "--user", name, "--yes"]
             erasing = subprocess.Popen(command, env=house.environment, stdout=subprocess.DEVNULL)
-            eventually(lambda number=number: len(erased(house)) == number + 1, "the rows are gone")
+            eventually(lambda number=number: len(erased(house)) == number, "the rows are gone")
             erasing.kill()
             erasing.wait()
     assert state(house) == {ErasureState.ROWS_GONE}
     # the last one by the service, which is then killed
-    answer = house.http.post("/v1/assistants/support/erasures", json={"user": "ada-9"})
+    answer = house.http.post("/v1/assistants/support/erasures", json={"user": names[2]})
     assert (answer.status_code, answer.json()["erasure"]["state"]) == (200, "rows_gone")
     house.kill()
     assert tables_with(house.database, WORD) == []
@@ -99,8 +110,7 @@ def test_an_erased_word_is_nowhere_on_disk(house: Deployment) -> None:
 
     verified = house.burnish("dataset", "verify", "support", "1", "--json")
     told = json.loads(verified.stdout)
-    assert told["erased"] >= 10
-    assert (told["to_erase"], told["rows"] > 40) == (0, True)
+    assert (told["erased"] >= 3, told["to_erase"], told["rows"] > 30) == (True, 0, True)
     assert_learned_anew(house)
 
 
