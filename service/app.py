@@ -12,7 +12,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 
 from feedback.config import Settings
 from service import upkeep
-from service.api import assistants, chat, erasures, feedback, health, models
+from service.api import assistants, chat, erasures, feedback, health, lineage, models
 from service.auth import provide_caller
 from service.chat import Chat
 from service.engines.base import Engine
@@ -72,6 +72,7 @@ def create_app(settings: Settings, engine: Engine) -> Litestar:
             erasures.create_erasure,
             erasures.list_erasures,
             erasures.get_erasure,
+            lineage.get_lineage,
             health.live,
             health.ready,
         ],

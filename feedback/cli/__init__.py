@@ -2,7 +2,7 @@
 
 import sys
 
-from feedback.cli import access, data, erasure, interchange, learning, programs, talk
+from feedback.cli import access, data, erasure, interchange, learning, lineage, programs, talk
 from feedback.cli.app import app
 from feedback.complaints import complaint_of
 from feedback.processes import keep_files_private
@@ -12,6 +12,7 @@ talk.register(app)
 learning.register(app)
 data.register(app)
 interchange.register(data.feedback_app)
+lineage.register(app)
 erasure.register(app)
 access.register(app)
 

@@ -1,4 +1,4 @@
-"""`burnish erase erasures`: take out for good what somebody said, and see how far that has got."""
+"""`burnish erase erasures retention`: take out for good what somebody said, and see how far that has got."""
 
 import time
 from dataclasses import asdict
@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from feedback import assistants
+from feedback import retention as limits
 from feedback.cli.app import ACTOR, AsJson, AssistantName, console, open_all, print_fields, print_json, print_rows
 from feedback.config import Settings
 from feedback.database import Database
@@ -27,7 +28,7 @@ LEFT = {
 
 
 def register(app: typer.Typer) -> None:
-    for command in (erase, erasures):
+    for command in (erase, erasures, retention):
         app.command()(command)
 
 
@@ -82,6 +83,24 @@ def erasures(
         else [{name: row[name] for name in ("erasure", "assistant", "what", "state", "at")} for row in rows]
     )
     print_rows(shown, as_json, empty="None.")
+
+
+def retention(assistant: AssistantName, as_json: AsJson = False) -> None:
+    """What is older than the assistant keeps it, and would go now; the worker sees to that every hour."""
+    _, database = open_all()
+    with database.read() as session:
+        found = assistants.get_assistant(session, assistant)
+        since, would = limits.kept_since(found), limits.would_erase(session, found)
+    if as_json:
+        print_json({"assistant": assistant, "kept_since": since, "counts": would.counts, "datasets": would.datasets})
+    elif since is None:
+        console.print(
+            f"{assistant} keeps conversations for ever: `burnish assistant set {assistant} retention.message_days=90` "
+            "changes that."
+        )
+    else:
+        rows = [f"{count} × {table}" for table, count in would.counts.items()]
+        print_fields({"kept since": since, "would go": rows or "nothing", "datasets": would.datasets or None}, False)
 
 
 def _finish(settings: Settings, database: Database, patience_seconds: float = 0) -> None:

@@ -14,7 +14,7 @@ from feedback.config import Settings
 from feedback.errors import BurnishError, InvalidInput
 from feedback.models import Run
 from feedback.processes import TrainerTask, trainer_command
-from feedback.states import OPEN_RUNS
+from feedback.states import OPEN_RUNS, Side
 
 adapters_app = typer.Typer(help="Adapter versions: list, inspect, promote, roll back.", no_args_is_help=True)
 
@@ -97,8 +97,10 @@ def adapters_show(label: Label, as_json: AsJson = False) -> None:
         assistant, version = adapters.get_version(session, label)
         one = report.version_report(session, assistant, version)
         folder = adapters.folder_of(settings.adapters, version)
-        behind = lineage.feedback_behind(session, version)
-    fields = one.model_dump(mode="json") | {"folder": str(folder) if folder else None, "feedback": len(behind)}
+        run = session.get(Run, version.run_id) if version.run_id else None
+        behind = lineage.sources_of(session, run.dataset_version_id).by_side if run and run.dataset_version_id else {}
+    taught = sum(behind.get(Side.TRAIN, {}).values())
+    fields = one.model_dump(mode="json") | {"folder": str(folder) if folder else None, "feedback": taught}
     print_fields(fields, as_json)
 
 
