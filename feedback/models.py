@@ -149,7 +149,7 @@ class Feedback(Table, table=True):
     receipt_sha256: str = Field(unique=True, max_length=64)
     idempotency_key: str | None = Field(default=None, max_length=200)
     request_sha256: str = Field(max_length=64)  # tells a repeated request from another one under the same key
-    source: str | None = Field(default=None, max_length=200)  # `import:FILE`: the operator vouches; None: the API
+    source: str | None = Field(default=None, max_length=200)  # `operator`, `import:FILE`: vouched for
     imported_at: datetime | None = moment(nullable=True)  # when it came in, where that isn't when it was said
     created_at: datetime = moment(index=True)
 

@@ -4,13 +4,23 @@ Stored as JSON on the assistant; every field has a default that suits the bundle
 deployment's settings (config.py).
 """
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from feedback.curation_policies import (
+    AgePolicy,
+    AugmentPolicy,
+    BalancePolicy,
+    ConflictPolicy,
+    Policy,
+    PrivacyPolicy,
+    QualityPolicy,
+    TrustPolicy,
+)
 
-class Policy(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+Changes = dict[str, dict[str, Any]]
+"""Section → setting → value: a part of Policies."""
 
 
 class TrainingPolicy(Policy):
@@ -23,7 +33,10 @@ class TrainingPolicy(Policy):
         description="Seconds that must pass between one run's request (or a failed one's end) and the next by policy.",
     )
     dev_fraction: float = Field(0.1, ge=0, le=0.5, description="Share of contributors whose rows tune early stopping.")
-    gate_fraction: float = Field(0.2, gt=0, le=0.8, description="Share of contributors whose rows judge the candidate.")
+    gate_fraction: float = Field(0.1, gt=0, le=0.8, description="Share of contributors whose rows judge the candidate.")
+    sealed_fraction: float = Field(
+        0.0, ge=0, le=0.5, description="Share of contributors whose words no run sees: for audits."
+    )
     near_duplicate_similarity: float = Field(
         0.8, gt=0, le=1, description="Jaccard similarity of character 5-grams from which two prompts are one."
     )
@@ -97,6 +110,13 @@ class ReleasePolicy(Policy):
 
 class Policies(Policy):
     training: TrainingPolicy = TrainingPolicy()
+    age: AgePolicy = AgePolicy()
+    trust: TrustPolicy = TrustPolicy()
+    privacy: PrivacyPolicy = PrivacyPolicy()
+    quality: QualityPolicy = QualityPolicy()
+    conflicts: ConflictPolicy = ConflictPolicy()
+    balance: BalancePolicy = BalancePolicy()
+    augment: AugmentPolicy = AugmentPolicy()
     hyperparameters: Hyperparameters = Hyperparameters()
     verdict: VerdictPolicy = VerdictPolicy()
     release: ReleasePolicy = ReleasePolicy()

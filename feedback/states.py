@@ -52,6 +52,7 @@ class Side(StrEnum):
     TRAIN = "train"  # what the model learns from
     DEV = "dev"  # what early stopping looks at
     GATE = "gate"  # what judges the candidate; never trained on
+    SEALED = "sealed"  # kept from every run, for audits
 
 
 class RunStatus(StrEnum):

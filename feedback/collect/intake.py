@@ -31,6 +31,8 @@ MAX_TEXT = 20_000
 MAX_TAGS = 20
 MAX_TAG = 50
 """Characters a tag may have."""
+OPERATOR = "operator"
+"""The source of what is said with a key that may review, in nobody else's name."""
 MAX_USER = 200
 """Characters a contributor's name may have."""
 
@@ -106,6 +108,7 @@ def _receive(session: Session, secret: bytes, caller: Caller, given: Given, idem
         receipt_sha256=hash_receipt(receipt),
         idempotency_key=idempotency_key,
         request_sha256=_fingerprint(given),
+        source=OPERATOR if _is_own_word(caller, conversation, given) else None,
     )
     session.add(feedback)
     session.flush()
@@ -158,6 +161,12 @@ def _contributor(
     else:
         identity = contributors.contributor_id(secret, assistant.id, caller.api_key_id, given.user)
     return contributors.remember(session, assistant, identity, assistants.policies(assistant).training).id
+
+
+def _is_own_word(caller: Caller, conversation: Conversation, given: Given) -> bool:
+    """Whether somebody who may review says it in their own name: no other voice is needed then."""
+    named = given.user is not None or given.anonymous or conversation.contributor_id is not None
+    return caller.may("review") and not named
 
 
 def _replace_earlier_word(session: Session, slot: str) -> None:

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, insert, text
+from sqlalchemy import insert
 from sqlmodel import Session, col, select
 
 from feedback.collect.intake import hash_receipt, make_receipt
 from feedback.columns import now
 from feedback.contributors import side_of
 from feedback.conversations import extend_history
-from feedback.database import in_portions
+from feedback.database import in_portions, reserve_ids
 from feedback.interchange.checks import Checked, Giver
 from feedback.interchange.stored import HASHED
 from feedback.models import Contributor, Conversation, Feedback, Message
@@ -38,8 +38,8 @@ def insert_all(session: Session, giver: Giver, policy: TrainingPolicy, fresh: Se
         return
     moment = now()
     people = _remember_contributors(session, giver, policy, fresh, moment)
-    conversation_ids = _reserve_ids(session, Conversation, len(fresh))
-    message_ids = iter(_reserve_ids(session, Message, sum(_message_count(one) for one in fresh)))
+    conversation_ids = reserve_ids(session, Conversation, len(fresh))
+    message_ids = iter(reserve_ids(session, Message, sum(_message_count(one) for one in fresh)))
     conversations, messages, said = [], [], []
     for one, conversation_id in zip(fresh, conversation_ids, strict=True):
         record = one.checked.record
@@ -125,16 +125,6 @@ def _messages(one: Fresh, conversation_id: int, ids: Iterator[int], created_at: 
     if record.kind == FeedbackKind.PREFERENCE:
         add(asked, "assistant", record.value["rejected"], status=ended, completed_at=created_at, choice_index=1)
     return made
-
-
-def _reserve_ids(session: Session, table: type[Conversation] | type[Message], count: int) -> list[int]:
-    """Ids that nobody else gets: PostgreSQL's sequence gives them out, on SQLite only we write now."""
-    connection = session.connection()
-    if connection.dialect.name == "postgresql":
-        take = text("SELECT nextval(pg_get_serial_sequence(:name, 'id')) FROM generate_series(1, :count)")
-        return list(connection.execute(take, {"name": table.__tablename__, "count": count}).scalars())
-    newest = session.exec(select(func.max(table.id))).one() or 0
-    return list(range(newest + 1, newest + 1 + count))
 
 
 def _remember_contributors(

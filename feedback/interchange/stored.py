@@ -6,8 +6,8 @@ from typing import Any
 from sqlmodel import Session, col, select
 
 from feedback.conversations import histories
+from feedback.curate.consent import both
 from feedback.database import Database, in_portions
-from feedback.datasets import granted
 from feedback.interchange.ours import KINDS
 from feedback.interchange.records import Record
 from feedback.models import Assistant, Feedback, Message
@@ -83,7 +83,7 @@ def _as_record(feedback: Feedback, replies: dict[int, Message], asked: list[dict
         tags=tuple(feedback.tags),
         created_at=feedback.created_at,
         id=feedback.public_id,
-        store=granted(reply, other),
+        store=both(reply.store, other.store) if other else reply.store,
         training=feedback.training,
         cut_off=any(shown.status != MessageStatus.COMPLETE for shown in (reply, other) if shown),
     )
