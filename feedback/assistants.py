@@ -85,7 +85,7 @@ def set_policies(session: Session, assistant: Assistant, changes: dict[str, dict
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise InvalidInput(f"Policy {where}: {first['msg']}.", param=where) from None
+        raise InvalidInput(f"Policy {where}: {first['msg'].removeprefix('Value error, ')}.", param=where) from None
     training = checked.training
     if training.dev_fraction + training.gate_fraction > 0.9:
         raise InvalidInput("dev_fraction and gate_fraction leave under a tenth to train on: lower one of them.")

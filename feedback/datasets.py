@@ -228,6 +228,7 @@ def _current(assistant: Assistant) -> tuple[ColumnElement[bool], ...]:
     return (
         col(Feedback.assistant_id) == assistant.id,
         col(Feedback.kind).in_(LEARNABLE),
+        (col(Feedback.kind) != FeedbackKind.PREFERENCE) | col(Feedback.score).is_(None),  # a tie prefers neither
         col(Feedback.status).in_((FeedbackStatus.RECEIVED, FeedbackStatus.DECLINED)),
     )
 
