@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from litestar import Request, Response, post
 from litestar.params import JSONBody
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from feedback.collect import comparisons
 from feedback.config import Settings
@@ -44,6 +44,12 @@ class ComparisonRequest(ChatRequest):
 
 class ChoiceCreate(Aside):
     choice: comparisons.Choice
+
+    @field_validator("choice", mode="before")
+    @classmethod
+    def _is_no_flag(cls, choice: Any) -> Any:
+        """Python takes true for 1."""
+        return str(choice) if isinstance(choice, bool) else choice
 
 
 @post("/v1/comparisons", guards=[may("chat")], status_code=200)
