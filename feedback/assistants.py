@@ -84,7 +84,7 @@ def changed_policies(assistant: Assistant, changes: Changes) -> Policies:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise InvalidInput(f"Policy {where}: {first['msg']}.", param=where) from None
+        raise InvalidInput(f"Policy {where}: {first['msg'].removeprefix('Value error, ')}.", param=where) from None
     training = checked.training
     if training.dev_fraction + training.gate_fraction + training.sealed_fraction > 0.9:
         raise InvalidInput(

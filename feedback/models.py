@@ -6,7 +6,7 @@ constrained is a column.
 
 from datetime import datetime
 
-from sqlalchemy import Index, UniqueConstraint, text
+from sqlalchemy import Index, UniqueConstraint, false, text
 from sqlmodel import Field
 
 from feedback.columns import BIG, Json, Table, json_column, json_list, moment, primary_key, reference, word
@@ -93,6 +93,7 @@ class Conversation(Table, table=True):
     api_key_id: int = reference("api_key.id")
     external_id: str | None = Field(default=None, max_length=200)  # the client's metadata.conversation_id
     contributor_id: str | None = Field(default=None, max_length=32)  # whose it is, where the client said so
+    ui_task: bool = Field(default=False, sa_column_kwargs={"server_default": false()})  # see conversations.Turn
     created_at: datetime = moment()
 
 
@@ -138,7 +139,7 @@ class Feedback(Table, table=True):
     api_key_id: int = reference("api_key.id")
     contributor_id: str | None = Field(default=None, foreign_key="contributor.id", index=True, max_length=32)
     kind: FeedbackKind = word(FeedbackKind)
-    score: float | None = None  # a rating as -1 … +1
+    score: float | None = None  # a rating as -1 … +1; a tie as +1 (both good) or -1 (both bad)
     value: Json = json_column()  # the kind's own payload, see feedback.collect
     comment: str | None = None
     tags: list[str] = json_list()

@@ -117,10 +117,9 @@ class House:
                 session,
                 self.assistant,
                 guidelines,
-                version,
+                [version] * len(texts),
                 turn,
                 completion_id=completion_id,
-                choices=len(texts),
                 sampling={},
             )
             for message_id, text in zip(ids, texts, strict=True):

@@ -16,6 +16,7 @@ from feedback.contributors import side_of
 from feedback.conversations import extend_history
 from feedback.database import in_portions, reserve_ids
 from feedback.interchange.checks import Checked, Giver
+from feedback.interchange.records import Record, other_reply
 from feedback.interchange.stored import HASHED
 from feedback.models import Contributor, Conversation, Feedback, Message
 from feedback.policies import TrainingPolicy
@@ -65,7 +66,7 @@ def insert_all(session: Session, giver: Giver, policy: TrainingPolicy, fresh: Se
                 "contributor_id": contributor,
                 "kind": record.kind,
                 "score": one.checked.parsed.score,
-                "value": {"rejected_message_id": made[-1]["id"]} if choice else one.checked.parsed.value,
+                "value": _preference(record, made[-1]["id"]) if choice else one.checked.parsed.value,
                 "comment": record.comment,
                 "tags": list(record.tags),
                 "training": one.training,
@@ -123,8 +124,15 @@ def _messages(one: Fresh, conversation_id: int, ids: Iterator[int], created_at: 
     ended = MessageStatus.STOPPED if record.cut_off else MessageStatus.COMPLETE
     add(asked, "assistant", record.reply, status=ended, completed_at=created_at)
     if record.kind == FeedbackKind.PREFERENCE:
-        add(asked, "assistant", record.value["rejected"], status=ended, completed_at=created_at, choice_index=1)
+        add(asked, "assistant", other_reply(record), status=ended, completed_at=created_at, choice_index=1)
     return made
+
+
+def _preference(record: Record, other_id: int) -> dict[str, Any]:
+    """As `feedback.collect.preferences` stores it."""
+    if "tie" in record.value:
+        return {"tie": record.value["tie"], "other_message_id": other_id}
+    return {"rejected_message_id": other_id}
 
 
 def _remember_contributors(

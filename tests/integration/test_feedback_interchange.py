@@ -298,6 +298,7 @@ def test_what_is_known_already_keeps_its_grant_and_is_told_of(embedded: House) -
 def say_everything(house: House) -> None:
     both = house.reply("Which colour?", ["Red.", "Blue."], user="ada")
     house.say(both, "preference", {"rejected": {"choice": 1}}, tags=("tone",))
+    house.say(both, "preference", {"tie": "good", "other": {"choice": 1}}, user="eve")
     house.say(both, "rating", {"stars": 4}, user="bob", comment="Fine.")
     house.say(both, "rating", -1, user="cy", training=False)
     house.say(both, "comment", "Nice.", anonymous=True)
@@ -314,13 +315,15 @@ def say_everything(house: House) -> None:
 def test_what_goes_out_comes_in_as_it_was(house: House, tmp_path: Path) -> None:
     say_everything(house)
     first = exported(house)
-    assert len(first) == 7
+    assert len(first) == 8
     assert "ada" not in "".join(first)
     (tmp_path / "fresh").mkdir()
     with open_house(tmp_path / "fresh") as fresh:
-        assert counts(take_in(fresh, imported(tmp_path / "out.jsonl", first))) == (7, 0, 0, 0)
+        assert counts(take_in(fresh, imported(tmp_path / "out.jsonl", first))) == (8, 0, 0, 0)
         assert exported(fresh) == first
-        assert counts(take_in(fresh, imported(tmp_path / "out.jsonl", first))) == (0, 7, 0, 0)
+        assert counts(take_in(fresh, imported(tmp_path / "out.jsonl", first))) == (0, 8, 0, 0)
+        (tie,) = [said for said in stored_feedback(fresh) if "tie" in said.value]
+        assert tie.score == 1.0  # so that it counts as a tie here too
 
 
 def test_our_own_export_adds_nothing_where_it_came_from(house: House, tmp_path: Path) -> None:
@@ -395,6 +398,7 @@ def records(draw: st.DrawFn) -> Record:
             st.tuples(st.just(FeedbackKind.RATING), st.sampled_from([1, -1, {"stars": 3}])),
             st.tuples(st.just(FeedbackKind.COMMENT), SOME_TEXT),
             st.tuples(st.just(FeedbackKind.PREFERENCE), st.builds(lambda text: {"rejected": text}, TEXT)),
+            st.tuples(st.just(FeedbackKind.PREFERENCE), st.builds(lambda text: {"tie": "bad", "other": text}, TEXT)),
         )
     )
     return Record(
