@@ -7,8 +7,8 @@ from sqlmodel import Session, col, select
 
 from feedback import lineage
 from feedback.collect.intake import hash_receipt
-from feedback.datasets import LEARNABLE
 from feedback.errors import NotFound
+from feedback.gather import LEARNABLE
 from feedback.models import Feedback, Review
 from feedback.review import latest_decisions
 from feedback.states import FeedbackKind, FeedbackStatus, ReviewDecision
