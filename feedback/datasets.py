@@ -98,13 +98,14 @@ def freeze(
     baseline: Path | None,
     spec: Callable[[Frozen, dict[str, str]], RunSpec],
     fence: Callable[[], AbstractContextManager[object]] = nullcontext,
+    progress: Progress = lambda stage, left: None,
 ) -> Frozen:
     """Write a run's folder: rows, datasheet, suites, baseline and, last, run.json; aside, synced, renamed.
 
     `spec` makes run.json's content from the dataset and the hashes of the other files. `fence` is held while the
     folder is put in its place; it raises if the run isn't ours any more.
     """
-    curated = curate_material(material, _paragraphs(suites.values()))
+    curated = curate_material(material, _paragraphs(suites.values()), progress)
     prompt = prompt_of(material.guidelines)
     aside = _beside(folder)
     try:

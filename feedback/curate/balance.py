@@ -10,6 +10,7 @@ from hashlib import blake2b
 
 from feedback.curate.items import Dropped, Item, drop_where
 from feedback.curate.looks import Looks
+from feedback.curate.topics import OTHER
 from feedback.curation_policies import BalancePolicy
 from feedback.states import FeedbackKind, Side
 
@@ -119,21 +120,22 @@ def _cap_shares(
 ) -> tuple[list[Item], list[Dropped]]:
     training = [item for item in items if item.side == Side.TRAIN]
     sizes = Counter(group(item) for item in training)
-    cap = _largest_cap(list(sizes.values()), most)
-    if len(training) < policy.min_rows or cap is None or cap >= max(sizes.values()):
+    scattered = sizes.pop(OTHER, 0)
+    cap = _largest_cap(list(sizes.values()), most, scattered)
+    if len(training) < policy.min_rows or cap is None or cap >= max(sizes.values(), default=0):
         return items, []
     over: set[int] = set()
     members: dict[Hashable, list[Item]] = defaultdict(list)
     for item in training:
-        if sizes[group(item)] > cap:
+        if sizes.get(group(item), 0) > cap:
             members[group(item)].append(item)
     for some in members.values():
         over.update(item.id for item in sorted(some, key=_order)[cap:])
     return drop_where(items, "balance", lambda item: reason if item.id in over else None)
 
 
-def _largest_cap(sizes: list[int], most: float) -> int | None:
-    """The most rows a group may have for none to exceed the share `most`; None where no cap brings that about.
+def _largest_cap(sizes: list[int], most: float, rest: int = 0) -> int | None:
+    """The most rows a group may have for none to exceed the share `most` of them and `rest`; None where none does.
 
     >>> _largest_cap([900, 60, 40], 0.5), _largest_cap([10, 10], 0.5), _largest_cap([900], 0.5)
     (100, 10, None)
@@ -141,7 +143,7 @@ def _largest_cap(sizes: list[int], most: float) -> int | None:
     low, high = 0, max(sizes, default=0)
     while low < high:
         middle = (low + high + 1) // 2
-        fits = middle <= most * sum(min(size, middle) for size in sizes) + 1e-9
+        fits = middle <= most * (rest + sum(min(size, middle) for size in sizes)) + 1e-9
         low, high = (middle, high) if fits else (low, middle - 1)
     return low or None
 

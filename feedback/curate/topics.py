@@ -10,6 +10,10 @@ _SAMPLE = 20_000
 _WORDS = 4096
 _QUESTIONS_A_TOPIC = 10
 _NAMED_BY = 3
+_CLEAR = 0.1
+"""A word's mean weight from which a cluster is about it."""
+OTHER = "other"
+"""Clusters that are about nothing in particular."""
 _CHARACTERS = 500
 """As much of a question as its topic is told by."""
 
@@ -49,6 +53,6 @@ def topics(texts: Sequence[str], most: int) -> tuple[list[str], NDArray[np.int64
     used, number = np.unique(number, return_inverse=True)
     names = []
     for centre in found.cluster_centers_[used]:
-        best = [int(place) for place in np.argsort(-centre, kind="stable")[:_NAMED_BY] if centre[place] > 0]
-        names.append(", ".join(sorted(vocabulary[best])) or "other")
+        best = [int(place) for place in np.argsort(-centre, kind="stable")[:_NAMED_BY] if centre[place] > _CLEAR]
+        names.append(", ".join(sorted(vocabulary[best])) or OTHER)
     return names, number
