@@ -85,6 +85,9 @@ Stage = Callable[[list[Item]], tuple[list[Item], list[Dropped]]]
 
 
 _AROUND_WORDS = re.compile(r"(?<!\S)[^\w\s+#-]+|[^\w\s+#%-]+(?!\S)")
+_ASCII = map(chr, range(128))
+_BEFORE_WORDS = "".join(sign for sign in _ASCII if not sign.isalnum() and not sign.isspace() and sign not in "_+#-")
+_AFTER_WORDS = _BEFORE_WORDS.replace("%", "")
 
 
 def tidy(text: str) -> str:
@@ -93,6 +96,9 @@ def tidy(text: str) -> str:
     >>> tidy(" In  C++,   it is -5. ")
     'in c++ it is -5'
     """
+    if text.isascii():  # the same by cheaper means
+        words = (word.rstrip(_AFTER_WORDS).lstrip(_BEFORE_WORDS) for word in text.lower().split())
+        return " ".join(filter(None, words))
     return " ".join(_AROUND_WORDS.sub(" ", text.casefold()).split())
 
 

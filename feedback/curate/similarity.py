@@ -51,7 +51,7 @@ def signatures(texts: Sequence[str]) -> Signatures:
 
     if not texts:
         return np.empty((0, PERMUTATIONS), np.uint32)
-    rows = RMinHash.digests_from_token_sets([sorted(shingles(text)) for text in texts], PERMUTATIONS, _SEED)
+    rows = RMinHash.digests_from_token_sets([shingles(text) for text in texts], PERMUTATIONS, _SEED)
     return np.array(rows, np.uint32)
 
 
