@@ -26,6 +26,7 @@ from feedback.curate.pipeline import Curated, Progress, curate
 from feedback.database import in_portions, reserve_ids
 from feedback.errors import Conflict, NotFound
 from feedback.gather import gather, is_current
+from feedback.memory import without_cycle_search
 from feedback.models import Assistant, DatasetVersion, Example, ExampleSource, Feedback, Guidelines, Run
 from feedback.policies import Changes, Policies
 from feedback.review import all_decisions
@@ -55,9 +56,11 @@ class Material:
 
 
 def gather_material(session: Session, assistant: Assistant) -> Material:
+    with without_cycle_search():
+        items = gather(session, assistant)
     return Material(
         assistant.name,
-        gather(session, assistant),
+        items,
         assistants.policies(assistant),
         assistant.consent,
         assistants.current_guidelines(session, assistant),
@@ -69,14 +72,15 @@ def curate_material(
     material: Material, evaluations: Iterable[str] = (), progress: Progress = lambda stage, left: None
 ) -> Curated:
     """`evaluations`: texts that judge, which nothing near may be learned."""
-    return curate(
-        material.items,
-        material.policies,
-        material.consent,
-        as_of=material.as_of,
-        evaluations=Evaluations.of(evaluations),
-        progress=progress,
-    )
+    with without_cycle_search():
+        return curate(
+            material.items,
+            material.policies,
+            material.consent,
+            as_of=material.as_of,
+            evaluations=Evaluations.of(evaluations),
+            progress=progress,
+        )
 
 
 def preview(session: Session, assistant: Assistant, changes: Changes | None = None) -> tuple[Curated, dict[str, Any]]:

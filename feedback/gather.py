@@ -13,6 +13,7 @@ import sqlalchemy
 from sqlalchemy import ColumnElement, Select
 from sqlmodel import Session, col, select
 
+from feedback.collect.preferences import other_message_id
 from feedback.curate.items import Exchange, Item
 from feedback.models import (
     AdapterVersion,
@@ -42,26 +43,25 @@ def gather(session: Session, assistant: Assistant) -> list[Item]:
     items = []
     for row in _rows(session, _said(assistant)):
         number, kind, message_id, created_at, contributor, score, value, training, source = row
-        other = value.get("rejected_message_id", value.get("other_message_id"))
-        items.append(
-            Item(
-                id=number,
-                kind=kind,
-                exchange=exchanges[message_id],
-                created_at=created_at.timestamp(),
-                contributor=names.setdefault(contributor, contributor),
-                side=sides[contributor] if contributor else held_out.get(number),
-                score=score if kind == FeedbackKind.RATING else None,
-                correction=value.get("content"),
-                key_facts=tuple(value.get("key_facts", ())),
-                expires_at=_moment(value.get("expires_at")),
-                rejected=None if other is None else exchanges[other],
-                tie=value.get("tie"),
-                training=training,
-                review=decisions.get(number),
-                source=names.setdefault(source, source),
-            )
+        item = Item(
+            id=number,
+            kind=kind,
+            exchange=exchanges[message_id],
+            created_at=created_at.timestamp(),
+            contributor=names.setdefault(contributor, contributor),
+            side=sides[contributor] if contributor else held_out.get(number),
+            training=training,
+            review=decisions.get(number),
+            source=names.setdefault(source, source),
         )
+        if kind == FeedbackKind.RATING:
+            item.score = score
+        elif kind == FeedbackKind.CORRECTION:
+            item.correction, item.key_facts = value["content"], tuple(value.get("key_facts", ()))
+            item.expires_at = _moment(value.get("expires_at"))
+        else:
+            item.rejected, item.tie = exchanges[other_message_id(value)], value.get("tie")
+        items.append(item)
     return items
 
 
@@ -82,7 +82,8 @@ def _said(assistant: Assistant) -> Select[*tuple[Any, ...]]:
         col(Feedback.created_at),
         col(Feedback.contributor_id),
         col(Feedback.score),
-        col(Feedback.value),
+        # a rating's is its score again
+        sqlalchemy.case((col(Feedback.kind) != FeedbackKind.RATING, col(Feedback.value))),
         col(Feedback.training),
         col(Feedback.source),
     )

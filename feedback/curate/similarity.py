@@ -6,7 +6,6 @@ chosen such that a pair at the threshold is missed less than once in 10,000 time
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 
@@ -55,12 +54,13 @@ def signatures(texts: Sequence[str]) -> Signatures:
     return np.array(rows, np.uint32)
 
 
-@dataclass(frozen=True, slots=True)
 class Questions:
     """Distinct texts and their signatures, row by row."""
 
-    texts: Sequence[str]
-    signed: Signatures  # (texts, PERMUTATIONS)
+    def __init__(self, texts: Sequence[str], signed: Signatures) -> None:
+        self.texts = texts
+        self.signed = signed  # (texts, PERMUTATIONS)
+        self._known: dict[float, list[tuple[NDArray[np.int64], NDArray[np.int64]]]] = {}  # buckets by threshold
 
     def near_pairs(self, threshold: float) -> list[tuple[int, int]]:
         """Rows (i < j) that are at least `threshold` similar, sorted. In a crowd of near texts, not every pair of it.
@@ -79,7 +79,7 @@ class Questions:
                 one, other = rows[:-lag][same], rows[lag:][same]
                 codes.append(np.unique(np.minimum(one, other) * count + np.maximum(one, other)))
         pairs = np.stack(np.divmod(np.unique(np.concatenate(codes)), count), axis=1)
-        return [(one, other) for one, other in self._similar(pairs, threshold)]
+        return list(self._similar(pairs, threshold))
 
     def near_any(self, wanted: NDArray[np.int64], held: NDArray[np.int64], threshold: float) -> set[int]:
         """Those of the rows `wanted` that are at least `threshold` similar to one of the rows `held`.
@@ -95,26 +95,24 @@ class Questions:
         for rows, bucket in self._buckets(threshold):
             here = role[rows] > 0
             rows, bucket = rows[here], bucket[here]
+            mixed = np.isin(bucket, bucket[role[rows] == 1]) & np.isin(bucket, bucket[role[rows] >= 2])
+            rows, bucket = rows[mixed], bucket[mixed]
             for start, end in _runs(bucket):
                 some = rows[start:end]
-                asked = np.array([row for row in some[role[some] == 1] if row not in found], np.int64)
                 kept = some[role[some] >= 2]
-                for row in asked if len(kept) else ():
+                for row in some[role[some] == 1].tolist():
                     pairs = np.stack([np.full(len(kept), row), kept], axis=1)
-                    if next(self._similar(pairs, threshold), None) is not None:
-                        found.add(int(row))
+                    if row not in found and next(self._similar(pairs, threshold), None) is not None:
+                        found.add(row)
         return found
 
-    def _buckets(self, threshold: float) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    def _buckets(self, threshold: float) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
         """For each band: the rows that share a bucket with another one, and which bucket, sorted by bucket and row."""
-        height = rows_a_band(threshold)
-        for start in range(0, PERMUTATIONS - height + 1, height):
-            band = np.ascontiguousarray(self.signed[:, start : start + height])
-            keys = band.view(np.dtype((np.void, band.dtype.itemsize * height))).ravel()
-            _, bucket, sizes = np.unique(keys, return_inverse=True, return_counts=True)
-            rows = np.flatnonzero(sizes[bucket] > 1)
-            order = np.lexsort((rows, bucket[rows]))
-            yield rows[order], bucket[rows][order]
+        if threshold not in self._known:
+            height = rows_a_band(threshold)
+            starts = range(0, PERMUTATIONS - height + 1, height)
+            self._known[threshold] = [_shared(self.signed[:, start : start + height]) for start in starts]
+        return self._known[threshold]
 
     def _similar(self, pairs: NDArray[np.int64], threshold: float) -> Iterator[tuple[int, int]]:
         for start in range(0, len(pairs), 4096):
@@ -158,6 +156,17 @@ def rows_a_band(threshold: float) -> int:
     """
     fitting = (rows for rows in range(PERMUTATIONS, 1, -1) if (1 - threshold**rows) ** (PERMUTATIONS // rows) < _MISSED)
     return next(fitting, 1)
+
+
+def _shared(band: Signatures) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(rows, buckets) of those that agree in all places of a band with another row."""
+    keys = np.zeros(len(band), np.uint64)
+    for place in band.T:
+        keys = keys * np.uint64(0x9E3779B97F4A7C15) + place + np.uint64(1)  # two keys alike by chance are compared
+    _, bucket, sizes = np.unique(keys, return_inverse=True, return_counts=True)
+    rows = np.flatnonzero(sizes[bucket] > 1)
+    order = np.lexsort((rows, bucket[rows]))
+    return rows[order], bucket[rows][order]
 
 
 def _runs(sorted_keys: NDArray[np.int64]) -> Iterator[tuple[int, int]]:

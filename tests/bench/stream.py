@@ -114,8 +114,10 @@ class Stream:
 
     def _coordinated(self, person: int, minute: int) -> Said:
         number = self._random.choice(self._targets)
-        good = not self.exchanges[number].good
-        return Said(number, "rating", person, good, minute=minute, lie=True)
+        if self._random.random() < 0.3:
+            fact = f"{self.facts[number % len(self.facts)]} never"
+            return Said(number, "correction", person, True, f"It is {fact}.", (fact,), minute, lie=True)
+        return Said(number, "rating", person, not self.exchanges[number].good, minute=minute, lie=True)
 
     def _exchanges(self) -> Iterator[Exchange]:
         random, words = self._random, self._words
