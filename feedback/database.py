@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, TypeVar
 
 from sqlalchemy import URL, Connection, create_engine, event, func, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
-from sqlmodel import Session
+from sqlmodel import Session, SQLModel
 
 from feedback.columns import Table, is_storable, texts_in
 from feedback.errors import BurnishError, InvalidInput
@@ -185,6 +185,16 @@ def in_portions(values: Iterable[T], most: int = 1000) -> Iterator[list[T]]:
     rest = iter(values)
     while portion := list(islice(rest, most)):
         yield portion
+
+
+def reserve_ids(session: Session, table: type[SQLModel], count: int) -> list[int]:
+    """Ids that nobody else gets: PostgreSQL's sequence gives them out, on SQLite only we write now."""
+    connection = session.connection()
+    if connection.dialect.name == "postgresql":
+        take = text("SELECT nextval(pg_get_serial_sequence(:name, 'id')) FROM generate_series(1, :count)")
+        return list(connection.execute(take, {"name": table.__tablename__, "count": count}).scalars())
+    newest = connection.execute(select(func.max(table.__table__.c.id))).scalar_one() or 0  # type: ignore[attr-defined]
+    return list(range(newest + 1, newest + 1 + count))
 
 
 def _only_existing(file: Path) -> URL:

@@ -7,7 +7,7 @@ constrained is a column.
 import secrets
 from datetime import datetime
 
-from sqlalchemy import Index, UniqueConstraint, text
+from sqlalchemy import Index, UniqueConstraint, false, text
 from sqlmodel import Field
 
 from feedback.columns import BIG, Json, Table, json_column, json_list, moment, primary_key, reference, word
@@ -96,6 +96,7 @@ class Conversation(Table, table=True):
     api_key_id: int = reference("api_key.id")
     external_id: str | None = Field(default=None, max_length=200)  # the client's metadata.conversation_id
     contributor_id: str | None = Field(default=None, index=True, max_length=32)  # whose it is, where the client said so
+    ui_task: bool = Field(default=False, sa_column_kwargs={"server_default": false()})  # see conversations.Turn
     created_at: datetime = moment()
 
 
@@ -141,7 +142,7 @@ class Feedback(Table, table=True):
     api_key_id: int = reference("api_key.id")
     contributor_id: str | None = Field(default=None, foreign_key="contributor.id", index=True, max_length=32)
     kind: FeedbackKind = word(FeedbackKind)
-    score: float | None = None  # a rating as -1 … +1
+    score: float | None = None  # a rating as -1 … +1; a tie as +1 (both good) or -1 (both bad)
     value: Json = json_column()  # the kind's own payload, see feedback.collect
     comment: str | None = None
     tags: list[str] = json_list()
@@ -153,7 +154,7 @@ class Feedback(Table, table=True):
     salt: str = Field(default_factory=lambda: secrets.token_hex(16), max_length=32)  # of the rows made of it
     idempotency_key: str | None = Field(default=None, max_length=200)
     request_sha256: str = Field(max_length=64)  # tells a repeated request from another one under the same key
-    source: str | None = Field(default=None, max_length=200)  # `import:FILE`: the operator vouches; None: the API
+    source: str | None = Field(default=None, max_length=200)  # `operator`, `import:FILE`: vouched for
     imported_at: datetime | None = moment(nullable=True)  # when it came in, where that isn't when it was said
     created_at: datetime = moment(index=True)
 

@@ -57,6 +57,17 @@ def latest_decisions(session: Session, feedback_ids: Iterable[int]) -> dict[int,
     }
 
 
+def all_decisions(session: Session, assistant: Assistant) -> dict[int, ReviewDecision]:
+    """The same for everything said to an assistant."""
+    found = session.exec(
+        select(Review.feedback_id, Review.decision)
+        .join(Feedback, col(Feedback.id) == col(Review.feedback_id))
+        .where(Feedback.assistant_id == assistant.id)
+        .order_by(col(Review.id))
+    )
+    return {number: ReviewDecision(decision) for number, decision in found}
+
+
 def with_conversation(session: Session, feedback: Feedback) -> dict[str, object]:
     """A piece of feedback beside what it is about, for a reviewer."""
     reply = session.get_one(Message, feedback.message_id)

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from feedback import files
 from feedback.errors import BurnishError
@@ -61,12 +61,6 @@ class Salts:
         return bytes(self._salts[place * _SALT_BYTES : (place + 1) * _SALT_BYTES])
 
 
-def salted(row: Row, salt: str) -> Row:
-    """The row with its salt, and an id that tells nothing of what the row says."""
-    digest = hashlib.sha256(f"{salt} {row.id}".encode()).hexdigest()
-    return row.model_copy(update={"salt": salt, "id": f"{row.method}-{digest[:20]}"})
-
-
 class RowsWriter:
     """`with RowsWriter(folder) as writer:` takes rows one by one; at the end files and list lie there, synced."""
 
@@ -78,18 +72,19 @@ class RowsWriter:
         """The dataset's, once the block has ended."""
 
     def __enter__(self) -> "RowsWriter":
-        self._files = {
+        self._files: dict[str, BinaryIO] = {
             side: self._open.enter_context(files.replacing(rows_file(self._folder, side))) for side in SPLITS
         }
         return self
 
-    def add(self, side: Split, row: Row) -> RowHash:
+    def add(self, side: str, row: Row) -> bytes:
+        """Returns the row's sha256."""
         fields = row.model_dump(exclude_none=True)
         line = (json.dumps(fields, ensure_ascii=False, sort_keys=True) + "\n").encode()
         self._files[side].write(line)
-        made = RowHash(side, row.id, hashlib.sha256(line).hexdigest())
-        self._lines.append(f"{made.side} {made.id} {made.sha256}\n".encode())
-        return made
+        digest = hashlib.sha256(line)
+        self._lines.append(f"{side} {row.id} {digest.hexdigest()}\n".encode())
+        return digest.digest()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

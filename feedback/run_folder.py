@@ -21,6 +21,7 @@ from feedback.policies import Hyperparameters, VerdictPolicy
 
 Split = Literal["train", "dev", "gate"]
 Method = Literal["sft", "dpo", "kto"]
+Source = Literal["correction", "preference", "rating"]
 SPLITS: tuple[Split, ...] = ("train", "dev", "gate")
 ROWS = "rows.txt"
 
@@ -43,7 +44,7 @@ class Row(RunFolderModel):
     id: str
     salt: str = Field("", description="Random: its hash tells nobody what an erased row said. Rows made by hand: none.")
     method: Method
-    source: Literal["correction", "preference", "rating"]
+    source: Source
     prompt: list[Turn]
     completion: list[Turn] | None = None
     chosen: list[Turn] | None = None
@@ -53,6 +54,7 @@ class Row(RunFolderModel):
     cluster: str = Field(description="Near-duplicate prompt cluster: rows of one cluster share a side.")
     topic: str = Field(description="What the row is about (key facts, else the cluster): the bootstrap's second axis.")
     key_facts: list[str] = Field(default_factory=list, description="Strings a right reply must contain.")
+    synthetic: bool = Field(False, description="A template's phrasing of a question that somebody asked otherwise.")
     chosen_version: str | None = Field(None, description="sha256 (or `base`) of the version that wrote `chosen`.")
     rejected_version: str | None = Field(None, description="The same for `rejected`; None: a person, or unknown.")
 
@@ -67,7 +69,7 @@ class RunSpec(RunFolderModel):
     verdict: VerdictPolicy
     seed: int
     dataset_sha256: str = Field(description="sha256 of rows.txt, which has that of every row.")
-    files: dict[str, str] = Field(description="sha256 of every other input file, by its path in the folder.")
+    files: dict[str, str] = Field(description="sha256 of every file that training reads, by its path in the folder.")
 
 
 def attempt_folder(folder: Path, attempt: int) -> Path:

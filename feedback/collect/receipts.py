@@ -8,8 +8,10 @@ from sqlmodel import Session, col, select
 from feedback import lineage
 from feedback.collect.intake import hash_receipt
 from feedback.errors import NotFound
+from feedback.gather import LEARNABLE
 from feedback.models import Feedback, Review
-from feedback.states import FeedbackKind, FeedbackStatus
+from feedback.review import latest_decisions
+from feedback.states import FeedbackKind, FeedbackStatus, ReviewDecision
 
 
 @dataclass(frozen=True)
@@ -53,15 +55,36 @@ def _tell(session: Session, feedback: Feedback) -> tuple[str, str]:
     if reach.dataset_number is not None:
         return "used", f"Used in dataset v{reach.dataset_number}."
     match feedback.status:
-        case FeedbackStatus.RECEIVED if feedback.kind == FeedbackKind.REPORT:
-            return "received", "A person has looked at it and closed the case."
-        case FeedbackStatus.RECEIVED if feedback.kind == FeedbackKind.COMMENT:
-            return "received", "Stored for people to read; nothing is trained on comments."
         case FeedbackStatus.RECEIVED:
-            return "received", "Stored; it will be looked at when the next dataset is made."
+            return "received", _received(session, feedback)
+        case FeedbackStatus.IN_REVIEW if feedback.kind == FeedbackKind.REPORT:
+            return "in_review", "Your report has opened a case; a person looks into it."
         case FeedbackStatus.IN_REVIEW:
             return "in_review", "A person looks at it first."
-        case FeedbackStatus.DECLINED:
+        case FeedbackStatus.DECLINED if feedback.kind in LEARNABLE:
             return "declined", f"Not learned from: {feedback.status_reason}"
+        case FeedbackStatus.DECLINED if feedback.kind == FeedbackKind.REPORT:
+            return "declined", f"A person has looked into it and turned it down: {feedback.status_reason}"
+        case FeedbackStatus.DECLINED:
+            return "declined", f"A person has turned it down: {feedback.status_reason}"
+        case FeedbackStatus.REPLACED if feedback.kind == FeedbackKind.SURVEY:
+            return "replaced", "You have answered this survey anew."
         case FeedbackStatus.REPLACED:
-            return "replaced", feedback.status_reason or "You said something newer about this reply."
+            return "replaced", "You said something newer about this reply."
+
+
+def _received(session: Session, feedback: Feedback) -> str:
+    match feedback.kind:
+        case FeedbackKind.REPORT:
+            return "A person has looked at it and closed the case."
+        case FeedbackKind.COMMENT:
+            return "Stored for people to read; nothing is trained on comments."
+        case FeedbackKind.SURVEY:
+            return "Stored with the other answers for people to read; nothing is trained on surveys."
+    if feedback.training is False:
+        return "Stored for people to read; nothing is trained on it, as you wished."
+    if feedback.kind == FeedbackKind.PREFERENCE and "tie" in feedback.value:
+        return f"Stored: you found both replies {feedback.value['tie']}."
+    if latest_decisions(session, [feedback.id]).get(feedback.id) == ReviewDecision.APPROVED:
+        return "A person has approved it; the next dataset can use it."
+    return "Stored; it will be looked at when the next dataset is made."

@@ -20,7 +20,7 @@ from feedback.erasure.withdrawal import withdraw
 from feedback.errors import BurnishError, InvalidInput, NotFound
 from feedback.folder_lock import folder_lock
 from feedback.models import AdapterVersion, AuditEntry, DatasetVersion, Erasure, Feedback, Message, Run
-from feedback.run_folder import attempt_folder
+from feedback.run_folder import SPLITS, attempt_folder
 from feedback.states import ErasureState, MessageStatus, RunStatus, Side
 from feedback.testing import SECRET, House
 from trainer.inputs import read_run
@@ -76,7 +76,7 @@ def quote_everything(house: House, version: AdapterVersion) -> None:
     """What an attempt says about its rows: questions and replies, as an evaluation has them."""
     folder = house.settings.runs / str(version.run_id)
     attempt = attempt_folder(folder, 1)
-    rows = [json.loads(line) for side in Side for line in (folder / f"{side}.jsonl").read_bytes().splitlines()]
+    rows = [json.loads(line) for side in SPLITS for line in (folder / f"{side}.jsonl").read_bytes().splitlines()]
     reply = {"reply": "14", "recalled": None, "contrast": None, "loss": 1.0}
     quoted = [
         {"id": row["id"], "question": row["prompt"][-1]["content"], "expected": str(row.get("completion")),
@@ -303,9 +303,9 @@ def test_a_run_that_is_about_to_freeze_it_writes_none_of_it(works: Works, monkey
     run_id = works.request()
     curate = datasets.curate
 
-    def stalled(*arguments: Any) -> Any:
+    def stalled(*arguments: Any, **more: Any) -> Any:
         monkeypatch.undo()
-        curated = curate(*arguments)
+        curated = curate(*arguments, **more)
         erase(house, user="ada")
         finish_all(house)
         return curated
