@@ -33,6 +33,8 @@ from feedback.row_hashes import RowsWriter, Salts, rows_file
 from feedback.run_folder import SPLITS, RunSpec, Turn
 from feedback.states import FeedbackStatus, ReviewDecision
 
+DATASHEET = "datasheet.json"
+
 
 @dataclass(frozen=True)
 class Frozen:
@@ -187,8 +189,8 @@ def get_dataset(session: Session, assistant: Assistant, number: int) -> DatasetV
 
 def write_datasheet(folder: Path, sheet: dict[str, Any]) -> None:
     """For people and programs; training doesn't read it."""
-    files.write_json(folder / "datasheet.json", sheet)
     files.write_bytes(folder / "datasheet.md", as_markdown(sheet).encode())
+    files.write_json(folder / DATASHEET, sheet)
 
 
 def _salts(session: Session, assistant: Assistant) -> Salts:

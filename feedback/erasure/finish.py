@@ -19,7 +19,7 @@ from feedback.database import Database, in_portions
 from feedback.erasure import folders
 from feedback.erasure.folders import GoneRow
 from feedback.folder_lock import FolderBusy
-from feedback.models import Assistant, AuditEntry, Erasure, Example, Run
+from feedback.models import Assistant, AuditEntry, DatasetVersion, Erasure, Example, Run
 from feedback.states import OPEN_RUNS, ErasureKind, ErasureState
 
 _log = structlog.get_logger()
@@ -118,6 +118,11 @@ def _clean(database: Database, settings: Settings, assistant: Assistant, erasure
     with database.read() as session:
         runs = {run.id: run for run in session.exec(select(Run).where(Run.assistant_id == assistant.id))}
         gone = _gone_rows(session, erasures)
+        datasheets = select(DatasetVersion.id, DatasetVersion.datasheet)
+        sheets = {
+            number: dict(sheet)
+            for number, sheet in session.exec(datasheets.where(DatasetVersion.assistant_id == assistant.id))
+        }
     done = True
     for run_id, rows in gone.items():
         folder = settings.runs / run_id
@@ -129,8 +134,13 @@ def _clean(database: Database, settings: Settings, assistant: Assistant, erasure
         except FolderBusy:
             done = False
     for run in runs.values():
-        if run.dataset_version_id is None and run.status not in OPEN_RUNS and (settings.runs / run.id).is_dir():
-            folders.take_all_rows(settings.runs / run.id)
+        folder = settings.runs / run.id
+        if not folder.is_dir():
+            continue
+        if run.dataset_version_id is not None:
+            folders.put_datasheet(folder, sheets[run.dataset_version_id])
+        elif run.status not in OPEN_RUNS:
+            folders.take_all_rows(folder)
     done = sweep(database, settings.runs) and done
     for path in _exports(database, settings.data_folder, assistant, erasures):
         folders.remove(path)

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from feedback import files
+from feedback.datasets import DATASHEET, write_datasheet
+from feedback.erasure import topics
 from feedback.folder_lock import folder_lock
 from feedback.row_hashes import rows_file
 from feedback.run_folder import SPLITS
@@ -52,6 +54,14 @@ def take_all_rows(folder: Path) -> None:
     for side in SPLITS:
         rows_file(folder, side).unlink(missing_ok=True)
     files.sync_folder(folder)
+    if (folder / DATASHEET).is_file():
+        put_datasheet(folder, topics.without(files.read_json(folder / DATASHEET)))
+
+
+def put_datasheet(folder: Path, sheet: dict[str, Any]) -> None:
+    """The folder's copy of a datasheet, from whose topics' names words may have gone."""
+    if (folder / DATASHEET).is_file() and files.read_json(folder / DATASHEET) != sheet:
+        write_datasheet(folder, sheet)
 
 
 def left_aside(path: Path) -> str | None:

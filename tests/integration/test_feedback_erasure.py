@@ -395,6 +395,32 @@ def test_a_row_of_two_peoples_words_taints_for_each_of_them(works: Works) -> Non
         assert done.tainted == ["support@1"]
 
 
+# ── datasheets ──
+
+
+def test_a_topic_is_no_longer_named_by_a_word_that_nobody_says_any_more(house: House) -> None:
+    works = Works(house)
+    ada = person(house, Side.TRAIN)
+    for number, about in enumerate(
+        ["beach", "harbour", "market", "weather", "people", "coffee", "money", "trains", "hotels", "museum"]
+    ):
+        words = f"{about[::-1] * 2} {about}"
+        house.correct(f"What about {words} of {ADAS.lower()}?", "No.", f"{number} is known of it.", user=ada)
+        house.correct(f"Does {words} ship abroad?", "No.", f"{number} ships.", user=f"shopper-{number}")
+    version = works.learn()
+    folder = house.settings.runs / str(version.run_id)
+    assert ADAS.lower() in (folder / "datasheet.md").read_text()
+    assert "dataset_version" in tables_with(house.database, ADAS.lower())
+    erase(house, user=ada)
+    assert tables_with(house.database, ADAS.lower()) == []
+    finish_all(house)
+    assert files_with(house.settings.data_folder, ADAS.lower()) == []
+    assert "abroad" in (folder / "datasheet.md").read_text()
+    with house.database.read() as session:
+        dataset = datasets.get_dataset(session, house.assistant, 1)
+    assert files.read_json(folder / "datasheet.json") == dataset.datasheet
+
+
 # ── exports ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
