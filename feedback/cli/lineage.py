@@ -43,7 +43,7 @@ def _tree(found: nodes.Tree) -> Branch:
         case nodes.MessageTree():
             root = _message(found.message)
             root.add(f"learned by {_listed(found.learned_by)}; judged {_listed(found.judged)}")
-            said = root.add(f"{found.feedback_total} pieces of feedback")
+            said = root.add(f"feedback on it: {found.feedback_total}")
             said.children += map(_feedback, found.feedback)
             _tell_rest(said, found.feedback_total > len(found.feedback), [one.id for one in found.feedback])
         case nodes.DatasetTree():

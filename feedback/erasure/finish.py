@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
-import structlog
 from sqlalchemy import update
 from sqlmodel import Session, col, select
 
@@ -21,8 +20,6 @@ from feedback.erasure.folders import GoneRow
 from feedback.folder_lock import FolderBusy
 from feedback.models import Assistant, AuditEntry, DatasetVersion, Erasure, Example, Run
 from feedback.states import OPEN_RUNS, ErasureKind, ErasureState
-
-_log = structlog.get_logger()
 
 SECONDS_BETWEEN_SCRUBS = 3600.0
 """At least, between two rewrites of the database for what people asked: nobody else writes during one."""
@@ -105,7 +102,6 @@ def _advance(database: Database, erasures: Iterable[Erasure], state: ErasureStat
                 .where(col(Erasure.id) == erasure.id, col(Erasure.state) == erasure.state)
                 .values({"state": state, when: now()})
             )
-        _log.info("erasure", erasure=erasure.public_id, state=state)
 
 
 def _has_datasets(database: Database, assistant_id: int) -> bool:
