@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func
+from sqlalchemy import case, func
 from sqlmodel import Session, col, select
 
 from feedback.database import in_portions
@@ -171,14 +171,17 @@ def sources_of(session: Session, dataset_id: int) -> Sources:
     for side, kind, count in session.exec(sides):
         by_side.setdefault(side, {})[kind] = count
     person = col(Feedback.contributor_id)
-    total, contributors = session.exec(of_dataset(select(pieces, func.count(func.distinct(person))))).one()
-    named = of_dataset(select(person, pieces)).where(person.is_not(None)).group_by(person)
+    nobody = func.count(func.distinct(case((person.is_(None), Feedback.id))))
+    counts = select(pieces, func.count(func.distinct(person)), nobody)
+    total, contributors, anonymous = session.exec(of_dataset(counts)).one()
+    # without a condition on the contributor: SQLite would begin with everybody anonymous
+    shares = of_dataset(select(person, pieces)).group_by(person).order_by(pieces.desc(), person).limit(MOST_SHARES + 1)
     return Sources(
         feedback=total,
         by_side=by_side,
         contributors=contributors,
-        anonymous=session.exec(of_dataset(select(pieces)).where(person.is_(None))).one(),
-        largest=[tuple(row) for row in session.exec(named.order_by(pieces.desc(), person).limit(MOST_SHARES))],
+        anonymous=anonymous,
+        largest=[(one, count) for one, count in session.exec(shares) if one is not None][:MOST_SHARES],
     )
 
 
