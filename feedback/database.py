@@ -7,6 +7,7 @@ is for or looked up in. Leaves out the schema (models.py, migrations/).
 """
 
 import fcntl
+import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -97,6 +98,13 @@ class Database:
         try:
             with self._turn:
                 return self._fold("TRUNCATE", "VACUUM")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:  # another process writes for long
+                return False
+            raise BurnishError(
+                f"SQLite can't write the database anew ({error}): that takes as much room as {self._file} has, there "
+                "and in the folder for temporary files (SQLITE_TMPDIR). Its free space keeps what was erased until then."
+            ) from error
         finally:
             if not owned:
                 self._disown_log()

@@ -14,11 +14,12 @@ from feedback import assistants, doctor, releases, runs
 from feedback.cli import supervisor
 from feedback.cli.app import AsJson, console, open_all, print_fields, print_json, print_rows
 from feedback.config import BUNDLED_MODEL, Settings, settings_rows, settings_table
+from feedback.erasure import erase as erasing
 from feedback.errors import BurnishError
 from feedback.models import Assistant
 from feedback.progress import read_progress
 from feedback.run_folder import attempt_folder
-from feedback.states import OPEN_RUNS, RunStatus
+from feedback.states import OPEN_RUNS, ErasureState, RunStatus
 
 model_app = typer.Typer(help="Base models.", no_args_is_help=True)
 
@@ -101,13 +102,20 @@ def status(
             }
             for run in runs.list_runs(session)
         ]
+        unfinished = [
+            {"erasure": one.public_id, "state": one.state.value, "since": one.created_at}
+            for one in erasing.list_erasures(session)
+            if one.state != ErasureState.COMPLETE
+        ]
     health = _health(settings)
     if as_json:
-        print_json({"service": health, "serving": serving, "runs": listed})
+        print_json({"service": health, "serving": serving, "runs": listed, "erasures": unfinished})
         return
     console.print(f"[bold]service[/bold]  {settings.url}  {health['status']}")
     print_rows(serving, False, empty="No assistants: `burnish up` makes one.")
     print_rows(listed, False, empty="No runs yet: feedback makes one due, or `burnish train ASSISTANT`.")
+    if unfinished:
+        print_rows(unfinished, False, empty="")
 
 
 def examine(
