@@ -68,6 +68,16 @@ def all_decisions(session: Session, assistant: Assistant) -> dict[int, ReviewDec
     return {number: ReviewDecision(decision) for number, decision in found}
 
 
+def decisions_between(session: Session, first: int, last: int) -> dict[int, ReviewDecision]:
+    """The same for all feedback with ids from `first` to `last`."""
+    found = session.exec(
+        select(Review.feedback_id, Review.decision)
+        .where(col(Review.feedback_id).between(first, last))
+        .order_by(col(Review.id))
+    )
+    return {number: ReviewDecision(decision) for number, decision in found}
+
+
 def with_conversation(session: Session, feedback: Feedback) -> dict[str, object]:
     """A piece of feedback beside what it is about, for a reviewer."""
     reply = session.get_one(Message, feedback.message_id)

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from feedback.curate.similarity import clusters
+
 _MOST_VOTERS = 200
 """What so many spoke on is in everybody's history: it joins nobody."""
 _ALIKE = 0.95
@@ -16,6 +18,8 @@ _ALIKE = 0.95
 _ALWAYS_TOGETHER = 0.3
 """Share of the smaller one's votes that must be on common targets."""
 _SMALLEST_GROUP = 3
+_AT_ONCE = 1000
+"""Contributors, or pairs of them, that are compared at a time."""
 _DISSENT = 0.3
 """Share of a group's votes that go against everybody else, where there is anybody else."""
 
@@ -40,7 +44,6 @@ def in_lockstep(
     [False, False, True, True, True]
     """
     from scipy.sparse import csr_array
-    from scipy.sparse.csgraph import connected_components
 
     told = np.bincount(target, minlength=targets)
     active = np.bincount(contributor, minlength=contributors)
@@ -48,24 +51,26 @@ def in_lockstep(
     who, what, way = contributor[useful], target[useful], np.where(good[useful], 1, -1)
     there = csr_array((np.ones(len(who), np.int32), (who, what)), shape=(contributors, targets))
     voted = csr_array((way.astype(np.int32), (who, what)), shape=(contributors, targets))
-    shared = (there @ there.T).tocoo()
-    often = (shared.data >= min_shared) & (shared.row < shared.col)
-    one, other, common = shared.row[often], shared.col[often], shared.data[often]
-    agreeing = (common + _pairwise(voted, one, other)) / 2
-    alike = (agreeing >= _ALIKE * common) & (common >= _ALWAYS_TOGETHER * np.minimum(active[one], active[other]))
-    links = csr_array((np.ones(int(alike.sum())), (one[alike], other[alike])), shape=(contributors, contributors))
-    _, group = connected_components(links, directed=False)
-    sizes = np.bincount(group)
+    pairs: list[tuple[int, int]] = []
+    for start in range(0, contributors, _AT_ONCE):
+        shared = (there[start : start + _AT_ONCE] @ there.T).tocoo()
+        often = (shared.data >= min_shared) & (shared.row + start < shared.col)
+        one, other, common = shared.row[often] + start, shared.col[often], shared.data[often]
+        agreeing = (common + _pairwise(voted, one, other)) / 2
+        alike = (agreeing >= _ALIKE * common) & (common >= _ALWAYS_TOGETHER * np.minimum(active[one], active[other]))
+        pairs += zip(one[alike].tolist(), other[alike].tolist(), strict=True)
+    group = np.array(clusters(pairs, contributors))
+    sizes = np.bincount(group, minlength=contributors)
     return _against_others(contributor, target, good, targets, np.where(sizes[group] >= _SMALLEST_GROUP, group, -1))
 
 
 def _pairwise(voted: Any, one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The dot products of rows `one` and `other`, a thousand at a time."""
+    """The dot products of rows `one` and `other`, some at a time."""
     found = [
-        np.asarray(voted[one[start : start + 1000]].multiply(voted[other[start : start + 1000]]).sum(axis=1)).ravel()
-        for start in range(0, len(one), 1000)
+        np.asarray(voted[one[start : start + _AT_ONCE]].multiply(voted[other[start : start + _AT_ONCE]]).sum(axis=1))
+        for start in range(0, len(one), _AT_ONCE)
     ]
-    return np.concatenate(found) if found else np.empty(0, np.int64)
+    return np.concatenate([some.ravel() for some in found]) if found else np.empty(0, np.int64)
 
 
 def _against_others(

@@ -74,6 +74,7 @@ def freeze(house: House, run_id: str, baseline: Path | None = None, **fence: Any
 
 
 def record(house: House, held: Claim, frozen: Frozen) -> int:
+    datasets.tell_givers(house.database, frozen.curated)
     with house.database.write() as session:
         run = runs.get_run(session, held.run_id)
         return datasets.record(session, house.assistant, run, frozen).number
