@@ -178,9 +178,8 @@ def _tell(session: Session, numbers: list[int], outcomes: dict[int, tuple[Feedba
     """`numbers` are sorted: the rows are found by their range, a list of thousands would cost more than they do."""
     first, last = numbers[0], numbers[-1]
     told = select(Feedback.id, Feedback.status, Feedback.status_reason).with_for_update()
-    before = session.exec(
-        told.where(col(Feedback.id).between(first, last), col(Feedback.status).in_(OPEN_STATES))
-    ).all()
+    these = told.where(col(Feedback.id).between(first, last), col(Feedback.status).in_(OPEN_STATES))
+    before = session.connection().execute(these).all()
     decisions = decisions_between(session, first, last)
     changed = []
     for number, status, reason in before:
