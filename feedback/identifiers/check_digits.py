@@ -16,19 +16,20 @@ from feedback.identifiers.spans import Span, checked
 _LEFT, _RIGHT = r"(?<![0-9A-Za-z])(?<![0-9][.,])", r"(?![0-9A-Za-z])"
 _PROVINCE = r"(?:1[1-5]|2[1-3]|3[1-7]|4[1-6]|5[0-4]|6[1-5]|71|8[1-3]|91)"  # GB/T 2260; 91: foreigners with residence
 
-_RESIDENT = re.compile(rf"{_LEFT}[1-9](?:[ -]?[0-9]){{16}}[ -]?[0-9Xx]{_RIGHT}")
+_RESIDENT = re.compile(rf"(?<![0-9])(?<![0-9][.,])[1-9](?:[ -]?[0-9]){{16}}[ -]?[0-9Xx]{_RIGHT}")
 _RESIDENT_FORM = re.compile(rf"{_PROVINCE}[0-9]{{4}}((?:18|19|20)[0-9]{{2}})([0-9]{{2}})([0-9]{{2}})[0-9]{{3}}[0-9X]")
 _COMPANY = re.compile(
-    rf"{_LEFT}[1-9ANYany][ -]?[1-59](?:[ -]?[0-9]){{6}}(?:[ -]?[0-9A-HJ-NP-RTUWXYa-hj-np-rtuwxy]){{10}}{_RIGHT}"
+    rf"{_LEFT}[1-9ANYany][ -]?[1-59](?:[ -]?[0-9]){{6}}(?:[ -]?[0-9A-HJ-NP-RTUWXYa-hj-np-rtuwxy]){{10}}"
+    rf"{_RIGHT}(?!/[0-9])"  # a card's month would fit
 )
 _COMPANY_FORM = re.compile(rf"[1-9ANY][1-59](?:{_PROVINCE}|10)[0-9A-Y]{{14}}")  # 10: registered with the state
 _CARD = re.compile(rf"{_LEFT}[2-9][0-9]{{3,18}}(?:[ .-][0-9]{{2,}}){{0,4}}{_RIGHT}")
 # ISO/IEC 7812: the issuers' first digits, and how long their numbers are
 _ISSUED = re.compile(
-    r"4[0-9]{12}(?:[0-9]{3}){0,2}|(?:5[0-8]|6[0-9]|81)[0-9]{11,17}|(?:22|2[3-7])[0-9]{14}|3[47][0-9]{13}"
+    r"4[0-9]{12}(?:[0-9]{3}){0,2}|(?:5[0-8]|6[0-9]|81)[0-9]{11,17}|(?:22|2[3-7])[0-9]{14}|955[0-9]{13,16}|3[47][0-9]{13}"
     r"|(?:30|3[689])[0-9]{12,17}|35[0-9]{14,17}|9792[0-9]{12}"
 )
-_ACCOUNT = re.compile(r"(?<![0-9A-Za-z])[A-Za-z]{2}[0-9]{2}(?:[ -]?[0-9A-Za-z]){11,30}(?![0-9A-Za-z])")
+_ACCOUNT = re.compile(r"(?:(?<![0-9A-Za-z])|(?<=IBAN))[A-Za-z]{2}[0-9]{2}(?:[ -]?[0-9A-Za-z]){11,30}(?![0-9A-Za-z])")
 _ACCOUNT_HINT = re.compile(r"[0-9](?<=[A-Za-z][A-Za-z][0-9])[0-9][ -]?[0-9A-Za-z]{3}")
 
 

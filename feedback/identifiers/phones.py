@@ -15,7 +15,9 @@ _GAP = r"(?:[ .\-/]|[ ]-[ ]|\)[ .\-/]?|[ .\-/]?\()"
 _LEFT = r"(?<![0-9A-Za-z$€£¥])(?<![0-9][.,/+-])"
 _RIGHT = r"(?![0-9A-Za-z]|[.,][0-9])"
 _EXTENSION = r"(?:[ ,]{0,2}(?:[x#转]|ext\.?|extension)[ ]?[0-9]{1,6}(?![0-9]))?"
+_LONGEST_EXTENSION = 24
 
+_REGION = re.compile(r"[0-9](?:[ ().\-/]{0,3}[0-9]){6,}")  # where enough digits for a number to call stand together
 _INTERNATIONAL = re.compile(
     rf"((?:(?<![0-9A-Za-z+])\+|{_LEFT}(?:00|011[ -]))\(?[1-9](?:{_GAP}?[0-9]){{6,15}}(?![0-9])){_EXTENSION}"
 )
@@ -29,6 +31,7 @@ _NORTH_AMERICAN = re.compile(
 )
 _TRUNK = re.compile(rf"({_LEFT}\(?0[1-9][0-9]{{0,4}}(?:{_GAP}[0-9]{{2,8}}){{1,5}}){_EXTENSION}{_RIGHT}")
 _TRUNK_BARE = re.compile(rf"{_LEFT}0[1-9][0-9]{{8,9}}{_RIGHT}")
+_RUSSIAN = re.compile(rf"{_LEFT}8[ -]?\(?[3489][0-9]{{2}}\)?[ -]?[0-9]{{3}}[ -][0-9]{{2}}[ -][0-9]{{2}}{_RIGHT}")
 _AREA_CODE = re.compile(rf"{_LEFT}(?:8[ ]?)?\([1-9][0-9]{{1,4}}\)[ -]?[0-9]{{2,5}}(?:[ -][0-9]{{2,5}}){{1,3}}{_RIGHT}")
 _ANY = re.compile(rf"((?<![0-9])(?<![0-9][.,/+-])\(?[0-9](?:{_GAP}?[0-9]){{6,14}}){_EXTENSION}{_RIGHT}")
 
@@ -57,13 +60,10 @@ _DATE = re.compile(
 
 
 def phones(text: str) -> Iterator[Span]:
-    yield from checked(_INTERNATIONAL, text, _international)
-    yield from checked(_MOBILE_CN, text, lambda match: _span(match, match.end(), _digits(match[1])))
-    yield from checked(_NORTH_AMERICAN, text, lambda match: _span(match, match.end(), _digits(match[0]).lstrip("1")))
-    yield from checked(_TRUNK, text, _trunk)
-    yield from checked(_TRUNK_BARE, text, _trunk_bare)
-    yield from checked(_AREA_CODE, text, _area_code)
-    yield from checked(_ANY, text, _called)
+    for region in _REGION.finditer(text):
+        start, stop = max(0, region.start() - 4), region.end()
+        for pattern, check in _FORMS:
+            yield from checked(pattern, text, check, start, stop, _LONGEST_EXTENSION)
 
 
 def _international(match: re.Match[str]) -> Span | None:
@@ -72,6 +72,18 @@ def _international(match: re.Match[str]) -> Span | None:
         if _is_international(digits, separated=end - match.start() > len(digits) + 3):
             return _span(match, end, re.sub(r"^86(?=1[3-9][0-9]{9}$)|^1", "", digits))
     return None
+
+
+def _mobile_cn(match: re.Match[str]) -> Span | None:
+    return _span(match, match.end(), _digits(match[1]))
+
+
+def _north_american(match: re.Match[str]) -> Span | None:
+    return _span(match, match.end(), _digits(match[0]).lstrip("1"))
+
+
+def _plain(match: re.Match[str]) -> Span | None:
+    return _span(match, match.end())
 
 
 def _is_international(digits: str, *, separated: bool) -> bool:
@@ -140,3 +152,15 @@ def _span(match: re.Match[str], end: int, digits: str = "") -> Span:
     elif number.startswith("(") and ")" not in number:
         start += 1
     return Span(start, end, digits or _digits(number))
+
+
+_FORMS = (
+    (_INTERNATIONAL, _international),
+    (_MOBILE_CN, _mobile_cn),
+    (_NORTH_AMERICAN, _north_american),
+    (_RUSSIAN, _plain),
+    (_TRUNK, _trunk),
+    (_TRUNK_BARE, _trunk_bare),
+    (_AREA_CODE, _area_code),
+    (_ANY, _called),
+)
