@@ -12,11 +12,12 @@ from feedback.identifiers.spans import Span, checked
 
 _STREET = (
     r"(?=[A-DGHLMPR-TW])(?:Street|St|Avenue|Ave|Road|Rd|Boulevard|Blvd|Lane|Ln|Drive|Dr|Court|Ct|Way|Place|Pl|Square|Sq|Terrace|Parkway"
-    r"|Pkwy|Circle|Cir|Highway|Hwy|Close|Crescent|Grove|Row|Walk|Mews|Trail|Gardens|Broadway)"
+    r"|Pkwy|Circle|Cir|Highway|Hwy|Close|Crescent|Grove|Row|Walk|Mews|Trail|Trl|Gardens|Broadway|Ter|Loop|Alley|Cove|Pike|Crossing|Point)"
 )
 _FLAT = r"(?:Apt|Apartment|Suite|Ste|Unit|Flat|Floor|Fl|Room|Rm)"
 _POSTCODE = r"(?:[0-9]{5}(?:-[0-9]{4})?|[A-Z]{1,2}[0-9][0-9A-Z]?[ ][0-9][A-Z]{2}|[A-Z][0-9][A-Z][ ][0-9][A-Z][0-9])"
-_CITY = r"[A-ZÀ-Þ][A-Za-zÀ-ÿ.'-]{1,20}(?:[ ][A-ZÀ-Þ][A-Za-zÀ-ÿ.'-]{1,20}){0,2}"
+_CITY = r"[A-ZÀ-Þ][A-Za-zÀ-ÿ.'-]{1,20}(?:[ ](?:d['’]|de[ ]|la[ ])?[A-ZÀ-Þ][A-Za-zÀ-ÿ.'-]{1,20}){0,2}"
+_THEN = r"(?:,?[ ]{1,2}|,?[ ]?\n{1,2})"  # or on the next line, as on an envelope
 _WORD = r"(?:[A-Z][A-Za-z.'-]{0,20}+|[0-9]{1,3}(?:st|nd|rd|th))"
 
 # One search for them all, which begins with a digit so that digits alone are looked at
@@ -24,35 +25,41 @@ _NUMBERED = re.compile(
     r"[1-9](?<![0-9][1-9])(?:[0-9]{0,4}[A-Za-z]?(?:[-/][0-9]{1,4})?(?:,?[ ](?:"
     # English: 12 Maple Street, Apt 3, Springfield, IL 62701
     rf"(?:{_WORD}[ ]){{1,4}}{_STREET}(?![a-z])\.?(?:[ ](?:[NSEW]|[NS][EW])(?![A-Za-z]))?"
-    rf"(?P<flat>,?[ ](?:{_FLAT}\.?[ ]?#?|#[ ]?)[0-9A-Za-z-]{{1,6}}(?![A-Za-z]))?"
-    rf"(?P<town>(?:,?[ ]{_CITY}){{0,2}},?[ ]{{1,2}}(?:(?:[A-Z]{{2}},?[ ]{{1,2}})?{_POSTCODE}|[A-Z]{{2}})(?![0-9A-Za-z]))?"
+    rf"(?P<flat>{_THEN}(?:{_FLAT}\.?[ ]?#?|#[ ]?)[0-9A-Za-z-]{{1,6}}(?![A-Za-z]))?"
+    rf"(?P<town>(?:{_THEN}{_CITY}){{0,2}}(?:(?:,?[ ]{{1,2}}[A-Z]{{2}})?{_THEN}{_POSTCODE}|,?[ ]{{1,2}}[A-Z]{{2}})"
+    rf"(?![0-9A-Za-z]))?"
+    # French: 5 bis, rue de la Paix, 75002 Paris
+    r"|(?P<french>(?:(?:bis|ter),?[ ])?(?:rue|avenue|boulevard|place|chemin|allée|impasse|quai|cours)[ ]"
+    rf"(?:(?:de|du|des|la|le|les)[ ]|[dl]['’]){{0,2}}{_CITY}(?:{_THEN}[0-9]{{5}}[ ]{_CITY})?)"
     # in small letters, where somebody says that it is an address
     r"|(?P<small>(?:[a-z]{2,20}+[ ]){1,2}(?:street|st|avenue|ave|road|rd|boulevard|blvd|lane|drive|court|terrace)(?![a-z])"
     r"(?:,?[ ](?:apt|apartment|unit|flat|#)[ ]?[0-9]{1,5}[a-z]?)?)"
-    # French: 5 bis, rue de la Paix, 75002 Paris
-    r"|(?P<french>(?:(?:bis|ter),?[ ])?(?:rue|avenue|boulevard|place|chemin|allée|impasse|quai|cours)[ ]"
-    rf"(?:(?:de|du|des|la|le|les)[ ]|[dl]['’]){{0,2}}{_CITY}(?:,?[ ][0-9]{{5}}[ ]{_CITY})?)"
     r")"
     # the street before its number: Via Roma 12, 00184 Roma
-    rf"|(?P<european>,[ ](?:[A-Z]{{1,2}}-)?[0-9]{{5}}[ ]{_CITY}))"
+    rf"|(?P<european>(?:,[ ]|,?\n{{1,2}})(?:(?:[A-Z]{{1,2}}-)?[0-9]{{5}}|[0-9]{{4}}[ ][A-Z]{{2}})"
+    rf"(?![ ](?:{_WORD}[ ]){{1,4}}{_STREET}(?![a-z]))[ ]{_CITY}))"
     # German: Goethestr. 12a
-    rf"|(?P<german>(?<=[eg.z][ ][1-9])[0-9]{{0,3}}[ ]?[a-h]?(?![0-9A-Za-z])(?:[ ](?:D-)?[0-9]{{5}}[ ]{_CITY})?))"
+    rf"|(?P<german>(?<=[eg.z][ ][1-9])[0-9]{{0,3}}[ ]?[a-h]?(?![0-9A-Za-z])(?:{_THEN}(?:[A-Z]{{1,2}}-)?[0-9]{{4,5}}[ ]{_CITY})?))"
 )
 _ALONE = re.compile(r"(?<![0-9A-Za-z$€£#])(?<![0-9][.,])")
-_FLAT_BEFORE = re.compile(rf"(?<![A-Za-z]){_FLAT}\.?[ ]#?[0-9A-Z]{{1,5}},?[ ]\Z")
+_FLAT_BEFORE = re.compile(rf"(?<![A-Za-z]){_FLAT}\.?[ ]#?[0-9A-Z]{{1,5}}{_THEN}\Z")
 _STREET_BEFORE = re.compile(
     r"(?<![A-Za-zÀ-ÿ])(?!(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec|On|In|By|Since)[a-z]*[ ][^ ]*\Z)"
     r"(?:[A-ZÀ-Þ][a-zß-ÿ.'-]{1,20}|calle|via|rua)(?:[ ](?:d[aeio]|del|della|la|las|los|van|von|der))?"
     r"(?:[ ][A-ZÀ-Þ][a-zß-ÿ.'-]{1,20}){0,3},?[ ]\Z"
 )
-_BOX = re.compile(rf"(?<![A-Za-z])P\.?[ ]?O\.?[ ]Box[ ][0-9]{{1,6}}(?:,[ ]{_CITY},[ ](?:[A-Z]{{2}}[ ])?{_POSTCODE})?")
+_BOX = re.compile(
+    rf"(?<![A-Za-z])P\.?[ ]?O\.?[ ]Box[ ][0-9]{{1,6}}(?:{_THEN}{_CITY},[ ](?:[A-Z]{{2}}[ ])?{_POSTCODE})?"
+)
 _GERMAN_STREET = re.compile(
     r"(?<![A-Za-zÀ-ÿ-])(?:[A-ZÄÖÜ][a-zäöüß]{1,15}[- ]){0,2}(?:[A-ZÄÖÜ][a-zäöüß]{1,20}"
     r"(?:stra(?:ß|ss)e|str\.|gasse|allee|platz|weg)|(?<=[a-zß][- ])(?:Stra(?:ß|ss)e|Str\.|Gasse|Allee|Platz|Weg))[ ]\Z"
 )
 _CHINESE = re.compile(
     r"(?:路|街|道|巷|弄|胡同|村|里|园|区|镇|段)[ ]?[0-9]{1,5}(?:[-之][0-9]{1,4})?[ ]?(?:号|弄)(?![线码召人门台机])(?:院|楼)?"
-    r"(?:[ ]?[0-9A-Za-z一二三四五六七八九十-]{1,6}[ ]?(?:号楼|栋|幢|座|楼|层|单元|室|号|户))*(?:[0-9]{2,4}(?![0-9]))?"
+    r"(?:[ ]?(?:[\u4e00-\u9fff]{2,8}?(?:广场|大厦|中心|公寓|小区|花园|大楼|苑))?"
+    r"[0-9A-Za-z一二三四五六七八九十-]{1,6}[ ]?(?:号[楼院]|栋|幢|座|楼|层|单元|室|号|户))*"
+    r"(?:[\u4e00-\u9fff]{2,8}?(?:广场|大厦|中心|公寓|小区|花园|大楼|苑))?(?:[0-9]{2,4}(?![0-9]))?"
 )
 _HOME = re.compile(
     r"(?:address(?:[ ]is|es)?|liv(?:e|es|ed|ing)|resid(?:e|es|ing|ence)|home|house|stay(?:ing|s)?|ship(?:ped)?|sen[dt]"

@@ -1,4 +1,5 @@
-"""Numbers that prove themselves by their check digits: Chinese resident IDs and company codes, cards, bank accounts.
+"""Numbers that prove themselves by their check digits: Chinese resident IDs and company codes, cards, bank accounts;
+and the one that hasn't any but a form of its own, the social security number of the United States.
 
 Each may be written with spaces or dashes between its groups.
 """
@@ -32,6 +33,18 @@ _ISSUED = re.compile(
 _ACCOUNT = re.compile(r"(?:(?<![0-9A-Za-z])|(?<=IBAN))[A-Za-z]{2}[0-9]{2}(?:[ -]?[0-9A-Za-z]){11,30}(?![0-9A-Za-z])")
 _ACCOUNT_HINT = re.compile(r"[0-9](?<=[A-Za-z][A-Za-z][0-9])[0-9][ -]?[0-9A-Za-z]{3}")
 
+# SSA, "Social Security Number Randomization": the areas 000, 666 and 900 to 999 aren't given, nor groups of zeros
+_SOCIAL = re.compile(
+    r"(?:(?<=SSN)|(?<![0-9A-Za-z]))(?<![0-9][ .-])(?!000|666|9)[0-9]{3}([ -])(?!00)[0-9]{2}\1(?!0000)[0-9]{4}"
+    r"(?![0-9A-Za-z]|[.-][0-9])"
+)
+_SOCIAL_SAID = re.compile(r"(?:social[ ]security|ssn|social)[^0-9\n]{0,40}\Z", re.IGNORECASE)
+
+
+def social_security_numbers(text: str) -> Iterator[Span]:
+    """With dashes as they stand; with spaces where somebody says so."""
+    yield from checked(_SOCIAL, text, _social)
+
 
 def resident_ids(text: str) -> Iterator[Span]:
     yield from checked(_RESIDENT, text, _resident)
@@ -48,6 +61,11 @@ def cards(text: str) -> Iterator[Span]:
 def accounts(text: str) -> Iterator[Span]:
     if _ACCOUNT_HINT.search(text):
         yield from checked(_ACCOUNT, text, _account)
+
+
+def _social(match: re.Match[str]) -> Span | None:
+    said = match[1] == "-" or _SOCIAL_SAID.search(match.string, max(0, match.start() - 56), match.start())
+    return Span(*match.span(), _compact(match[0])) if said else None
 
 
 def _resident(match: re.Match[str]) -> Span | None:

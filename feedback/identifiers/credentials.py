@@ -14,7 +14,7 @@ _PRIVATE_KEY = re.compile(
     r"(?:(?:[^-]|-(?!----))*+-----END [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----|(?:\s|\\n|[A-Za-z0-9+/=]{16,})*+)"
 )
 _IN_URL = re.compile(r"(?<=://)[^\s/@:\"'<>\[\]]{0,100}:[^\s/@\"'<>\[\]]{1,200}(?=@)")
-_OF_CURL = re.compile(r"(?<=[ ]-u[ ])[\"']?([^\s:\"'$]{1,64}:[^\s\"'$]{1,200})")
+_OF_CURL = re.compile(r"(?<=[ ]-u[ ])[\"']?([^\s:\"'$]{1,64}:(?!\$)[^\s\"']{1,200})")
 
 _ANYWHERE = re.compile("")
 _ALONE = re.compile(r"(?<![A-Za-z])\Z")
@@ -28,16 +28,18 @@ _KEYS = {
     "secret": _OF_SOMETHING_OR_ALONE, "token": _OF_SOMETHING_OR_ALONE, "key": _OF_SOMETHING, "session": _ANYWHERE,
     "bearer": _ALONE, "authorization": _ALONE,
 }  # fmt: skip
-_PASSWORDS_BEYOND_ASCII = dict.fromkeys(("密码", "密碼", "口令", "パスワード", "비밀번호", "пароль", "contraseña"), _ANYWHERE)
+_PASSWORDS_BEYOND_ASCII = dict.fromkeys(
+    ("密码", "密碼", "口令", "パスワード", "비밀번호", "пароль", "contraseña"), _ANYWHERE
+)
 _KEYS_BEYOND_ASCII = dict.fromkeys(("密钥", "令牌"), _ANYWHERE)
 
 _GIVEN = re.compile(
     r"(?:(?<=pass)(?:word|wort|wd|phrase|code|e)|(?<=pw)d?|(?<![a-z]pass))"
     r"(?:[ _-]?(?:id|code|number|key|value))?[\"'`*]{0,3}\s{0,3}"
-    r"(?:(?P<sign>[:=]{1,2}|=>|是|就是|为|设为|改为|改成了?|>(?=\S))(?:\s?[\"'`]?(?:basic|bearer|token)(?=\s))?"
+    r"(?:(?P<sign>[:=]{1,2}|=>|は?:|是|就是|为|设为|改为|改成了?|>(?=\S))(?:\s?[\"'`]?(?:basic|bearer|token)(?=\s))?"
     r"|(?P<verb>(?<=\s)(?:is|was|to)(?:[ ]now)?(?=[\s:]):?)"
     r"|(?<=bearer)(?=\s)|\s(?=[\"'`])|(?<=password[ ]))"
-    r"\s{0,3}[\"'`*]{0,3}(?P<value>[^\s\"'`<>\[\](){},;，。；、！？…“”‘’「」【】《》\u4e00-\u9fff]{4,200})(?P<opens>[(\[])?",
+    r"[\s\"'`*]{0,6}(?P<value>[^\s\"'`<>\[\](){},;，。；、！？…“”‘’「」【】《》\u4e00-\u9fff]{4,200})(?P<opens>[(\[])?",
     re.IGNORECASE,
 )
 _REFERENCE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")

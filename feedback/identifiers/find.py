@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from feedback.identifiers.addresses import addresses
-from feedback.identifiers.check_digits import accounts, cards, company_ids, resident_ids
+from feedback.identifiers.check_digits import accounts, cards, company_ids, resident_ids, social_security_numbers
 from feedback.identifiers.credentials import passwords, passwords_and_keys
 from feedback.identifiers.folding import fold
 from feedback.identifiers.internet import emails, ips
@@ -26,6 +26,7 @@ class Kind(StrEnum):
     PHONE = "phone"
     RESIDENT_ID = "resident_id"  # a Chinese citizen's number, GB 11643
     COMPANY_ID = "company_id"  # a Chinese unified social credit code, GB 32100
+    SSN = "ssn"  # the social security number of the United States
     CARD = "card"
     IBAN = "iban"
     IP = "ip"
@@ -80,7 +81,7 @@ def _detectors(text: str) -> Iterator[tuple[Kind, Search]]:
     long = _LONG_WORD_OR_NUMBER.search(text) if digits else None
     if long or "_" in text or "AKIA" in text:  # what hardly any token without digits is without
         yield Kind.SECRET, vendors_tokens
-    yield Kind.SECRET, passwords_and_keys if digits else passwords
+    yield Kind.SECRET, passwords_and_keys if digits or ":" in text or "=" in text else passwords
     yield Kind.EMAIL, emails
     if not digits:
         return
@@ -89,6 +90,7 @@ def _detectors(text: str) -> Iterator[tuple[Kind, Search]]:
         yield Kind.RESIDENT_ID, resident_ids
         yield Kind.COMPANY_ID, company_ids
         yield Kind.CARD, cards
+        yield Kind.SSN, social_security_numbers
         yield Kind.PHONE, phones
     yield Kind.IP, ips
     yield Kind.ADDRESS, addresses

@@ -63,7 +63,5 @@ def _fold_character(character: str) -> str:
 
 _FOLDABLE = re.compile(f"[{''.join(f'{chr(first)}-{chr(last)}' for first, last in _RANGES)}]")
 _TABLE = {
-    character: _fold_character(character)
-    for first, last in _RANGES
-    for character in map(chr, range(first, last + 1))
+    character: _fold_character(character) for first, last in _RANGES for character in map(chr, range(first, last + 1))
 }

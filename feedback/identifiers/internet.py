@@ -10,6 +10,7 @@ from feedback.identifiers.spans import Span, checked
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff"
 _LETTER = rf"[^\W_{_UNSPACED}]"  # or a digit
 _SIGNS = r"._%+!#$*^`{}~'-"  # RFC 5322's, but for those that queries and paths are made of: = ? & / |
+_NEVER_FIRST = _SIGNS.replace("_", "").replace("+", "")
 _MOST_LOCAL, _MOST_DOMAIN = 64, 253
 
 _LOCAL = re.compile(rf"(?:{_LETTER}|[{_SIGNS}])+\Z")
@@ -17,7 +18,7 @@ _LOCAL_UNSPACED = re.compile(rf"[\w{_SIGNS}]+\Z")
 _LOCAL_QUOTED = re.compile(r'"[A-Za-z0-9._ -]{1,62}"\Z')
 _DOMAIN = re.compile(
     rf"(?:(?:{_LETTER}|-){{1,63}}\.){{1,8}}(?:[Xx][Nn]--[A-Za-z0-9-]{{2,59}}|[^\W\d_{_UNSPACED}]{{2,24}})"
-    rf"(?!{_LETTER})"
+    rf"(?!{_LETTER})(?:\.(?:中国|公司|网络|网址|香港|台湾))?"
 )
 _DOMAIN_UNSPACED = re.compile(r"(?:[\w-]{1,63}\.){1,8}(?:[A-Za-z]{2,24}(?![A-Za-z0-9_])|[^\W\d_]{2,24}(?!\w))")
 _FILE_NAME = re.compile(r"\.(?:png|jpe?g|gif|svg|webp|css|js|ts|py|html?)\Z", re.IGNORECASE)  # icon@2x.png
@@ -30,16 +31,16 @@ _BRACKETED = re.compile(rf"[(\[{{<](?:at|AT|@|[ ]at)[ ]?[)\]}}>][ ]?{_DOTTED_NAM
 _BRACKETS = {bracket: [bracket + at for at in ("at", "AT", "@", " at")] for bracket in "([{<"}
 _SPOKEN = re.compile(rf"(?:[ ](?:at|@)[ ]|@){_DOTTED_NAME}")
 _ESCAPED = re.compile(rf"(?:%40|&#64;){_DOTTED_NAME}")
-_SPELT_LOCAL = re.compile(r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9][A-Za-z0-9._%+-]{0,63}[ ]?\Z")
+_SPELT_LOCAL = re.compile(r"(?<![A-Za-z0-9.%+-])[A-Za-z0-9][A-Za-z0-9._%+-]{0,63}[ ]?\Z")
 _ENDING = re.compile(
     r"(?:com|org|net|edu|gov|info|io|ai|dev|app|co|uk|us|ca|au|de|fr|es|it|nl|ch|at|pl|ru|in|cn|jp|kr|br|eu)\b"
 )
 _WRITTEN_TO = re.compile(r"(?:mail|contact|writ|reach|send|address|邮)[^\n]{0,40}\Z", re.IGNORECASE)
 
 _OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
-_IPV4 = re.compile(rf"(?<![0-9A-Za-z.])(?<![A-Za-z]-){_OCTET}(?:\.{_OCTET}){{3}}(?![0-9A-Za-z_]|\.[0-9]|-[A-Za-z])")
+_IPV4 = re.compile(rf"(?<![0-9A-Za-z.])(?<![A-Za-z]-){_OCTET}(?:\.{_OCTET}){{3}}(?!_?[0-9A-Za-z]|\.[0-9]|-[A-Za-z])")
 _VERSION = re.compile(
-    r"(?:version|ver|release|build|firmware|kernel|driver|update|section|chapter|figure|fig\.|table|clause|§|版本|v)"
+    r"(?<![a-z])(?:version|ver|release|build|firmware|kernel|driver|update|section|chapter|figure|fig\.|table|clause|§|版本|v)"
     r"[ .:]{0,3}\Z",
     re.IGNORECASE,
 )
@@ -80,7 +81,8 @@ def _email(text: str, at: int) -> Span | None:
     if not local:
         quoted = _LOCAL_QUOTED.search(before)
         return Span(at - len(quoted[0]), domain.end(), f"{quoted[0]}@{domain[0]}".casefold()) if quoted else None
-    name = local[0].lstrip(_SIGNS.replace("_", "").replace("+", ""))
+    italic = "_" if text[domain.end() : domain.end() + 1] == "_" else ""
+    name = local[0].lstrip(_NEVER_FIRST + italic)
     if not name or name[-1] == "." or name == "git" or _FILE_NAME.search(domain[0]):
         return None
     return Span(at - len(name), domain.end(), f"{name}@{domain[0]}".casefold())
@@ -100,8 +102,9 @@ def _spoken(match: re.Match[str]) -> Span | None:
     span = _spelt(match)
     if not span or not _ENDING.fullmatch(span.value.rpartition(".")[2]):
         return None
-    local = span.value.partition("@")[0]
-    sure = match[0].startswith("@") or re.search("[0-9._]", local)
+    if match[0][0] == "@":
+        return span if " dot " in match[0] else None
+    sure = re.search("[0-9._]", span.value.partition("@")[0])
     return span if sure or _WRITTEN_TO.search(match.string, max(0, span.start - 60), span.start) else None
 
 

@@ -36,11 +36,12 @@ _AREA_CODE = re.compile(rf"{_LEFT}(?:8[ ]?)?\([1-9][0-9]{{1,4}}\)[ -]?[0-9]{{2,5
 _ANY = re.compile(rf"((?<![0-9])(?<![0-9][.,/+-])\(?[0-9](?:{_GAP}?[0-9]){{6,14}}){_EXTENSION}{_RIGHT}")
 
 _CUE = re.compile(
-    r"(?:(?<![a-z])(?:(?:cell|mobile|tele)?phone|t[eé]l(?:[eé](?:phone|fono?))?|mobile|m[oó]vil|celular|handy|cell|call|ring|dial"
-    r"|text|sms|fax|whatsapp|viber|wechat|hotline|(?:reach|contact)[ ](?:me|us|him|her|them)|phones?[ ]number)"
-    r"(?![a-z])|телефону?|тел|电话|手机|联系|致电|拨打|传真|热线|座机|号码"
-    r"|来电|短信|微信)[^0-9\n]{0,24}\Z"
-    r"|(?:my|his|her|our|their|your|'s|the)[ ]number(?:'s|[ ]is|[ ]was|:)?[ ]?\Z",
+    r"(?:(?<![a-z])(?:(?:cell|mobile|tele)?phone|t[eé]l(?:[eé](?:phone|fono?))?|mobile|mob|m[oó]vil|celular|handy|cell|ph"
+    r"|call|ring|dial|text|sms|fax|whatsapp|viber|wechat|hotline|(?:reach|contact)[ ](?:me|us|him|her|them)"
+    r"|contact(?=[ ](?:no|number)|:)|phones?[ ]number)(?![a-z])|телефону?|тел|моб|电话|手机|联系|致电|拨打|传真|热线|座机|号码"
+    r"|来电|短信|微信|客服|[☎📞📱])[^0-9\n]{0,24}\Z"
+    r"|(?:my|his|her|our|their|your|'s|the)[ ]number(?:'s|[ ]is|[ ]was|:)?[ ]?\Z"
+    r"|(?<![a-z])[ptmf][.:][ ]?\Z",
     re.IGNORECASE,
 )
 _CUE_REACH = 48
@@ -52,10 +53,13 @@ _COUNTRY = re.compile(
     r"|5(?:[1-8]|[09][0-9])|6(?:[0-6]|7[02-9]|8[0-35-9]|9[0-2])|8(?:[1246]|0[08]|5[02356]|7[08]|8[0-368])"
     r"|9(?:[0-58]|6[0-8]|7[0-79]|9[2-68])"
 )
+_YEAR = re.compile(r"\((?:1[5-9]|20)[0-9]{2}\)")
+_PAIR_BEFORE, _PAIR_AFTER = re.compile(r"(?<=[0-9][ .])"), re.compile(r"[ .][0-9]{2}(?![0-9])")
+_ZIP_CODE, _STATE_BEFORE = re.compile("[0-9]{5}-[0-9]{4}"), re.compile("(?<=[A-Z][A-Z][ ])")
 _DATE = re.compile(
     r"(?:1[5-9]|20)[0-9]{2}[ ./-]+(?:1[5-9]|20)[0-9]{2}(?![0-9])"
     r"|(?:19|20)[0-9]{2}[./-][01]?[0-9][./-][0-3]?[0-9](?![0-9])|[0-3]?[0-9][./-][0-3]?[0-9][./-](?:19|20)[0-9]{2}(?![0-9])"
-    r"|[01][0-9][./-](?:19|20)[0-9]{2}(?![0-9])"
+    r"|[01][0-9][./-](?:19|20)[0-9]{2}(?![0-9]|[./-][0-9])"
 )
 
 
@@ -64,6 +68,8 @@ def phones(text: str) -> Iterator[Span]:
         start, stop = max(0, region.start() - 4), region.end()
         for pattern, check in _FORMS:
             yield from checked(pattern, text, check, start, stop, _LONGEST_EXTENSION)
+        # digits between them and the number, and the words say something else
+        yield from checked(_ANY, text, _called, start, region.start() + 1, len(region[0]) + _LONGEST_EXTENSION)
 
 
 def _international(match: re.Match[str]) -> Span | None:
@@ -100,7 +106,17 @@ def _is_international(digits: str, *, separated: bool) -> bool:
 
 
 def _trunk(match: re.Match[str]) -> Span | None:
-    if _DATE.match(match[0].lstrip("(")) or match[0].count(".") == 1 == len(re.findall(r"[^0-9]+", match[0])):
+    """06 12 34 56 78 as in France, but not 04 08 15 16 23 42, nor 0171 0172 0173."""
+    groups = re.findall("[0-9]+", match[1])
+    lengths = {len(group) for group in groups}
+    if _DATE.match(match[0].lstrip("(")) or (len(groups) == 2 and match[1].count(".") == 1):
+        return None
+    if _ZIP_CODE.fullmatch(match[1]) and _STATE_BEFORE.match(match.string, match.start()):
+        return None
+    more = _PAIR_BEFORE.match(match.string, match.start()) or _PAIR_AFTER.match(match.string, match.end())
+    if lengths == {2} and (len(groups) != 5 or more):
+        return None
+    if len(lengths) == 1 and all(group[0] == "0" for group in groups):
         return None
     return next((_span(match, end) for end, digits in _prefixes(match) if 9 <= len(digits) <= 12), None)
 
@@ -111,7 +127,9 @@ def _trunk_bare(match: re.Match[str]) -> Span | None:
 
 
 def _area_code(match: re.Match[str]) -> Span | None:
-    """(11) 91234-5678, but not volume (12) 345-360."""
+    """(11) 91234-5678, but not volume (12) 345-360, nor the year (1998)."""
+    if _YEAR.match(match[0]):
+        return None
     return _span(match, match.end()) if 10 <= len(_digits(match[0])) <= 12 else None
 
 
@@ -162,5 +180,4 @@ _FORMS = (
     (_TRUNK, _trunk),
     (_TRUNK_BARE, _trunk_bare),
     (_AREA_CODE, _area_code),
-    (_ANY, _called),
 )

@@ -14,7 +14,7 @@ _VENDORS = re.compile(
     r"(?<![A-Za-z0-9])(?:"
     r"sk-[A-Za-z0-9_-]{20,}"  # OpenAI, Anthropic, and ours: sk-burnish-
     r"|(?:gh[pousr]_|github_pat_|glpat-|hf_|npm_|pypi-|dop_v1_|shp(?:at|ss|ca|pa)_|(?:sk|pk|rk)_(?:live|test)_|gsk_"
-    r"|xai-|pplx-|nvapi-|r8_|whsec_|lin_api_|dckr_pat_|hv[sb]\.|tskey-auth-|sq0[a-z]{3}-|figd_|PMAK-|sntrys_|rubygems_)"
+    r"|xai-|pplx-|nvapi-|r8_|whsec_|lin_api_|dckr_pat_|hv[sb]\.|tskey-auth-|sq0[a-z]{3}-|figd_|glsa_|ATATT3|PMAK-|sntrys_|rubygems_)"
     r"[A-Za-z0-9_-]{16,}"
     r"|(?:AKIA|ASIA|AROA|AIDA)[A-Z0-9]{16}(?![A-Za-z0-9])"
     r"|xox[a-z]-[A-Za-z0-9-]{10,}|xapp-[A-Za-z0-9-]{10,}|(?<=hooks\.slack\.com/services/)[A-Za-z0-9/]{20,}"
@@ -27,14 +27,14 @@ _VENDORS = re.compile(
     r")"
 )
 _BASE64 = re.compile(r"(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{40,}={0,2}")
-_RUN = re.compile(r"(?<![A-Za-z0-9_])[A-Za-z0-9_-]{20,}")
+_RUN = re.compile(r"(?<![A-Za-z0-9])[A-Za-z0-9][A-Za-z0-9_-]{18,}[A-Za-z0-9]")
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
 _IN_LINK = re.compile(r"(?:://|www\.)[^\s?#=\"'<>()\[\]]{0,200}\Z")
 _LONGEST_IN_LINKS = 30  # what opens a shared document or resets a password is longer
 _CHECKSUM = re.compile(
     r"(?:sha-?[0-9]{0,3}|md5|hash(?:es)?|checksum|digest|commit|revision|etag)(?![a-z])[^\n]{0,40}\Z", re.IGNORECASE
 )
-_ENCODED = re.compile(r"(?:sha(?:256|384|512)-|;base64,)\Z")  # a package's checksum; a picture
+_PACKAGES_CHECKSUM = re.compile(r"sha(?:256|384|512)-\Z")
 
 
 def vendors_tokens(text: str) -> Iterator[Span]:
@@ -44,11 +44,12 @@ def vendors_tokens(text: str) -> Iterator[Span]:
 
 def disorder(text: str) -> Iterator[Span]:
     for start, end in _long_words(text):
-        for match in _BASE64.finditer(text, start, end):
-            if _changes(match[0]) > 0.25 and not _is_known(match):
-                yield Span(*match.span(), match[0])
-        for match in _RUN.finditer(text, start, end):
-            if _is_disorderly(match[0]) and not _is_known(match):
+        picture = text.find(";base64,", start, end)
+        end = picture if picture >= 0 else end
+        in_base64 = [match for match in _BASE64.finditer(text, start, end) if _changes(match[0]) > 0.25]
+        runs = [match for match in _RUN.finditer(text, start, end) if _is_disorderly(match[0])]
+        for match in sorted(in_base64 + runs, key=lambda match: match.start() - match.end()):  # the longest first
+            if not _is_public(match):
                 yield Span(*match.span(), match[0])
 
 
@@ -63,18 +64,22 @@ def _long_words(text: str) -> Iterator[tuple[int, int]]:
 
 def _token(match: re.Match[str]) -> Span | None:
     """`sk-xxxxxxxxxxxxxxxxxxxxxxxx` shows where a key goes."""
-    random = re.search("[0-9]|[a-z][A-Z]|^A[A-Z]{19}$", match[0])
-    return Span(*match.span(), match[0]) if random and len(set(match[0])) > 9 else None
+    token, start = match[0], match.start()
+    if token[-1] == "_" == match.string[start - 1 : start]:  # what Markdown prints in italics
+        token = token[:-1]
+    random = re.search("[0-9]|[a-z][A-Z]|^A[A-Z]{19}$", token)
+    return Span(start, start + len(token), token) if random and len(set(token)) > 9 else None
 
 
-def _is_known(match: re.Match[str]) -> bool:
-    """Public: a page's or a commit's name in a link, a checksum, a picture."""
+def _is_public(match: re.Match[str]) -> bool:
+    """A page's or a commit's name in a link, or the link itself; a checksum."""
     text, start = match.string, match.start()
     hexadecimal = re.fullmatch("[0-9a-f]+", match[0]) is not None
     if _IN_LINK.search(text, max(0, start - 200), start):
-        return len(match[0]) <= (40 if hexadecimal else _LONGEST_IN_LINKS)
-    known = _CHECKSUM.search(text, max(0, start - 60), start) if hexadecimal else _ENCODED.search(text, max(0, start - 8), start)
-    return known is not None
+        return "/" in match[0] or len(match[0]) <= (40 if hexadecimal else _LONGEST_IN_LINKS)
+    if hexadecimal:
+        return _CHECKSUM.search(text, max(0, start - 60), start) is not None
+    return _PACKAGES_CHECKSUM.search(text, max(0, start - 8), start) is not None
 
 
 def _is_disorderly(run: str) -> bool:
