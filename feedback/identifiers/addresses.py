@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from feedback.identifiers.spans import Span, checked
 
 _STREET = (
-    r"(?=[A-DGHLMPR-TW])(?:Street|St|Avenue|Ave|Road|Rd|Boulevard|Blvd|Lane|Ln|Drive|Dr|Court|Ct|Way|Place|Pl|Square|Sq|Terrace|Parkway"
-    r"|Pkwy|Circle|Cir|Highway|Hwy|Close|Crescent|Grove|Row|Walk|Mews|Trail|Trl|Gardens|Broadway|Ter|Loop|Alley|Cove|Pike|Crossing|Point)"
+    r"(?=[A-DGHLMPR-TW])(?:Street|St|Avenue|Ave|Road|Rd|Boulevard|Blvd|Lane|Ln|Drive|Dr|Court|Ct|Way|Place|Pl|Square|Sq"
+    r"|Terrace|Ter|Parkway|Pkwy|Circle|Cir|Highway|Hwy|Close|Crescent|Grove|Row|Walk|Mews|Trail|Trl|Gardens|Broadway"
+    r"|Loop|Alley|Cove|Pike|Crossing|Point)(?![a-z])"
 )
 _FLAT = r"(?:Apt|Apartment|Suite|Ste|Unit|Flat|Floor|Fl|Room|Rm)"
 _POSTCODE = r"(?:[0-9]{5}(?:-[0-9]{4})?|[A-Z]{1,2}[0-9][0-9A-Z]?[ ][0-9][A-Z]{2}|[A-Z][0-9][A-Z][ ][0-9][A-Z][0-9])"
@@ -20,29 +21,37 @@ _CITY = r"[A-ZÀ-Þ][A-Za-zÀ-ÿ.'-]{1,20}(?:[ ](?:d['’]|de[ ]|la[ ])?[A-ZÀ-�
 _THEN = r"(?:,?[ ]{1,2}|,?[ ]?\n{1,2})"  # or on the next line, as on an envelope
 _WORD = r"(?:[A-Z][A-Za-z.'-]{0,20}+|[0-9]{1,3}(?:st|nd|rd|th))"
 
-# One search for them all, which begins with a digit so that digits alone are looked at
-_NUMBERED = re.compile(
-    r"[1-9](?<![0-9][1-9])(?:[0-9]{0,4}[A-Za-z]?(?:[-/][0-9]{1,4})?(?:,?[ ](?:"
-    # English: 12 Maple Street, Apt 3, Springfield, IL 62701
-    rf"(?:{_WORD}[ ]){{1,4}}{_STREET}(?![a-z])\.?(?:[ ](?:[NSEW]|[NS][EW])(?![A-Za-z]))?"
+# what may follow a house number, and what may stand before and after the street's
+_ENGLISH = (  # 12 Maple Street, Apt 3, Springfield, IL 62701
+    rf"(?:{_WORD}[ ]){{1,4}}{_STREET}\.?(?:[ ](?:[NSEW]|[NS][EW])(?![A-Za-z]))?"
     rf"(?P<flat>{_THEN}(?:{_FLAT}\.?[ ]?#?|#[ ]?)[0-9A-Za-z-]{{1,6}}(?![A-Za-z]))?"
     rf"(?P<town>(?:{_THEN}{_CITY}){{0,2}}(?:(?:,?[ ]{{1,2}}[A-Z]{{2}})?{_THEN}{_POSTCODE}|,?[ ]{{1,2}}[A-Z]{{2}})"
     rf"(?![0-9A-Za-z]))?"
-    # French: 5 bis, rue de la Paix, 75002 Paris
-    r"|(?P<french>(?:(?:bis|ter),?[ ])?(?:rue|avenue|boulevard|place|chemin|allée|impasse|quai|cours)[ ]"
-    rf"(?:(?:de|du|des|la|le|les)[ ]|[dl]['’]){{0,2}}{_CITY}(?:{_THEN}[0-9]{{5}}[ ]{_CITY})?)"
-    # in small letters, where somebody says that it is an address
-    r"|(?P<small>(?:[a-z]{2,20}+[ ]){1,2}(?:street|st|avenue|ave|road|rd|boulevard|blvd|lane|drive|court|terrace)(?![a-z])"
-    r"(?:,?[ ](?:apt|apartment|unit|flat|#)[ ]?[0-9]{1,5}[a-z]?)?)"
-    r")"
-    # the street before its number: Via Roma 12, 00184 Roma
-    rf"|(?P<european>(?:,[ ]|,?\n{{1,2}})(?:(?:[A-Z]{{1,2}}-)?[0-9]{{5}}|[0-9]{{4}}[ ][A-Z]{{2}})"
-    rf"(?![ ](?:{_WORD}[ ]){{1,4}}{_STREET}(?![a-z]))[ ]{_CITY}))"
-    # German: Goethestr. 12a
-    rf"|(?P<german>(?<=[eg.z][ ][1-9])[0-9]{{0,3}}[ ]?[a-h]?(?![0-9A-Za-z])(?:{_THEN}(?:[A-Z]{{1,2}}-)?[0-9]{{4,5}}[ ]{_CITY})?))"
+)
+_FRENCH = (  # 5 bis, rue de la Paix, 75002 Paris
+    r"(?:(?:bis|ter),?[ ])?(?:rue|avenue|boulevard|place|chemin|allée|impasse|quai|cours)[ ]"
+    rf"(?:(?:de|du|des|la|le|les)[ ]|[dl]['’]){{0,2}}{_CITY}(?:{_THEN}[0-9]{{5}}[ ]{_CITY})?"
+)
+_SMALL = (  # 12 maple street, where somebody says that it is an address
+    r"(?:[a-z]{2,20}+[ ]){1,2}(?:street|st|avenue|ave|road|rd|boulevard|blvd|lane|drive|court|terrace)(?![a-z])"
+    r"(?:,?[ ](?:apt|apartment|unit|flat|#)[ ]?[0-9]{1,5}[a-z]?)?"
+)
+_POSTCODE_AND_TOWN = (  # Via Roma 12, 00184 Roma
+    rf"(?:,[ ]|,?\n{{1,2}})(?:(?:[A-Z]{{1,2}}-)?[0-9]{{5}}|[0-9]{{4}}[ ][A-Z]{{2}})"
+    rf"(?![ ](?:{_WORD}[ ]){{1,4}}{_STREET})[ ]{_CITY}"
+)
+_GERMAN = (  # Goethestr. 12a, 1010 Wien
+    rf"(?<=[eg.z][ ][1-9])[0-9]{{0,3}}[ ]?[a-h]?(?![0-9A-Za-z])(?:{_THEN}(?:[A-Z]{{1,2}}-)?[0-9]{{4,5}}[ ]{_CITY})?"
+)
+# one search for them all, which begins with a digit so that digits alone are looked at
+_NUMBERED = re.compile(
+    r"[1-9](?<![0-9][1-9])(?:[0-9]{0,4}[A-Za-z]?(?:[-/][0-9]{1,4})?"
+    rf"(?:,?[ ](?:{_ENGLISH}|(?P<french>{_FRENCH})|(?P<small>{_SMALL}))|(?P<town_after>{_POSTCODE_AND_TOWN}))"
+    rf"|(?P<german>{_GERMAN}))"
 )
 _ALONE = re.compile(r"(?<![0-9A-Za-z$€£#])(?<![0-9][.,])")
 _FLAT_BEFORE = re.compile(rf"(?<![A-Za-z]){_FLAT}\.?[ ]#?[0-9A-Z]{{1,5}}{_THEN}\Z")
+_YEAR = re.compile("(?:19|20)[0-9]{2}(?![0-9])")
 _STREET_BEFORE = re.compile(
     r"(?<![A-Za-zÀ-ÿ])(?!(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec|On|In|By|Since)[a-z]*[ ][^ ]*\Z)"
     r"(?:[A-ZÀ-Þ][a-zß-ÿ.'-]{1,20}|calle|via|rua)(?:[ ](?:d[aeio]|del|della|la|las|los|van|von|der))?"
@@ -56,7 +65,8 @@ _GERMAN_STREET = re.compile(
     r"(?:stra(?:ß|ss)e|str\.|gasse|allee|platz|weg)|(?<=[a-zß][- ])(?:Stra(?:ß|ss)e|Str\.|Gasse|Allee|Platz|Weg))[ ]\Z"
 )
 _CHINESE = re.compile(
-    r"(?:路|街|道|巷|弄|胡同|村|里|园|区|镇|段)[ ]?[0-9]{1,5}(?:[-之][0-9]{1,4})?[ ]?(?:号|弄)(?![线码召人门台机])(?:院|楼)?"
+    r"(?:路|街|道|巷|弄|胡同|村|里|园|区|镇|段)[ ]?[0-9]{1,5}(?:[-之][0-9]{1,4})?[ ]?"
+    r"(?:号|弄)(?![线码召人门台机])(?:院|楼)?"
     r"(?:[ ]?(?:[\u4e00-\u9fff]{2,8}?(?:广场|大厦|中心|公寓|小区|花园|大楼|苑))?"
     r"[0-9A-Za-z一二三四五六七八九十-]{1,6}[ ]?(?:号[楼院]|栋|幢|座|楼|层|单元|室|号|户))*"
     r"(?:[\u4e00-\u9fff]{2,8}?(?:广场|大厦|中心|公寓|小区|花园|大楼|苑))?(?:[0-9]{2,4}(?![0-9]))?"
@@ -100,9 +110,9 @@ def _numbered(match: re.Match[str]) -> Span | None:
         return None
     if match["french"]:
         return _plain(match)
-    if match["european"] or match["german"] is not None:
+    if match["town_after"] or match["german"] is not None:
         street = _GERMAN_STREET.search(text, max(0, start - 80), start)
-        if not street and match["european"]:
+        if not street and match["town_after"] and not _YEAR.match(match[0]):  # During 2019, 10000 Swedes
             street = _STREET_BEFORE.search(text, max(0, start - 80), start)
         return _plain(match, street.start()) if street else None
     if match["small"]:

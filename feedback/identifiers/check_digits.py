@@ -24,7 +24,7 @@ _COMPANY = re.compile(
     rf"{_RIGHT}(?!/[0-9])"  # a card's month would fit
 )
 _COMPANY_FORM = re.compile(rf"[1-9ANY][1-59](?:{_PROVINCE}|10)[0-9A-Y]{{14}}")  # 10: registered with the state
-_CARD = re.compile(rf"{_LEFT}[2-9][0-9]{{3,18}}(?:[ .-][0-9]{{2,}}){{0,4}}{_RIGHT}")
+_CARD = re.compile(rf"{_LEFT}(?<!\+)[2-9][0-9]{{3,18}}(?:[ .-][0-9]{{2,}}){{0,4}}{_RIGHT}")
 # ISO/IEC 7812: the issuers' first digits, and how long their numbers are
 _ISSUED = re.compile(
     r"4[0-9]{12}(?:[0-9]{3}){0,2}|(?:5[0-8]|6[0-9]|81)[0-9]{11,17}|(?:22|2[3-7])[0-9]{14}|955[0-9]{13,16}|3[47][0-9]{13}"

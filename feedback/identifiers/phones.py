@@ -36,10 +36,10 @@ _AREA_CODE = re.compile(rf"{_LEFT}(?:8[ ]?)?\([1-9][0-9]{{1,4}}\)[ -]?[0-9]{{2,5
 _ANY = re.compile(rf"((?<![0-9])(?<![0-9][.,/+-])\(?[0-9](?:{_GAP}?[0-9]){{6,14}}){_EXTENSION}{_RIGHT}")
 
 _CUE = re.compile(
-    r"(?:(?<![a-z])(?:(?:cell|mobile|tele)?phone|t[eé]l(?:[eé](?:phone|fono?))?|mobile|mob|m[oó]vil|celular|handy|cell|ph"
-    r"|call|ring|dial|text|sms|fax|whatsapp|viber|wechat|hotline|(?:reach|contact)[ ](?:me|us|him|her|them)"
-    r"|contact(?=[ ](?:no|number)|:)|phones?[ ]number)(?![a-z])|телефону?|тел|моб|电话|手机|联系|致电|拨打|传真|热线|座机|号码"
-    r"|来电|短信|微信|客服|[☎📞📱])[^0-9\n]{0,24}\Z"
+    r"(?:(?<![a-z])(?:(?:cell|mobile|tele)?phone|t[eé]l(?:[eé](?:phone|fono?))?|mobile|mob|m[oó]vil|celular|handy|cell"
+    r"|ph|call|ring|dial|text|sms|fax|whatsapp|viber|wechat|hotline|(?:reach|contact)[ ](?:me|us|him|her|them)"
+    r"|contact(?=[ ](?:no|number)|:)|phones?[ ]number)(?![a-z])|телефону?|тел|моб|电话|手机|联系|致电|拨打|传真|热线"
+    r"|座机|号码|来电|短信|微信|客服|[☎📞📱])[^0-9\n]{0,24}\Z"
     r"|(?:my|his|her|our|their|your|'s|the)[ ]number(?:'s|[ ]is|[ ]was|:)?[ ]?\Z"
     r"|(?<![a-z])[ptmf][.:][ ]?\Z",
     re.IGNORECASE,
@@ -58,7 +58,8 @@ _PAIR_BEFORE, _PAIR_AFTER = re.compile(r"(?<=[0-9][ .])"), re.compile(r"[ .][0-9
 _ZIP_CODE, _STATE_BEFORE = re.compile("[0-9]{5}-[0-9]{4}"), re.compile("(?<=[A-Z][A-Z][ ])")
 _DATE = re.compile(
     r"(?:1[5-9]|20)[0-9]{2}[ ./-]+(?:1[5-9]|20)[0-9]{2}(?![0-9])"
-    r"|(?:19|20)[0-9]{2}[./-][01]?[0-9][./-][0-3]?[0-9](?![0-9])|[0-3]?[0-9][./-][0-3]?[0-9][./-](?:19|20)[0-9]{2}(?![0-9])"
+    r"|(?:19|20)[0-9]{2}[./-][01]?[0-9][./-][0-3]?[0-9](?![0-9])"
+    r"|[0-3]?[0-9][./-][0-3]?[0-9][./-](?:19|20)[0-9]{2}(?![0-9])"
     r"|[01][0-9][./-](?:19|20)[0-9]{2}(?![0-9]|[./-][0-9])"
 )
 

@@ -6,6 +6,7 @@ UUIDs, words in any spelling, checksums that are called so and what public pages
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 
 from feedback.identifiers.spans import Span
 
@@ -101,7 +102,7 @@ def _changes(run: str) -> float:
     (0.05, 0.15, 0.6666666666666666)
     """
     kinds = run.translate(_KINDS)
-    pairs = [one + other for one, other in zip(kinds, kinds[1:], strict=False) if one != " " != other]
+    pairs = [one + other for one, other in pairwise(kinds) if one != " " != other]
     return sum(pair in _DISORDER for pair in pairs) / max(1, len(pairs))
 
 

@@ -6,13 +6,14 @@ from identifiers.sentences import Made, filled
 
 STREETS = (
     "Maple", "Oak", "Cedar Hill", "Washington", "2nd", "Martin Luther King Jr.", "N. Lakeview", "St. James", "Elm",
-    "O'Connell", "E 46th", "Old Mill", "W. 3rd", "McKinley", "North Church", "Bayview", "Sunset", "Park", "Dr. Miller",
+    "O'Connell", "E 46th", "Old Mill", "W. 3rd", "McKinley", "North Church", "Bayview", "Sunset", "Park",
+    "Dr. Miller",
 )  # fmt: skip
 # the commonest first and more often, as in the United States Postal Service's publication 28
 SUFFIXES = (
     *("Street", "St", "St.", "Avenue", "Ave", "Road", "Rd.", "Drive", "Dr", "Lane", "Ln", "Court", "Ct", "Blvd") * 3,
-    "Boulevard", "Way", "Place", "Pl", "Circle", "Cir", "Terrace", "Ter", "Parkway", "Pkwy", "Trail", "Highway", "Loop",
-    "Square", "Alley", "Cove", "Pike", "Crossing", "Point",
+    "Boulevard", "Way", "Place", "Pl", "Circle", "Cir", "Terrace", "Ter", "Parkway", "Pkwy", "Trail", "Highway",
+    "Loop", "Square", "Alley", "Cove", "Pike", "Crossing", "Point",
 )  # fmt: skip
 CITIES = (("Springfield", "IL"), ("Salt Lake City", "UT"), ("Portland", "OR"), ("St. Louis", "MO"), ("Austin", "TX"),
           ("New York", "NY"), ("Coeur d'Alene", "ID"), ("Winston-Salem", "NC"))  # fmt: skip
@@ -22,11 +23,12 @@ LIVING = (
     "his house is at {}", "mail the parcel to {}", "my home address is {}",
 )  # fmt: skip
 PLACES = (
-    "北京市朝阳区", "上海市浦东新区", "广东省深圳市南山区", "浙江省杭州市西湖区", "四川省成都市武侯区", "江苏省苏州市姑苏区",
-    "山东省青岛市市南区", "湖北省武汉市洪山区", "台北市信义区", "内蒙古呼和浩特市新城区", "天津市和平区", "河北省保定市雄县雄州镇",
+    "北京市朝阳区", "上海市浦东新区", "广东省深圳市南山区", "浙江省杭州市西湖区", "四川省成都市武侯区",
+    "江苏省苏州市姑苏区", "山东省青岛市市南区", "湖北省武汉市洪山区", "台北市信义区", "内蒙古呼和浩特市新城区",
+    "天津市和平区", "河北省保定市雄县雄州镇",
 )  # fmt: skip
-ROADS = ("建国路", "人民大道", "中山北路", "解放街", "和平里小区", "幸福巷", "长安街", "科技园南路", "信义路五段", "张家村",
-         "三里屯路", "新华西街", "东四十条胡同", "滨江道", "桂花园", "锦绣新村")  # fmt: skip
+ROADS = ("建国路", "人民大道", "中山北路", "解放街", "和平里小区", "幸福巷", "长安街", "科技园南路", "信义路五段",
+         "张家村", "三里屯路", "新华西街", "东四十条胡同", "滨江道", "桂花园", "锦绣新村")  # fmt: skip
 BUILDINGS = ("维多利广场A座", "国贸大厦", "阳光花园3栋", "世纪公寓B座", "科技大厦12层")
 
 
@@ -58,8 +60,9 @@ def american(random: Random) -> Made:
     if form < 0.12:  # as in chats
         small = f"{random.randint(1, 9999)} {random.choice(('maple', 'oak hill', 'washington', 'elm'))} "
         return Made(small + random.choice(("st", "street", "ave", "rd", "lane", "drive")), random.choice(LIVING[:7]))
-    flats = ("", "", f", Apt {random.randint(1, 99)}", f" #{random.randint(1, 99)}", f", Suite {filled('N0#', random)}",
-             f" Apt {filled('#A', random)}", f", Unit {random.randint(1, 40)}", f" Apt. {random.randint(1, 9)}")  # fmt: skip
+    flats = ("", "", f", Apt {random.randint(1, 99)}", f" #{random.randint(1, 99)}",
+             f", Suite {filled('N0#', random)}", f" Apt {filled('#A', random)}", f", Unit {random.randint(1, 40)}",
+             f" Apt. {random.randint(1, 9)}")  # fmt: skip
     flat = random.choice(flats)
     city, state = random.choice(CITIES)
     code = filled("#####", random) + (filled("-####", random) if random.random() < 0.15 else "")
@@ -85,8 +88,8 @@ def canadian(random: Random) -> Made:
 
 def german(random: Random) -> Made:
     """Germany, Austria, Switzerland."""
-    names = ("Hauptstraße", "Goethestr.", "Lindenallee", "Bahnhofstrasse", "Berliner Straße", "Marktplatz", "Rosenweg",
-             "Martin-Luther-Straße", "Untere Gasse", "Alte Poststr.", "Mühlgasse", "Am Alten Platz")  # fmt: skip
+    names = ("Hauptstraße", "Goethestr.", "Lindenallee", "Bahnhofstrasse", "Berliner Straße", "Marktplatz",
+    "Rosenweg", "Martin-Luther-Straße", "Untere Gasse", "Alte Poststr.", "Mühlgasse", "Am Alten Platz")  # fmt: skip
     towns = (f"{filled('N####', random)} {random.choice(('Berlin', 'Köln', 'Bad Homburg'))}",
              f"{filled('N###', random)} {random.choice(('Wien', 'Zürich', 'St. Gallen'))}",
              f"D-{filled('N####', random)} Jena")  # fmt: skip
@@ -97,7 +100,8 @@ def german(random: Random) -> Made:
 
 def french(random: Random) -> Made:
     streets = ("rue de la Paix", "avenue Victor Hugo", "boulevard Saint-Michel", "rue du Moulin", "place d'Italie",
-               "allée des Tilleuls", "chemin du Lac", "impasse des Roses", "quai Voltaire", "rue Émile Zola")  # fmt: skip
+               "allée des Tilleuls", "chemin du Lac", "impasse des Roses", "quai Voltaire",
+               "rue Émile Zola")  # fmt: skip
     town = random.choice(("", f", {filled('7####', random)} {random.choice(('Paris', 'Lyon', 'Saint-Étienne'))}"))
     number = f"{random.randint(1, 250)}{random.choice(('', '', ' bis', ' ter'))}{random.choice(('', ','))}"
     return Made(f"{number} {random.choice(streets)}{town}")
@@ -121,7 +125,8 @@ def chinese(random: Random) -> Made:
     if random.random() < 0.15:  # Shanghai's lanes
         number = f"{random.randint(1, 1999)}弄{random.randint(1, 99)}号"
     rooms = ("", f"{random.randint(1, 30)}号楼{random.randint(1, 6)}单元{random.randint(101, 2905)}室",
-             f"{random.randint(1, 9)}栋{filled('N0#', random)}", f"{random.choice(BUILDINGS)}{filled('N0#', random)}室",
+             f"{random.randint(1, 9)}栋{filled('N0#', random)}",
+             f"{random.choice(BUILDINGS)}{filled('N0#', random)}室",
              f"院{random.randint(1, 30)}号楼{filled('N0#', random)}", f"{random.randint(1, 30)}楼")  # fmt: skip
     place = random.choice((*PLACES, *PLACES, ""))
     living = random.choice(("住址：{}", "我住在{}", "寄到{}", "地址是{}", "家住{}", "收货地址：{}"))

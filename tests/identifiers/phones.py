@@ -65,15 +65,16 @@ PLANS: dict[str, tuple[str, tuple[str, ...]]] = {
 MOBILES_CN = """
 130 131 132 133 134 135 136 137 138 139 145 147 149 150 151 152 153 155 156 157 158 159 162 165 166 167 170 171 172
 173 175 176 177 178 180 181 182 183 184 185 186 187 188 189 190 191 192 193 195 196 197 198 199
-""".split()
+""".split()  # noqa: SIM905 # a list of so many would fill the page
 # for what can't be told from a count unless somebody says that it is a number to call
 CALLING = (
-    "Call me on {}", "my phone number is {}", "Tel: {}", "Tel. {}", "Phone: {}", "you can reach me at {}", "Mobile {}",
-    "WhatsApp {}", "Fax: {}", "text me at {}", "her number is {}", "please call {} after six", "电话：{}", "我的手机号是{}",
-    "请联系{}", "致电{}", "联系电话 {}", "手机{}", "电话号码为{}", "Ph: {}", "my cell is {}", "Mob: {}", "Contact no. {}",
-    "phone={}", '"phone": "{}"', "Telefon: {}", "Tél. : {}", "mi móvil es {}", "тел. {}", "ring me on {}", "dial {}",
-    "call or text my sister any time on {}", "the number to call is {}", "☎ {}", "📞 {}", "微信同号：{}", "打电话给我{}",
-    "Cell # {}", "reach him by phone at {}", "T: {}", "Handy: {}", "fax no. {}", "Phone (home): {}", "客服热线{}",
+    "Call me on {}", "my phone number is {}", "Tel: {}", "Tel. {}", "Phone: {}", "you can reach me at {}",
+    "Mobile {}", "WhatsApp {}", "Fax: {}", "text me at {}", "her number is {}", "please call {} after six",
+    "电话：{}", "我的手机号是{}", "请联系{}", "致电{}", "联系电话 {}", "手机{}", "电话号码为{}", "Ph: {}",
+    "my cell is {}", "Mob: {}", "Contact no. {}", "phone={}", '"phone": "{}"', "Telefon: {}", "Tél. : {}",
+    "mi móvil es {}", "тел. {}", "ring me on {}", "dial {}", "call or text my sister any time on {}",
+    "the number to call is {}", "☎ {}", "📞 {}", "微信同号：{}", "打电话给我{}", "Cell # {}",
+    "reach him by phone at {}", "T: {}", "Handy: {}", "fax no. {}", "Phone (home): {}", "客服热线{}",
 )  # fmt: skip
 
 

@@ -14,32 +14,35 @@ HEX = "0123456789abcdef"
 # (prefix, alphabet, length)
 VENDORS = (
     ("sk-", LETTERS, 48), ("sk-proj-", URL_SAFE, 64), ("sk-ant-api03-", URL_SAFE, 93), ("sk-burnish-", URL_SAFE, 43),
-    ("sk-or-v1-", HEX, 64), ("gsk_", LETTERS, 52), ("xai-", LETTERS, 80), ("pplx-", LETTERS, 48), ("r8_", LETTERS, 37),
-    ("nvapi-", URL_SAFE, 64), ("hf_", string.ascii_letters, 34), ("ghp_", LETTERS, 36), ("gho_", LETTERS, 36),
-    ("ghs_", LETTERS, 36), ("github_pat_", LETTERS + "_", 82), ("glpat-", URL_SAFE, 20), ("npm_", LETTERS, 36),
-    ("pypi-AgEIcHlwaS5vcmc", URL_SAFE, 120), ("dckr_pat_", URL_SAFE, 27), ("rubygems_", HEX, 48), ("AKIA", CAPITALS, 16),
-    ("ASIA", CAPITALS, 16), ("AIza", URL_SAFE, 35), ("ya29.", URL_SAFE, 60), ("GOCSPX-", URL_SAFE, 28),
-    ("sk_live_", LETTERS, 24), ("rk_live_", LETTERS, 24), ("sk_test_", LETTERS, 24), ("pk_test_", LETTERS, 24),
-    ("whsec_", LETTERS, 32), ("sq0csp-", URL_SAFE, 43), ("dop_v1_", HEX, 64), ("shpat_", HEX, 32), ("hvs.", LETTERS, 90),
-    ("lin_api_", LETTERS, 40), ("figd_", URL_SAFE, 40), ("sntrys_", LETTERS, 64), ("tskey-auth-", LETTERS, 32),
-    ("ATATT3xFfGF0", URL_SAFE, 170), ("EAAG", LETTERS, 150), ("glsa_", LETTERS, 41), ("AGE-SECRET-KEY-1", CAPITALS, 58),
+    ("sk-or-v1-", HEX, 64), ("gsk_", LETTERS, 52), ("xai-", LETTERS, 80), ("pplx-", LETTERS, 48),
+    ("r8_", LETTERS, 37), ("nvapi-", URL_SAFE, 64), ("hf_", string.ascii_letters, 34), ("ghp_", LETTERS, 36),
+    ("gho_", LETTERS, 36), ("ghs_", LETTERS, 36), ("github_pat_", LETTERS + "_", 82), ("glpat-", URL_SAFE, 20),
+    ("npm_", LETTERS, 36), ("pypi-AgEIcHlwaS5vcmc", URL_SAFE, 120), ("dckr_pat_", URL_SAFE, 27),
+    ("rubygems_", HEX, 48), ("AKIA", CAPITALS, 16), ("ASIA", CAPITALS, 16), ("AIza", URL_SAFE, 35),
+    ("ya29.", URL_SAFE, 60), ("GOCSPX-", URL_SAFE, 28), ("sk_live_", LETTERS, 24), ("rk_live_", LETTERS, 24),
+    ("sk_test_", LETTERS, 24), ("pk_test_", LETTERS, 24), ("whsec_", LETTERS, 32), ("sq0csp-", URL_SAFE, 43),
+    ("dop_v1_", HEX, 64), ("shpat_", HEX, 32), ("hvs.", LETTERS, 90), ("lin_api_", LETTERS, 40),
+    ("figd_", URL_SAFE, 40), ("sntrys_", LETTERS, 64), ("tskey-auth-", LETTERS, 32), ("ATATT3xFfGF0", URL_SAFE, 170),
+    ("EAAG", LETTERS, 150), ("glsa_", LETTERS, 41), ("AGE-SECRET-KEY-1", CAPITALS, 58),
 )  # fmt: skip
 NAMED = (
     "password: {}", "Password={}", "my password is {}", "passwd: {}", "DB_PASSWORD={}", 'password = "{}"', "pwd: {}",
     "'password': '{}'", "密码：{}", "密码是{}", "密码为 {}", "login with password '{}'", "--password={}", "pass: {}",
     "userPassword: {}", "passphrase: {}", "user: ada, pass: {}", "wifi password is {}", "Passwort: {}", "PW: {}",
     "mot de passe : {}", "contraseña: {}", "пароль: {}", "口令:{}", "<password>{}</password>", '"password" => "{}"',
-    "PASSWORD: '{}'", "I changed my password to {}", "the password was {}", "pass={}", "密码改成了{}", "curl -u ada:{} http",
-    "MYSQL_ROOT_PASSWORD: {}", "**Password:** {}", "Password\t: {}", "パスワードは: {}", "senha: {}", "passcode: {}",
+    "PASSWORD: '{}'", "I changed my password to {}", "the password was {}", "pass={}", "密码改成了{}",
+    "curl -u ada:{} http", "MYSQL_ROOT_PASSWORD: {}", "**Password:** {}", "Password\t: {}", "パスワードは: {}",
+    "senha: {}", "passcode: {}",
 )  # fmt: skip
 NAMED_TOKENS = (
-    "api_key={}", "API key: {}", "apikey: {}", "token: {}", "access_token={}", "secret: {}", "client_secret={}", "Bearer {}",
-    "Authorization: Bearer {}", "my API key is {}", '"secret_key": "{}"', "密钥：{}", "SECRET_KEY = '{}'", "X-Api-Key: {}",
-    "export OPENAI_API_KEY={}", "AWS_SECRET_ACCESS_KEY={}", "https://example.com/x?token={}", "AccountKey={};", "令牌：{}",
-    "Authorization: Basic {}", '"authToken": "{}"', "Cookie: sessionid={}", "private_key: {}", "the token is {}",
+    "api_key={}", "API key: {}", "apikey: {}", "token: {}", "access_token={}", "secret: {}", "client_secret={}",
+    "Bearer {}", "Authorization: Bearer {}", "my API key is {}", '"secret_key": "{}"', "密钥：{}",
+    "SECRET_KEY = '{}'", "X-Api-Key: {}", "export OPENAI_API_KEY={}", "AWS_SECRET_ACCESS_KEY={}",
+    "https://example.com/x?token={}", "AccountKey={};", "令牌：{}", "Authorization: Basic {}", '"authToken": "{}"',
+    "Cookie: sessionid={}", "private_key: {}", "the token is {}",
 )  # fmt: skip
-WORDS = ("sunshine", "dragon", "Fluffy", "hunter", "Summer", "letmein", "Welcome", "qwerty", "monkey", "Arsenal", "ilove",
-         "Passw0rd", "woaini", "zhang")  # fmt: skip
+WORDS = ("sunshine", "dragon", "Fluffy", "hunter", "Summer", "letmein", "Welcome", "qwerty", "monkey", "Arsenal",
+         "ilove", "Passw0rd", "woaini", "zhang")  # fmt: skip
 
 
 def secret(random: Random) -> Made:
@@ -82,7 +85,7 @@ def some(alphabet: str, length: int, random: Random) -> str:
 
 
 def password(random: Random, signs: str = "!#$%^&*+-_") -> str:
-    """Four characters of each kind; it neither begins nor ends with a sign, which nobody could tell from the sentence."""
+    """Of every kind of character; it neither begins nor ends with a sign, which might be the sentence's."""
     length = random.randint(8, 16)
     while True:
         made = some(LETTERS + signs, length, random)

@@ -28,17 +28,19 @@ ENGLISH = (
     "Here it is:\n{}\nThanks a lot", "- {}\n- something else", "1. {}\n2. another one", "| first | {} | third |",
     "`{}`", "**{}**", "<td>{}</td>", '{{"field": "{}", "other": 3}}', "field={} other=3", "first,{},third",
     "old\t{}\tnew", "From 2019 to 2023 it was {} and 15 people knew.", "Dear all,\n\nplease note {}.\n\nBest regards",
-    "Can you rewrite this letter for me? It has {} in it and costs $1,299.99...", "[{}]", "> {}", "Either {} or nothing",
-    "{}: that's all I know", "Who is behind {}…", "hey so {} ok", "yes {}, thx", "{} 😀", "👉 {}", "My details → {}",
-    "_{}_ was in the footer", "* {}\n* 42", "Row 7; {}; 3.5; yes", "```\nvalue = '{}'\n```", "print(\"{}\")", "# {}",
-    "2024-01-31 10:15:02 INFO got {} from 3 of 5", "Order 48213, {}, 2 items", "<a>{}</a>", "data: {}\n\n", "({})", "“{}”",
-    "a/b testing of 20 people, see {}", "{}\n12/27\n123", "{} — the last one", "{} – the last one", "…{}…", "{}\r\nnext",
-    "Q: Is this it?\nA: {}", "user={};role=admin", "--value {}", "key1: 1\nkey2: {}\nkey3: 3", "No. 7: {}",
+    "Can you rewrite this letter for me? It has {} in it and costs $1,299.99...", "[{}]", "> {}",
+    "Either {} or nothing", "{}: that's all I know", "Who is behind {}…", "hey so {} ok", "yes {}, thx", "{} 😀",
+    "👉 {}", "My details → {}", "_{}_ was in the footer", "* {}\n* 42", "Row 7; {}; 3.5; yes",
+    "```\nvalue = '{}'\n```", "print(\"{}\")", "# {}", "2024-01-31 10:15:02 INFO got {} from 3 of 5",
+    "Order 48213, {}, 2 items", "<a>{}</a>", "data: {}\n\n", "({})", "“{}”", "a/b testing of 20 people, see {}",
+    "{}\n12/27\n123", "{} — the last one", "{} – the last one", "…{}…", "{}\r\nnext", "Q: Is this it?\nA: {}",
+    "user={};role=admin", "--value {}", "key1: 1\nkey2: {}\nkey3: 3", "No. 7: {}",
 )  # fmt: skip
 CHINESE = (
-    "请看{}，谢谢。", "资料：{}。", "资料如下：{}", "（{}）", "“{}”已经登记了", "「{}」", "《{}》", "请把{}记下来", "{}是我的",
-    "我填的是{}吗？", "内容为{}！", "一共3个，其中有{}、还有别的", "他写了{}；没有人回答", "【{}】", "第1条：{}\n第2条：没有",
-    "都写在这里了，{}，别忘了", "我的是{}谢谢", "2023年3月5日收到{}一份", "帮我看看{}对不对", "就是{}啦", "备注:{}", "｜{}｜",
+    "请看{}，谢谢。", "资料：{}。", "资料如下：{}", "（{}）", "“{}”已经登记了", "「{}」", "《{}》", "请把{}记下来",
+    "{}是我的", "我填的是{}吗？", "内容为{}！", "一共3个，其中有{}、还有别的", "他写了{}；没有人回答", "【{}】",
+    "第1条：{}\n第2条：没有", "都写在这里了，{}，别忘了", "我的是{}谢谢", "2023年3月5日收到{}一份",
+    "帮我看看{}对不对", "就是{}啦", "备注:{}", "｜{}｜",
 )  # fmt: skip
 FULLWIDTH = {code: code + 0xFEE0 for code in range(0x21, 0x7F)} | {0x20: 0x3000}
 OTHER_DIGITS = ("٠", "۰", "०", "𝟎", "𝟬")  # the zeros of scripts and of styles; the other nine follow each

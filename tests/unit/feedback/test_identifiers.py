@@ -179,11 +179,12 @@ def test_the_value_is_the_identifiers_own(seed: int, kind: str) -> None:
 
 UNITS = [
     "1", "1 ", "12 ", "1234-", "0171 ", "+", "+1", "+49 ", "(0", "(030) ", "1.", "1.2.", "1:", "::", "f:", "@", "a@",
-    "a@a.", "@a", "a@b.co ", "a@b.co+4930123456", "-----BEGIN PRIVATE KEY-----", "-----BEGIN PRIVATE KEY-----\nAAAA\n",
-    "eyJ", "eyJaaaaaaaa.", "sk-", "sk-a1B", "password", "password: ", "pass:a1b2", "api_key=", "A", "aA1", "aB3/", "a1-",
-    "1 Aa ", "12 Aa Bb Cc Dd ", "12 Main Street, ", "1 rue de la ", "街1", "街1号", "街1号1号", "北", "call ", "电话1",
-    "DE89", "DE89 ", "9111", "http://", "http://a:", "://a:b@", "[at]", "a [at] b.", " [dot] ", "9 - ", "00 4",
-    "4111 1111 1111 1111 ", "\u200b", "\u200b1", "１ ", "İpass:a1b2c3 ", "Straße 1 ", "Apt 1, 1 Aa ", "\n", "[EMAIL_1]",
+    "a@a.", "@a", "a@b.co ", "a@b.co+4930123456", "-----BEGIN PRIVATE KEY-----",
+    "-----BEGIN PRIVATE KEY-----\nAAAA\n", "eyJ", "eyJaaaaaaaa.", "sk-", "sk-a1B", "password", "password: ",
+    "pass:a1b2", "api_key=", "A", "aA1", "aB3/", "a1-", "1 Aa ", "12 Aa Bb Cc Dd ", "12 Main Street, ",
+    "1 rue de la ", "街1", "街1号", "街1号1号", "北", "call ", "电话1", "DE89", "DE89 ", "9111", "http://",
+    "http://a:", "://a:b@", "[at]", "a [at] b.", " [dot] ", "9 - ", "00 4", "4111 1111 1111 1111 ", "\u200b",
+    "\u200b1", "１ ", "İpass:a1b2c3 ", "Straße 1 ", "Apt 1, 1 Aa ", "\n", "[EMAIL_1]",
 ]  # fmt: skip
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from feedback.identifiers import names
 from feedback.errors import InvalidInput
+from feedback.identifiers import names
 from feedback.identifiers.redactor import Redactor
 
 
