@@ -71,7 +71,7 @@ def _social(match: re.Match[str]) -> Span | None:
 def _resident(match: re.Match[str]) -> Span | None:
     number = _compact(match[0])
     form = _RESIDENT_FORM.fullmatch(number)
-    if not form or not mod_11_2.is_valid(number):
+    if not form or _is_a_row(match[0]) or not mod_11_2.is_valid(number):
         return None
     try:
         date(*map(int, form.groups()))
@@ -82,12 +82,14 @@ def _resident(match: re.Match[str]) -> Span | None:
 
 def _company(match: re.Match[str]) -> Span | None:
     number = _compact(match[0])
-    if not _COMPANY_FORM.fullmatch(number) or uscc.calc_check_digit(number[:17]) != number[17]:
+    if not _COMPANY_FORM.fullmatch(number) or _is_a_row(match[0]) or uscc.calc_check_digit(number[:17]) != number[17]:
         return None  # uscc.is_valid knows none of the codes that begin with a letter
     return Span(*match.span(), number)
 
 
 def _card(match: re.Match[str]) -> Span | None:
+    if re.fullmatch(r"[0-9]+\.[0-9]+", match[0]):
+        return None
     for end, number in _prefixes(match):
         if _ISSUED.fullmatch(number) and luhn.is_valid(number) and len(set(number)) > 1:
             return Span(match.start(), end, number)
@@ -107,6 +109,11 @@ def _prefixes(match: re.Match[str]) -> Iterator[tuple[int, str]]:
     for end in range(len(written), 0, -1):
         if written[end - 1].isalnum() and not written[end : end + 1].isalnum():
             yield match.start() + end, _compact(written[:end])
+
+
+def _is_a_row(written: str) -> bool:
+    """Of small numbers: nobody writes an ID in more than five groups."""
+    return len(re.findall("[ -]", written)) > 4
 
 
 def _compact(written: str) -> str:

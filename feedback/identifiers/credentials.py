@@ -8,12 +8,15 @@ import re
 from collections.abc import Callable, Iterator
 
 from feedback.identifiers.spans import Span
+from feedback.identifiers.tokens import share_of_words
 
 _PRIVATE_KEY = re.compile(
     r"-----BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----"
     r"(?:(?:[^-]|-(?!----))*+-----END [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----|(?:\s|\\n|[A-Za-z0-9+/=]{16,})*+)"
 )
-_IN_URL = re.compile(r"(?<=://)[^\s/@:\"'<>\[\]]{0,100}:[^\s/@\"'<>\[\]]{1,200}(?=@)")
+_IN_URL = re.compile(
+    r"(?<=://)[^\s/@:\"'<>\[\]]{0,100}:(?!(?:pass(?:word|wd)?|pwd|secret|token|[*x]+)@)[^\s/@\"'<>\[\]]{1,200}(?=@)"
+)
 _OF_CURL = re.compile(r"(?<=[ ]-u[ ])[\"']?([^\s:\"'$]{1,64}:(?!\$)[^\s\"']{1,200})")
 
 _ANYWHERE = re.compile("")
@@ -24,17 +27,17 @@ _OF_SOMETHING = re.compile(
 _OF_SOMETHING_OR_ALONE = re.compile(f"{_ALONE.pattern}|{_OF_SOMETHING.pattern}", re.IGNORECASE)
 # what names a password, and what names a key → what must stand before it
 _PASSWORDS = {"pass": _ANYWHERE, "pw": _ANYWHERE, "pin": _ALONE, "senha": _ALONE}
-_KEYS = {
-    "secret": _OF_SOMETHING_OR_ALONE, "token": _OF_SOMETHING_OR_ALONE, "key": _OF_SOMETHING, "session": _ANYWHERE,
-    "bearer": _ALONE, "authorization": _ALONE,
-}  # fmt: skip
-_PASSWORDS_BEYOND_ASCII = dict.fromkeys(
+_PASSWORDS_BEYOND_ASCII = _PASSWORDS | dict.fromkeys(
     ("密码", "密碼", "口令", "パスワード", "비밀번호", "пароль", "contraseña"), _ANYWHERE
 )
-_KEYS_BEYOND_ASCII = dict.fromkeys(("密钥", "令牌"), _ANYWHERE)
+_KEYS = {
+    "secret": _OF_SOMETHING_OR_ALONE, "token": _OF_SOMETHING_OR_ALONE, "key": _OF_SOMETHING, "sessionid": _ANYWHERE,
+    "session_id": _ANYWHERE, "bearer": _ALONE, "authorization": _ALONE,
+}  # fmt: skip
+_KEYS_BEYOND_ASCII = _KEYS | dict.fromkeys(("密钥", "令牌"), _ANYWHERE)
 
 _GIVEN = re.compile(
-    r"(?:(?<=pass)(?:word|wort|wd|phrase|code|e)|(?<=pw)d?|(?<![a-z]pass))"
+    r"(?:(?<=pass)(?P<word>word|wort|wd|phrase|code|e)|(?<=pw)d?|(?<![a-z]pass))"
     r"(?:[ _-]?(?:id|code|number|key|value))?[\"'`*]{0,3}\s{0,3}"
     r"(?:(?P<sign>[:=]{1,2}|=>|は?:|是|就是|为|设为|改为|改成了?|>(?=\S))(?:\s?[\"'`]?(?:basic|bearer|token)(?=\s))?"
     r"|(?P<verb>(?<=\s)(?:is|was|to)(?:[ ]now)?(?=[\s:]):?)"
@@ -51,29 +54,30 @@ def passwords(text: str) -> Iterator[Span]:
     >>> [found.value for found in passwords("DB_PASSWORD=hunter2, 密码是abc123。 Its password is required.")]
     ['hunter2', 'abc123']
     """
-    if "@" in text and "://" in text:
-        yield from (Span(*match.span(), match[0]) for match in _IN_URL.finditer(text))
-    if " -u " in text:
-        yield from (Span(*match.span(1), match[1]) for match in _OF_CURL.finditer(text))
-    lower = _lower(text)
-    yield from _given(text, lower, _PASSWORDS, _like_a_password)
-    if not text.isascii():
-        yield from _given(text, lower, _PASSWORDS_BEYOND_ASCII, _like_a_password)
+    yield from _around_passwords(text)
+    yield from _given(text, _lower(text), _PASSWORDS, _PASSWORDS_BEYOND_ASCII, _like_a_password)
 
 
 def passwords_and_keys(text: str) -> Iterator[Span]:
-    """For texts with a digit, which keys hardly ever lack.
+    """For texts with a digit or a colon, which keys hardly ever lack.
 
     >>> [found.value for found in passwords_and_keys("API key: 0123abcd4567, pass: letmein!1; key: value1234")]
     ['letmein!1', '0123abcd4567']
     """
-    if "-----BEGIN " in text:
+    if "-----BEGIN" in text:
         yield from (Span(*match.span(), match[0]) for match in _PRIVATE_KEY.finditer(text))
-    yield from passwords(text)
+    yield from _around_passwords(text)
     lower = _lower(text)
-    yield from _given(text, lower, _KEYS, _like_a_key)
-    if not text.isascii():
-        yield from _given(text, lower, _KEYS_BEYOND_ASCII, _like_a_key)
+    yield from _given(text, lower, _PASSWORDS, _PASSWORDS_BEYOND_ASCII, _like_a_password)
+    yield from _given(text, lower, _KEYS, _KEYS_BEYOND_ASCII, _like_a_key)
+
+
+def _around_passwords(text: str) -> Iterator[Span]:
+    """With the user's name, in a URL or for curl."""
+    if "@" in text and "://" in text:
+        yield from (Span(*match.span(), match[0]) for match in _IN_URL.finditer(text))
+    if " -u" in text:
+        yield from (Span(*match.span(1), match[1]) for match in _OF_CURL.finditer(text))
 
 
 def _lower(text: str) -> str:
@@ -81,38 +85,43 @@ def _lower(text: str) -> str:
 
 
 def _given(
-    text: str, lower: str, names: dict[str, re.Pattern[str]], plausible: Callable[[str, re.Match[str]], bool]
+    text: str,
+    lower: str,
+    names: dict[str, re.Pattern[str]],
+    beyond_ascii: dict[str, re.Pattern[str]],
+    plausible: Callable[[str, re.Match[str], str], bool],
 ) -> Iterator[Span]:
     """What is given behind one of the names."""
-    for name, before in names.items():
+    for name, before in (names if text.isascii() else beyond_ascii).items():
         place = lower.find(name)
         while place >= 0:
             end = place + len(name)
             given = _GIVEN.match(text, end)
             if given and before.search(text, max(0, place - 12), place):
                 value = given["value"].rstrip(".:?!&|*_")
-                if _is_literal(value, given) and plausible(value, given):
+                if _is_literal(value, given) and plausible(value, given, name):
                     start = given.start("value")
                     yield Span(start, start + len(value), value)
             place = lower.find(name, end)
 
 
 def _is_literal(value: str, given: re.Match[str]) -> bool:
-    """And not code that calls or names something, `$PASSWORD`, `%s`."""
-    return not (given["opens"] or len(value) < 4 or _REFERENCE.fullmatch(value) or "://" in value or value[0] in "$%")
+    """And not code that calls or names something, `$PASSWORD`, `%s`, `/home`."""
+    return not (given["opens"] or len(value) < 4 or _REFERENCE.fullmatch(value) or "://" in value or value[0] in "$%/~")
 
 
-def _like_a_key(value: str, given: re.Match[str]) -> bool:
+def _like_a_key(value: str, given: re.Match[str], _name: str) -> bool:
     if given["verb"] and given["verb"].lower() == "to":
         return False
-    letters, digits, mixed, _ = _looks(value)
-    return len(value) >= 8 and letters and (digits or (mixed and len(value) >= 16))
+    letters, digits, mixed, _signs = _looks(value)
+    return len(value) >= 8 and letters and (digits or (mixed and len(value) >= 16 and share_of_words(value) < 0.6))
 
 
-def _like_a_password(value: str, given: re.Match[str]) -> bool:
+def _like_a_password(value: str, given: re.Match[str], name: str) -> bool:
     letters, digits, mixed, signs = _looks(value)
     if given["sign"]:
-        return signs or digits or mixed
+        a_count = name == "pass" and not given["word"] and not letters and len(value) < 6  # first pass: 1234
+        return signs or mixed or (digits and not a_count)
     if given["verb"] and value.isdigit():
         return len(value) <= 12 and given["verb"].lower() != "to"
     if given["verb"] or given.string[given.start("value") - 1] in "\"'`":

@@ -21,6 +21,7 @@ _DOMAIN = re.compile(
     rf"(?!{_LETTER})(?:\.(?:中国|公司|网络|网址|香港|台湾))?"
 )
 _DOMAIN_UNSPACED = re.compile(r"(?:[\w-]{1,63}\.){1,8}(?:[A-Za-z]{2,24}(?![A-Za-z0-9_])|[^\W\d_]{2,24}(?!\w))")
+_IN_URL = re.compile(r"://[^\s/@]*:\Z")  # where a password stands
 _FILE_NAME = re.compile(r"\.(?:png|jpe?g|gif|svg|webp|css|js|ts|py|html?)\Z", re.IGNORECASE)  # icon@2x.png
 
 # ada (at) example [dot] org, ada at example dot org, ada%40example.org
@@ -84,6 +85,8 @@ def _email(text: str, at: int) -> Span | None:
     italic = "_" if text[domain.end() : domain.end() + 1] == "_" else ""
     name = local[0].lstrip(_NEVER_FIRST + italic)
     if not name or name[-1] == "." or name == "git" or _FILE_NAME.search(domain[0]):
+        return None
+    if _IN_URL.search(text, max(0, at - len(name) - 100), at - len(name)):
         return None
     return Span(at - len(name), domain.end(), f"{name}@{domain[0]}".casefold())
 

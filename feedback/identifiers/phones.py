@@ -37,15 +37,17 @@ _ANY = re.compile(rf"((?<![0-9])(?<![0-9][.,/+-])\(?[0-9](?:{_GAP}?[0-9]){{6,14}
 
 _CUE = re.compile(
     r"(?:(?<![a-z])(?:(?:cell|mobile|tele)?phone|t[eé]l(?:[eé](?:phone|fono?))?|mobile|mob|m[oó]vil|celular|handy|cell"
-    r"|ph|call|ring|dial|text|sms|fax|whatsapp|viber|wechat|hotline|(?:reach|contact)[ ](?:me|us|him|her|them)"
+    r"|ph(?=[ .:])|call|ring|dial|text|sms|fax|whatsapp|viber|wechat|hotline|(?:reach|contact)[ ](?:me|us|him|her|them)"
     r"|contact(?=[ ](?:no|number)|:)|phones?[ ]number)(?![a-z])|телефону?|тел|моб|电话|手机|联系|致电|拨打|传真|热线"
     r"|座机|号码|来电|短信|微信|客服|[☎📞📱])[^0-9\n]{0,24}\Z"
     r"|(?:my|his|her|our|their|your|'s|the)[ ]number(?:'s|[ ]is|[ ]was|:)?[ ]?\Z"
-    r"|(?<![a-z])[ptmf][.:][ ]?\Z",
+    r"|(?<![a-z])[ptmf]:[ ]?\Z",
     re.IGNORECASE,
 )
 _CUE_REACH = 48
-_CATALOGUE = re.compile(r"(?:isbn|ean|upc|issn|doi|sku|asin)(?:-1[03])?[^0-9a-z]{0,6}\Z", re.IGNORECASE)
+_CATALOGUE = re.compile(
+    r"(?:isbn|ean|upc|issn|doi|sku|asin)(?:-1[03])?[^0-9a-z]{0,6}\Z|(?:://|10\.[0-9]{4,5}/)\S{0,60}\Z", re.IGNORECASE
+)
 
 # ITU-T E.164: the country codes that are assigned
 _COUNTRY = re.compile(
@@ -55,10 +57,10 @@ _COUNTRY = re.compile(
 )
 _YEAR = re.compile(r"\((?:1[5-9]|20)[0-9]{2}\)")
 _PAIR_BEFORE, _PAIR_AFTER = re.compile(r"(?<=[0-9][ .])"), re.compile(r"[ .][0-9]{2}(?![0-9])")
-_ZIP_CODE, _STATE_BEFORE = re.compile("[0-9]{5}-[0-9]{4}"), re.compile("(?<=[A-Z][A-Z][ ])")
+_ZIP_CODE, _STATE_BEFORE = re.compile("[0-9]{5}-[0-9]{4}"), re.compile(r"[A-Z]{2}[^0-9A-Za-z]{1,6}\Z")
 _DATE = re.compile(
     r"(?:1[5-9]|20)[0-9]{2}[ ./-]+(?:1[5-9]|20)[0-9]{2}(?![0-9])"
-    r"|(?:19|20)[0-9]{2}[./-][01]?[0-9][./-][0-3]?[0-9](?![0-9])"
+    r"|(?:19|20|00)[0-9]{2}[./-][01]?[0-9][./-][0-3]?[0-9](?![0-9])"
     r"|[0-3]?[0-9][./-][0-3]?[0-9][./-](?:19|20)[0-9]{2}(?![0-9])"
     r"|[01][0-9][./-](?:19|20)[0-9]{2}(?![0-9]|[./-][0-9])"
 )
@@ -74,6 +76,8 @@ def phones(text: str) -> Iterator[Span]:
 
 
 def _international(match: re.Match[str]) -> Span | None:
+    if _DATE.match(match[0]):
+        return None
     for end, digits in _prefixes(match):
         digits = re.sub("^(?:00|011)", "", digits) if match[0][0] != "+" else digits
         if _is_international(digits, separated=end - match.start() > len(digits) + 3):
@@ -112,7 +116,9 @@ def _trunk(match: re.Match[str]) -> Span | None:
     lengths = {len(group) for group in groups}
     if _DATE.match(match[0].lstrip("(")) or (len(groups) == 2 and match[1].count(".") == 1):
         return None
-    if _ZIP_CODE.fullmatch(match[1]) and _STATE_BEFORE.match(match.string, match.start()):
+    if _ZIP_CODE.fullmatch(match[1]) and _before(match, _STATE_BEFORE, 8):
+        return None
+    if _before(match, _CATALOGUE, 70):
         return None
     more = _PAIR_BEFORE.match(match.string, match.start()) or _PAIR_AFTER.match(match.string, match.end())
     if lengths == {2} and (len(groups) != 5 or more):
@@ -123,8 +129,9 @@ def _trunk(match: re.Match[str]) -> Span | None:
 
 
 def _trunk_bare(match: re.Match[str]) -> Span | None:
-    catalogued = _CATALOGUE.search(match.string, max(0, match.start() - 16), match.start())
-    return None if catalogued or match[0] in "01234567890" else _span(match, match.end())
+    if _before(match, _CATALOGUE, 70) or match[0] in "01234567890":
+        return None
+    return _span(match, match.end())
 
 
 def _area_code(match: re.Match[str]) -> Span | None:
@@ -135,7 +142,7 @@ def _area_code(match: re.Match[str]) -> Span | None:
 
 
 def _called(match: re.Match[str]) -> Span | None:
-    if not _CUE.search(match.string, max(0, match.start() - _CUE_REACH), match.start()):
+    if not _before(match, _CUE, _CUE_REACH):
         return None
     if (
         " - " in match[0]
@@ -146,11 +153,16 @@ def _called(match: re.Match[str]) -> Span | None:
     return next((_span(match, end) for end, digits in _prefixes(match) if 7 <= len(digits) <= 14), None)
 
 
+def _before(match: re.Match[str], pattern: re.Pattern[str], reach: int) -> bool:
+    return pattern.search(match.string, max(0, match.start() - reach), match.start()) is not None
+
+
 def _prefixes(match: re.Match[str]) -> Iterator[tuple[int, str]]:
     """Where the number could end, the longest first: the last groups may be the next number's."""
     number = match[1]
     for end in range(len(number), 0, -1):
-        if number[end - 1].isdigit() and not number[end : end + 1].isdigit():
+        closed = number.count("(", 0, end) <= number.count(")", 0, end)
+        if closed and number[end - 1].isdigit() and not number[end : end + 1].isdigit():
             yield (match.end() if end == len(number) else match.start() + end), _digits(number[:end])
 
 

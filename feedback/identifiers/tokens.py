@@ -31,6 +31,7 @@ _BASE64 = re.compile(r"(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{40,}={0,2}")
 _RUN = re.compile(r"(?<![A-Za-z0-9])[A-Za-z0-9][A-Za-z0-9_-]{18,}[A-Za-z0-9]")
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
 _IN_LINK = re.compile(r"(?:://|www\.)[^\s?#=\"'<>()\[\]]{0,200}\Z")
+_DIGEST = re.compile("[0-9a-f]{32,64}(?:-[A-Z][a-z]+)?")
 _LONGEST_IN_LINKS = 30  # what opens a shared document or resets a password is longer
 _CHECKSUM = re.compile(
     r"(?:sha-?[0-9]{0,3}|md5|hash(?:es)?|checksum|digest|commit|revision|etag)(?![a-z])[^\n]{0,40}\Z", re.IGNORECASE
@@ -47,7 +48,7 @@ def disorder(text: str) -> Iterator[Span]:
     for start, end in _long_words(text):
         picture = text.find(";base64,", start, end)
         end = picture if picture >= 0 else end
-        in_base64 = [match for match in _BASE64.finditer(text, start, end) if _changes(match[0]) > 0.25]
+        in_base64 = [match for match in _BASE64.finditer(text, start, end) if _is_base64(match[0])]
         runs = [match for match in _RUN.finditer(text, start, end) if _is_disorderly(match[0])]
         for match in sorted(in_base64 + runs, key=lambda match: match.start() - match.end()):  # the longest first
             if not _is_public(match):
@@ -77,10 +78,23 @@ def _is_public(match: re.Match[str]) -> bool:
     text, start = match.string, match.start()
     hexadecimal = re.fullmatch("[0-9a-f]+", match[0]) is not None
     if _IN_LINK.search(text, max(0, start - 200), start):
-        return "/" in match[0] or len(match[0]) <= (40 if hexadecimal else _LONGEST_IN_LINKS)
+        return "/" in match[0] or len(match[0]) <= _LONGEST_IN_LINKS or _DIGEST.fullmatch(match[0]) is not None
     if hexadecimal:
         return _CHECKSUM.search(text, max(0, start - 60), start) is not None
     return _PACKAGES_CHECKSUM.search(text, max(0, start - 8), start) is not None
+
+
+def _is_base64(run: str) -> bool:
+    return re.search("[A-Z]", run) is not None and re.search("[a-z]", run) is not None and _changes(run) > 0.25
+
+
+def share_of_words(run: str) -> float:
+    """How much of it is words by their letters' case: 0.4 at random, more than 0.6 in names that code gives.
+
+    >>> share_of_words("PrivateKeyTypes"), share_of_words("aB3xz9QQk1")
+    (1.0, 0.2)
+    """
+    return sum(map(len, re.findall("[A-Z]?[a-z]{2,}", run))) / len(run)
 
 
 def _is_disorderly(run: str) -> bool:
@@ -89,7 +103,7 @@ def _is_disorderly(run: str) -> bool:
         return False
     if upper and lower:
         longest = max(map(len, re.split("[_-]", run)))
-        return longest >= 10 and _changes(run) >= 0.22
+        return longest >= 10 and _changes(run) >= 0.22 and share_of_words(run) < 0.6
     return len(run) >= 32 and run.isalnum() and _changes(run) >= 0.2 and len(set(run)) > 9
 
 
@@ -98,8 +112,8 @@ def _changes(run: str) -> float:
 
     A capital and the small letter after it don't count, nor what dashes and slashes divide.
 
-    >>> _changes("How-To-Learn-Python3-In-2021"), _changes("SingletonFactoryBean2"), _changes("aB3xz9QQk1")
-    (0.05, 0.15, 0.6666666666666666)
+    >>> _changes("SingletonFactoryBean2"), _changes("aB3xz-9QQk1")
+    (0.15, 0.625)
     """
     kinds = run.translate(_KINDS)
     pairs = [one + other for one, other in pairwise(kinds) if one != " " != other]

@@ -1,4 +1,4 @@
-"""Recall of each kind, false alarms and time: `python -m identifiers [HOW_MANY] [--missed]`, with `tests` on PYTHONPATH.
+"""Recall of each kind, false alarms and time: `PYTHONPATH=tests python -m identifiers [HOW_MANY] [--missed]`.
 
 `--missed` lists what wasn't found. The texts without identifiers are wikitext2_valid.txt, the typical ones
 oasst_en_100_trees.jsonl, in the folder that BURNISH_TEST_DATA names.
@@ -15,15 +15,15 @@ def main(arguments: list[str]) -> None:
     numbers = [int(argument) for argument in arguments if argument.isdigit()]
     recall(numbers[0] if numbers else 10_000, list_missed="--missed" in arguments)
     general, conversations = real_data("wikitext2_valid.txt"), real_data("oasst_en_100_trees.jsonl")
-    if general.exists():
-        lines = lines_of(general)
-        alarms = false_alarms(find, lines)
-        print(f"\nFalse alarms: {len(alarms)} of {len(lines)} lines ({len(alarms) / len(lines):.2%}).")
-        print("".join(f"- `{alarm}`\n" for alarm in alarms), end="")
-    if conversations.exists():
-        texts = messages_of(conversations)
-        length = sum(map(len, texts)) / len(texts)
-        print(f"\n{microseconds(find, texts):.0f} µs of processor time a text, the mean of {len(texts)} texts of {length:.0f} characters.")
+    for file in (general, conversations):
+        if not file.exists():
+            sys.exit(f"\nFalse alarms and time need {file}: set BURNISH_TEST_DATA to the folder that has it.")
+    lines, texts = lines_of(general), messages_of(conversations)
+    alarms = false_alarms(find, lines)
+    print(f"\nFalse alarms: {len(alarms)} of {len(lines)} lines ({len(alarms) / len(lines):.2%}).")
+    print("".join(f"- `{alarm}`\n" for alarm in alarms), end="")
+    length, taken = sum(map(len, texts)) / len(texts), microseconds(find, texts)
+    print(f"Time: {taken:.0f} µs a text on one core, over {len(texts)} texts of {length:.0f} characters.")
 
 
 def recall(count: int, *, list_missed: bool) -> None:
