@@ -16,8 +16,9 @@ _STREET = (
     r"|Loop|Alley|Cove|Pike|Crossing|Point)(?![a-z])"
 )
 _FLAT = r"(?:Apt|Apartment|Suite|Ste|Unit|Flat|Floor|Fl|Room|Rm)"
-_POSTCODE = r"(?:[0-9]{5}(?:-[0-9]{4})?|[A-Z]{1,2}[0-9][0-9A-Z]?[ ][0-9][A-Z]{2}|[A-Z][0-9][A-Z][ ][0-9][A-Z][0-9])"
-_CITY = r"[A-ZÀ-Þ][A-Za-zÀ-ÿ.'-]{1,20}(?:[ ](?:d['’]|de[ ]|la[ ])?[A-ZÀ-Þ][A-Za-zÀ-ÿ.'-]{1,20}){0,2}"
+_POSTCODE = r"(?:[0-9]{5}(?:-[0-9]{4})?|[A-Z]{1,2}[0-9][0-9A-Z]?[ ][0-9][A-Z]{2}|[A-Z][0-9][A-Z][ ]?[0-9][A-Z][0-9])"
+_NAME = r"[A-ZÀ-Þ][A-Za-zÀ-ÿ.'-]{1,20}"
+_CITY = rf"{_NAME}(?:[ ](?:d['’]|(?:de|la|am|an[ ]der|bei|ob[ ]der|vorm)[ ])?{_NAME}){{0,2}}"
 _THEN = r"(?:,?[ ]{1,2}|,?[ ]?\n{1,2})"  # or on the next line, as on an envelope
 _WORD = r"(?:[A-Z][A-Za-z.'-]{0,20}+|[0-9]{1,3}(?:st|nd|rd|th))"
 
@@ -28,6 +29,10 @@ _ENGLISH = (  # 12 Maple Street, Apt 3, Springfield, IL 62701
     rf"(?P<town>(?:{_THEN}{_CITY}){{0,2}}(?:(?:,?[ ]{{1,2}}[A-Z]{{2}})?{_THEN}{_POSTCODE}|,?[ ]{{1,2}}[A-Z]{{2}})"
     rf"(?![0-9A-Za-z]))?"
 )
+_ANY_STREET = (  # 12 Sunny Bottom, Springfield, IL 62701
+    rf"(?:{_WORD}[ ]){{0,3}}{_WORD}(?:{_THEN}(?:{_FLAT}\.?[ ]?#?|#[ ]?)[0-9A-Za-z-]{{1,6}})?{_THEN}{_CITY}"
+    rf"(?:,?[ ]{{1,2}}[A-Z]{{2}}{_THEN}|\n){_POSTCODE}(?![0-9A-Za-z])"
+)
 _FRENCH = (  # 5 bis, rue de la Paix, 75002 Paris
     r"(?:(?:bis|ter),?[ ])?(?:rue|avenue|boulevard|place|chemin|allée|impasse|quai|cours)[ ]"
     rf"(?:(?:de|du|des|la|le|les)[ ]|[dl]['’]){{0,2}}{_CITY}(?:{_THEN}[0-9]{{5}}[ ]{_CITY})?"
@@ -37,16 +42,18 @@ _SMALL = (  # 12 maple street, where somebody says that it is an address
     r"(?:,?[ ](?:apt|apartment|unit|flat|#)[ ]?[0-9]{1,5}[a-z]?)?"
 )
 _POSTCODE_AND_TOWN = (  # Via Roma 12, 00184 Roma
-    rf"(?:,[ ]|,?\n{{1,2}})(?:(?:[A-Z]{{1,2}}-)?[0-9]{{5}}|[0-9]{{4}}[ ][A-Z]{{2}})"
-    rf"(?![ ](?:{_WORD}[ ]){{1,4}}{_STREET})[ ]{_CITY}"
+    rf"(?:,[ ]|,?\n{{1,2}})(?:(?:[A-Z]{{1,2}}-)?[0-9]{{5}}|[0-9]{{4}}[ ]?[A-Z]{{2}})"
+    rf"(?![ ](?:{_WORD}[ ]){{1,4}}{_STREET})(?:,?[ ]|\n){_CITY}|\n{{1,2}}{_CITY},[ ][0-9]{{5}}(?![0-9])"
 )
 _GERMAN = (  # Goethestr. 12a, 1010 Wien
-    rf"(?<=[eg.z][ ][1-9])[0-9]{{0,3}}[ ]?[a-h]?(?![0-9A-Za-z])(?:{_THEN}(?:[A-Z]{{1,2}}-)?[0-9]{{4,5}}[ ]{_CITY})?"
+    r"(?<=[egmrz.][ ][0-9])[0-9]{0,3}(?:/[0-9]{1,3}){0,2}[ ]?[a-h]?(?![0-9A-Za-z])"
+    rf"(?:{_THEN}(?:[A-Z]{{1,2}}-)?[0-9]{{4,5}}[ ]{_CITY})?"
 )
 # one search for them all, which begins with a digit so that digits alone are looked at
 _NUMBERED = re.compile(
-    r"[1-9](?<![0-9][1-9])(?:[0-9]{0,4}[A-Za-z]?(?:[-/][0-9]{1,4})?"
-    rf"(?:,?[ ](?:{_ENGLISH}|(?P<french>{_FRENCH})|(?P<small>{_SMALL}))|(?P<town_after>{_POSTCODE_AND_TOWN}))"
+    r"[0-9](?<![0-9][0-9])(?:[0-9]{0,4}[A-Za-z]?(?:[-/][0-9]{1,4})?"
+    rf"(?:,?[ ](?:{_ENGLISH}|(?P<any>{_ANY_STREET})|(?P<french>{_FRENCH})|(?P<small>{_SMALL}))"
+    rf"|(?P<town_after>{_POSTCODE_AND_TOWN}))"
     rf"|(?P<german>{_GERMAN}))"
 )
 _ALONE = re.compile(r"(?<![0-9A-Za-z$€£#])(?<![0-9][.,])")
@@ -58,11 +65,13 @@ _STREET_BEFORE = re.compile(
     r"(?:[ ][A-ZÀ-Þ][a-zß-ÿ.'-]{1,20}){0,3},?[ ]\Z"
 )
 _BOX = re.compile(
-    rf"(?<![A-Za-z])P\.?[ ]?O\.?[ ]Box[ ][0-9]{{1,6}}(?:{_THEN}{_CITY},[ ](?:[A-Z]{{2}}[ ])?{_POSTCODE})?"
+    rf"(?<![A-Za-z])(?:P\.?[ ]?O\.?|(?:PSC|Unit)[ ][0-9]{{1,5}},?)[ ]Box[ ][0-9]{{1,6}}"
+    rf"(?:{_THEN}(?:{_CITY},[ ](?:[A-Z]{{2}}[ ])?|[ADF]PO[ ]A[AEP][ ]){_POSTCODE})?"
 )
 _GERMAN_STREET = re.compile(
     r"(?<![A-Za-zÀ-ÿ-])(?:[A-ZÄÖÜ][a-zäöüß]{1,15}[- ]){0,2}(?:[A-ZÄÖÜ][a-zäöüß]{1,20}"
-    r"(?:stra(?:ß|ss)e|str\.|gasse|allee|platz|weg)|(?<=[a-zß][- ])(?:Stra(?:ß|ss)e|Str\.|Gasse|Allee|Platz|Weg))[ ]\Z"
+    r"(?:stra(?:ß|ss)e|str\.|gasse|allee|platz|weg|damm|ufer|steig)"
+    r"|(?<=[a-zß][- ])(?:Stra(?:ß|ss)e|Str\.|Gasse|Allee|Platz|Weg|Ring|Damm|Ufer|Steig))[ ]\Z"
 )
 _CHINESE = re.compile(
     r"(?:路|街|道|巷|弄|胡同|村|里|园|区|镇|段)[ ]?[0-9]{1,5}(?:[-之][0-9]{1,4})?[ ]?"
@@ -108,7 +117,7 @@ def _numbered(match: re.Match[str]) -> Span | None:
     text, start = match.string, match.start()
     if not _ALONE.match(text, start):
         return None
-    if match["french"]:
+    if match["french"] or match["any"]:
         return _plain(match)
     if match["town_after"] or match["german"] is not None:
         street = _GERMAN_STREET.search(text, max(0, start - 80), start)

@@ -24,10 +24,13 @@ _COMPANY = re.compile(
     rf"{_RIGHT}(?!/[0-9])"  # a card's month would fit
 )
 _COMPANY_FORM = re.compile(rf"[1-9ANY][1-59](?:{_PROVINCE}|10)[0-9A-Y]{{14}}")  # 10: registered with the state
-_CARD = re.compile(rf"{_LEFT}(?<!\+)[2-9][0-9]{{3,18}}(?:[ .-][0-9]{{2,}}){{0,4}}{_RIGHT}")
+_GROUP_BEFORE = re.compile("(?<=[0-9][ -])")
+_CARD = re.compile(rf"{_LEFT}(?<!\+)[0-9]{{4,19}}(?:[ .-][0-9]{{2,}}){{0,4}}{_RIGHT}")
 # ISO/IEC 7812: the issuers' first digits, and how long their numbers are
 _ISSUED = re.compile(
-    r"4[0-9]{12}(?:[0-9]{3}){0,2}|(?:5[0-8]|6[0-9]|81)[0-9]{11,17}|(?:22|2[3-7])[0-9]{14}|955[0-9]{13,16}|3[47][0-9]{13}"
+    r"4[0-9]{12}(?:[0-9]{3}){0,2}|(?:5[0-8]|6[0-9]|81)[0-9]{11,17}|(?:22|2[3-7])[0-9]{14}|955[0-9]{13,16}"
+    r"|(?:2131|1800)[0-9]{11}"
+    r"|(?:5018|5020|5038|5[678][0-9]{2}|6304|6390|6759|676[123]|0604)[0-9]{8}|3[47][0-9]{13}"
     r"|(?:30|3[689])[0-9]{12,17}|35[0-9]{14,17}|9792[0-9]{12}"
 )
 _ACCOUNT = re.compile(r"(?:(?<![0-9A-Za-z])|(?<=IBAN))[A-Za-z]{2}[0-9]{2}(?:[ -]?[0-9A-Za-z]){11,30}(?![0-9A-Za-z])")
@@ -71,7 +74,7 @@ def _social(match: re.Match[str]) -> Span | None:
 def _resident(match: re.Match[str]) -> Span | None:
     number = _compact(match[0])
     form = _RESIDENT_FORM.fullmatch(number)
-    if not form or _is_a_row(match[0]) or not mod_11_2.is_valid(number):
+    if not form or _is_a_row(match) or not mod_11_2.is_valid(number):
         return None
     try:
         date(*map(int, form.groups()))
@@ -82,7 +85,7 @@ def _resident(match: re.Match[str]) -> Span | None:
 
 def _company(match: re.Match[str]) -> Span | None:
     number = _compact(match[0])
-    if not _COMPANY_FORM.fullmatch(number) or _is_a_row(match[0]) or uscc.calc_check_digit(number[:17]) != number[17]:
+    if not _COMPANY_FORM.fullmatch(number) or _is_a_row(match) or uscc.calc_check_digit(number[:17]) != number[17]:
         return None  # uscc.is_valid knows none of the codes that begin with a letter
     return Span(*match.span(), number)
 
@@ -91,6 +94,8 @@ def _card(match: re.Match[str]) -> Span | None:
     if re.fullmatch(r"[0-9]+\.[0-9]+", match[0]):
         return None
     for end, number in _prefixes(match):
+        if len(number) == 12 < end - match.start():
+            continue  # Maestro's shortest, in groups: three of the four of something else
         if _ISSUED.fullmatch(number) and luhn.is_valid(number) and len(set(number)) > 1:
             return Span(match.start(), end, number)
     return None
@@ -111,9 +116,10 @@ def _prefixes(match: re.Match[str]) -> Iterator[tuple[int, str]]:
             yield match.start() + end, _compact(written[:end])
 
 
-def _is_a_row(written: str) -> bool:
-    """Of small numbers: nobody writes an ID in more than five groups."""
-    return len(re.findall("[ -]", written)) > 4
+def _is_a_row(match: re.Match[str]) -> bool:
+    """Of other numbers: nobody writes an ID in more than five groups, and none but its own stand before them."""
+    groups = len(re.findall("[ -]", match[0])) + 1
+    return groups > 5 or (groups > 1 and _GROUP_BEFORE.match(match.string, match.start()) is not None)
 
 
 def _compact(written: str) -> str:

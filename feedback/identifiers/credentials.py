@@ -42,10 +42,20 @@ _GIVEN = re.compile(
     r"(?:(?P<sign>[:=]{1,2}|=>|は?:|是|就是|为|设为|改为|改成了?|>(?=\S))(?:\s?[\"'`]?(?:basic|bearer|token)(?=\s))?"
     r"|(?P<verb>(?<=\s)(?:is|was|to)(?:[ ]now)?(?=[\s:]):?)"
     r"|(?<=bearer)(?=\s)|\s(?=[\"'`])|(?<=password[ ]))"
-    r"[\s\"'`*]{0,6}(?P<value>[^\s\"'`<>\[\](){},;，。；、！？…“”‘’「」【】《》\u4e00-\u9fff]{4,200})(?P<opens>[(\[])?",
+    r"[\s\"'`*]{0,6}(?P<value>[^\s\"'`<>,;，。；、！？…“”‘’「」【】《》\u4e00-\u9fff]{4,200})",
     re.IGNORECASE,
 )
-_REFERENCE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
+_NEXT = re.compile(r"&(?=[A-Za-z_]\w*=)")
+# self.password, call(), data[ and what stands there for something else: $PASSWORD, ${PASSWORD}, %s, %(password)s, /home
+_NO_LITERAL = re.compile(
+    r"(?:[A-Za-z_]+[0-9]?\.)+[A-Za-z_]+[0-9]?|[A-Za-z_][\w.]*(?:\(.*\)|\[.*\]|[(\[])"
+    r"|(?:[a-z_]{3,}|(?:[A-Za-z_]+\.)+[A-Za-z_]+)[(=].*|\$[A-Za-z_]+[0-9]?|\$[{(].*"
+    r"|%(?:\(\w+\))?[sdr]|%\w+%|[~.]{0,2}(?:/[\w.-]+)+/?|[(\[{].*[)\]}]|.*://.*"
+)
+_OF_KEYS = re.compile("[A-Za-z0-9_+/=.~:%-]+")
+_QUOTES = "\"'`"
+_AFTER = ".:?!&|*_,;"
+_WRAPPERS = {")": "(", "]": "[", "}": "{"}
 _ALGORITHM = re.compile(r"(?:sha|md|base|aes|rsa|utf|o?auth|argon|pbkdf|[bs]crypt)-?[0-9].*", re.IGNORECASE)
 
 
@@ -98,23 +108,32 @@ def _given(
             end = place + len(name)
             given = _GIVEN.match(text, end)
             if given and before.search(text, max(0, place - 12), place):
-                value = given["value"].rstrip(".:?!&|*_")
-                if _is_literal(value, given) and plausible(value, given, name):
+                quoted = text[given.start("value") - 1] in _QUOTES and text[given.end() : given.end() + 1] in _QUOTES
+                value = given["value"] if quoted else _trimmed(given["value"])
+                if len(value) >= 4 and not _NO_LITERAL.fullmatch(value) and plausible(value, given, name):
                     start = given.start("value")
                     yield Span(start, start + len(value), value)
             place = lower.find(name, end)
 
 
-def _is_literal(value: str, given: re.Match[str]) -> bool:
-    """And not code that calls or names something, `$PASSWORD`, `%s`, `/home`."""
-    return not (given["opens"] or len(value) < 4 or _REFERENCE.fullmatch(value) or "://" in value or value[0] in "$%/~")
+def _trimmed(value: str) -> str:
+    """Without what is the sentence's or the next value's.
+
+    >>> _trimmed("hunter2)."), _trimmed("a(b)c1"), _trimmed("hunter2&role=admin")
+    ('hunter2', 'a(b)c1', 'hunter2')
+    """
+    value = _NEXT.split(value, maxsplit=1)[0].rstrip(_AFTER)
+    while value and value[-1] in _WRAPPERS and value.count(value[-1]) > value.count(_WRAPPERS[value[-1]]):
+        value = value[:-1].rstrip(_AFTER)
+    return value
 
 
 def _like_a_key(value: str, given: re.Match[str], _name: str) -> bool:
     if given["verb"] and given["verb"].lower() == "to":
         return False
     letters, digits, mixed, _signs = _looks(value)
-    return len(value) >= 8 and letters and (digits or (mixed and len(value) >= 16 and share_of_words(value) < 0.6))
+    random = digits or (mixed and len(value) >= 16 and share_of_words(value) < 0.6)
+    return len(value) >= 8 and letters and random and _OF_KEYS.fullmatch(value) is not None
 
 
 def _like_a_password(value: str, given: re.Match[str], name: str) -> bool:
@@ -124,7 +143,7 @@ def _like_a_password(value: str, given: re.Match[str], name: str) -> bool:
         return signs or mixed or (digits and not a_count)
     if given["verb"] and value.isdigit():
         return len(value) <= 12 and given["verb"].lower() != "to"
-    if given["verb"] or given.string[given.start("value") - 1] in "\"'`":
+    if given["verb"] or given.string[given.start("value") - 1] in _QUOTES:
         return len(value) >= 6 and (signs or mixed or (digits and letters))
     several = len(re.findall("[0-9]", value)) > 1
     return len(value) >= 6 and (signs or (several and letters)) and not _ALGORITHM.fullmatch(value)

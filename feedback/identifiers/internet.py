@@ -141,5 +141,6 @@ def _ipv6(match: re.Match[str]) -> Span | None:
     except AddressValueError:
         return None
     used = address.packed[0] >> 5 == 1 or address.packed[0] in (0xFC, 0xFD, 0xFE) or address.ipv4_mapped is not None
+    used = used or sum(len(group) > 2 for group in written.split(":")) > 3  # or written out, whatever it begins with
     whole = match.end() if "%" in match[0] else match.start() + len(written)
     return Span(match.start(), whole, address.compressed) if used and not address.is_loopback else None

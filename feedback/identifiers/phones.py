@@ -31,7 +31,7 @@ _NORTH_AMERICAN = re.compile(
 )
 _TRUNK = re.compile(rf"({_LEFT}\(?0[1-9][0-9]{{0,4}}(?:{_GAP}[0-9]{{2,8}}){{1,5}}){_EXTENSION}{_RIGHT}")
 _TRUNK_BARE = re.compile(rf"{_LEFT}0[1-9][0-9]{{8,9}}{_RIGHT}")
-_RUSSIAN = re.compile(rf"{_LEFT}8[ -]?\(?[3489][0-9]{{2}}\)?[ -]?[0-9]{{3}}[ -][0-9]{{2}}[ -][0-9]{{2}}{_RIGHT}")
+_RUSSIAN = re.compile(rf"{_LEFT}8[ -]?\(?[0-9]{{3}}\)?[ -]?[0-9]{{3}}[ -][0-9]{{2}}[ -]?[0-9]{{2}}{_RIGHT}")
 _AREA_CODE = re.compile(rf"{_LEFT}(?:8[ ]?)?\([1-9][0-9]{{1,4}}\)[ -]?[0-9]{{2,5}}(?:[ -][0-9]{{2,5}}){{1,3}}{_RIGHT}")
 _ANY = re.compile(rf"((?<![0-9])(?<![0-9][.,/+-])\(?[0-9](?:{_GAP}?[0-9]){{6,14}}){_EXTENSION}{_RIGHT}")
 
@@ -125,7 +125,7 @@ def _trunk(match: re.Match[str]) -> Span | None:
         return None
     if len(lengths) == 1 and all(group[0] == "0" for group in groups):
         return None
-    return next((_span(match, end) for end, digits in _prefixes(match) if 9 <= len(digits) <= 12), None)
+    return next((_span(match, end) for end, digits in _prefixes(match) if 9 <= len(digits) <= 13), None)
 
 
 def _trunk_bare(match: re.Match[str]) -> Span | None:
@@ -188,8 +188,8 @@ def _span(match: re.Match[str], end: int, digits: str = "") -> Span:
 _FORMS = (
     (_INTERNATIONAL, _international),
     (_MOBILE_CN, _mobile_cn),
-    (_NORTH_AMERICAN, _north_american),
     (_RUSSIAN, _plain),
+    (_NORTH_AMERICAN, _north_american),
     (_TRUNK, _trunk),
     (_TRUNK_BARE, _trunk_bare),
     (_AREA_CODE, _area_code),

@@ -101,6 +101,8 @@ def ipv4(random: Random) -> str:
 
 def ipv6(random: Random) -> str:
     """Global unicast, unique local and link-local addresses; zeros left out as RFC 5952 has it, or written in full."""
+    if random.random() < 0.1:  # of any kind, written out
+        return ":".join(f"{random.randrange(0x10000):x}" for _ in range(8))
     first = random.choice((random.randrange(0x2000, 0x4000), 0x2001, random.randrange(0xFC00, 0xFE00), 0xFE80))
     groups = [first] + [random.randrange(0x10000) for _ in range(7)]
     length = random.choice((0, 0, 2, 3, 4, 5, 6))

@@ -84,7 +84,7 @@ def some(alphabet: str, length: int, random: Random) -> str:
     return "".join(random.choices(alphabet, k=length))
 
 
-def password(random: Random, signs: str = "!#$%^&*+-_") -> str:
+def password(random: Random, signs: str = "!#$%^&*+-_@()=?.~") -> str:
     """Of every kind of character; it neither begins nor ends with a sign, which might be the sentence's."""
     length = random.randint(8, 16)
     while True:
