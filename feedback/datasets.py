@@ -34,7 +34,7 @@ from feedback.models import (
     Run,
 )
 from feedback.policies import TrainingPolicy
-from feedback.review import latest_decisions
+from feedback.review import latest_decisions, latest_reviews
 from feedback.run_folder import SPLITS, RunSpec, Turn
 from feedback.states import FeedbackKind, FeedbackStatus, MessageStatus, ReviewDecision
 
@@ -83,10 +83,12 @@ def gather(session: Session, assistant: Assistant) -> list[Item]:
         )
     }
     asked = histories(session, (row[1] for row in found))
-    reviews = latest_decisions(session, (row[0].id for row in found))
+    reviews = latest_reviews(session, (row[0].id for row in found))
     items = []
     for feedback, reply, sha256, contributor in found:
         other, other_sha256 = others.get(feedback.value.get("rejected_message_id", -1)) or (None, None)
+        decision, edited = reviews.get(feedback.id) or (None, None)
+        value = edited or feedback.value
         items.append(
             Item(
                 feedback_ids=(feedback.id,),
@@ -99,14 +101,14 @@ def gather(session: Session, assistant: Assistant) -> list[Item]:
                 contributor=feedback.contributor_id,
                 side=contributor.side if contributor else None,
                 score=feedback.score,
-                correction=feedback.value.get("content"),
-                key_facts=tuple(feedback.value.get("key_facts", ())),
+                correction=value.get("content"),
+                key_facts=tuple(value.get("key_facts", ())),
                 rejected=other.content if other else None,
                 rejected_version=other_sha256,
                 rejected_status=other.status if other else MessageStatus.COMPLETE,
                 store=granted(reply, other),
                 training=feedback.training,
-                review=reviews.get(feedback.id),
+                review=decision,
             )
         )
     return items

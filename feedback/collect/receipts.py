@@ -5,20 +5,20 @@ from datetime import datetime
 
 from sqlmodel import Session, col, select
 
-from feedback import lineage
+from feedback import cases, lineage
 from feedback.collect.intake import hash_receipt
 from feedback.errors import NotFound
-from feedback.models import Feedback, Review
-from feedback.states import FeedbackKind, FeedbackStatus
+from feedback.models import Feedback, ReportCase, Review
+from feedback.states import CaseOutcome, CaseStatus, FeedbackKind, FeedbackStatus
 
 
 @dataclass(frozen=True)
 class Receipt:
     id: str
     kind: str
-    status: str  # received, in_review, declined, replaced; used, learned, live
+    status: str  # received, in_review, declined, replaced; used, learned, live; of a report: resolved
     detail: str
-    note: str | None  # the reviewer's public words
+    note: str | None  # the reviewer's public words; of a report: the answer
     created_at: datetime
 
 
@@ -27,8 +27,9 @@ def look_up(session: Session, receipt: str) -> Receipt:
     if feedback is None:
         raise NotFound("No feedback with this receipt.", param="receipt", code="receipt_not_found")
     status, detail = _tell(session, feedback)
+    # what several people haven't agreed on yet is nobody's word
     review = session.exec(
-        select(Review).where(Review.feedback_id == feedback.id).order_by(col(Review.id).desc()).limit(1)
+        select(Review).where(Review.feedback_id == feedback.id, col(Review.counts).is_(True))
     ).first()
     return Receipt(
         feedback.public_id, feedback.kind, status, detail, review.note if review else None, feedback.created_at
@@ -48,9 +49,9 @@ def _tell(session: Session, feedback: Feedback) -> tuple[str, str]:
         return "used", f"Used to judge {reach.judged_by}; kept out of training so that the judgement is fair."
     if reach.dataset_number is not None:
         return "used", f"Used in dataset v{reach.dataset_number}."
+    if feedback.kind == FeedbackKind.REPORT:
+        return _tell_case(feedback, cases.of_reply(session, feedback.message_id))
     match feedback.status:
-        case FeedbackStatus.RECEIVED if feedback.kind == FeedbackKind.REPORT:
-            return "received", "A person has looked at it and closed the case."
         case FeedbackStatus.RECEIVED if feedback.kind == FeedbackKind.COMMENT:
             return "received", "Stored for people to read; nothing is trained on comments."
         case FeedbackStatus.RECEIVED:
@@ -61,3 +62,14 @@ def _tell(session: Session, feedback: Feedback) -> tuple[str, str]:
             return "declined", f"Not learned from: {feedback.status_reason}"
         case FeedbackStatus.REPLACED:
             return "replaced", feedback.status_reason or "You said something newer about this reply."
+
+
+def _tell_case(report: Feedback, case: ReportCase | None) -> tuple[str, str]:
+    if case is None or case.status != CaseStatus.RESOLVED:
+        if case is not None and case.status == CaseStatus.INVESTIGATING:
+            return "in_review", "A person is looking into it."
+        again = report.status != FeedbackStatus.IN_REVIEW
+        return "in_review", "It is being looked at again." if again else "A person looks at it first."
+    if case.outcome == CaseOutcome.DISMISSED:
+        return "declined", "A person has looked at it and sees nothing wrong with the reply."
+    return "resolved", "A person has looked at it and closed the case."
