@@ -28,9 +28,7 @@ def look_up(session: Session, receipt: str) -> Receipt:
         raise NotFound("No feedback with this receipt.", param="receipt", code="receipt_not_found")
     status, detail = _tell(session, feedback)
     # what several people haven't agreed on yet is nobody's word
-    review = session.exec(
-        select(Review).where(Review.feedback_id == feedback.id, col(Review.counts).is_(True))
-    ).first()
+    review = session.exec(select(Review).where(Review.feedback_id == feedback.id, col(Review.counts).is_(True))).first()
     return Receipt(
         feedback.public_id, feedback.kind, status, detail, review.note if review else None, feedback.created_at
     )

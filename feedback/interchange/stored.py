@@ -46,8 +46,8 @@ def current_records(database: Database, assistant: Assistant, *, as_mended: bool
             kept = [one for one in page if decisions.get(one.id) != ReviewDecision.REJECTED]
             made = as_records(session, kept)
             if as_mended:
-                mended = [reviewed.get(one.id, (None, None))[1] for one in kept]
-                made = [replace(record, value=words or record.value) for record, words in zip(made, mended, strict=True)]
+                mended = (reviewed.get(one.id, (None, None))[1] for one in kept)
+                made = [replace(one, value=words or one.value) for one, words in zip(made, mended, strict=True)]
         yield from made
         found = bool(page)
         after = page[-1].id if page else after
