@@ -5,7 +5,6 @@ never learns: it is what `model: "base"` talks to.
 """
 
 import re
-from typing import Any
 
 from pydantic import ValidationError
 from sqlmodel import Session, col, select
@@ -14,7 +13,7 @@ from feedback import audit
 from feedback.columns import now
 from feedback.errors import InvalidInput, NotFound
 from feedback.models import AdapterVersion, Assistant, Guidelines, Release
-from feedback.policies import Policies
+from feedback.policies import Changes, Policies
 from feedback.states import Consent, ReleaseState
 
 BASE_VERSION = "base"
@@ -72,8 +71,8 @@ def policies(assistant: Assistant) -> Policies:
     return Policies.model_validate(assistant.policies)
 
 
-def set_policies(session: Session, assistant: Assistant, changes: dict[str, dict[str, Any]], *, actor: str) -> Policies:
-    """`changes` is a part of Policies, e.g. `{"release": {"promotion": "auto"}}`; the rest stays."""
+def changed_policies(assistant: Assistant, changes: Changes) -> Policies:
+    """The policies with `changes`, a part of Policies such as `{"release": {"promotion": "auto"}}`; the rest stays."""
     merged = {
         section: {**values, **changes.get(section, {})} for section, values in policies(assistant).model_dump().items()
     }
@@ -85,10 +84,17 @@ def set_policies(session: Session, assistant: Assistant, changes: dict[str, dict
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise InvalidInput(f"Policy {where}: {first['msg']}.", param=where) from None
+        raise InvalidInput(f"Policy {where}: {first['msg'].removeprefix('Value error, ')}.", param=where) from None
     training = checked.training
-    if training.dev_fraction + training.gate_fraction > 0.9:
-        raise InvalidInput("dev_fraction and gate_fraction leave under a tenth to train on: lower one of them.")
+    if training.dev_fraction + training.gate_fraction + training.sealed_fraction > 0.9:
+        raise InvalidInput(
+            "dev_fraction, gate_fraction and sealed_fraction leave under a tenth to train on: lower one of them."
+        )
+    return checked
+
+
+def set_policies(session: Session, assistant: Assistant, changes: Changes, *, actor: str) -> Policies:
+    checked = changed_policies(assistant, changes)
     assistant.policies = checked.model_dump()
     session.add(assistant)
     audit.record(session, actor, "assistant.policies", assistant.name, changes=changes)

@@ -27,6 +27,8 @@ def side_of(identity: str, policy: TrainingPolicy) -> Side:
     True
     """
     position = int.from_bytes(hashlib.sha256(f"side:{identity}".encode()).digest()[:8]) / 2**64
+    if position >= 1 - policy.sealed_fraction:
+        return Side.SEALED
     if position < policy.gate_fraction:
         return Side.GATE
     return Side.DEV if position < policy.gate_fraction + policy.dev_fraction else Side.TRAIN

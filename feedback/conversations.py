@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import update
+from sqlalchemy import func, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
@@ -32,6 +32,8 @@ class Turn:
     contributor_id: str | None = None
     external_id: str | None = None
     store: bool | None = None
+    ui_task: bool = False
+    """A chat client asks for itself, not for a person: it gets a conversation of its own, which no other turn joins."""
 
 
 def with_guidelines(guidelines: Guidelines, messages: Sequence[ChatMessage]) -> list[ChatMessage]:
@@ -49,14 +51,13 @@ def begin_replies(
     session: Session,
     assistant: Assistant,
     guidelines: Guidelines,
-    version: AdapterVersion,
+    versions: Sequence[AdapterVersion],
     turn: Turn,
     *,
     completion_id: str,
-    choices: int,
     sampling: dict[str, Any],
 ) -> list[int]:
-    """Store the turn and an empty reply per choice; returns the replies' row ids."""
+    """Store the turn and an empty reply for each of `versions`, which will write it; returns the replies' row ids."""
     parent = _store_history(session, assistant, turn)
     replies = [
         Message(
@@ -73,7 +74,7 @@ def begin_replies(
             guidelines_id=guidelines.id,
             sampling=sampling,
         )
-        for index in range(choices)
+        for index, version in enumerate(versions)
     ]
     session.add_all(replies)
     session.flush()
@@ -110,6 +111,28 @@ def fail_abandoned(session: Session, older_than_seconds: float) -> int:
         .values(status=MessageStatus.FAILED)
     )
     return result.rowcount
+
+
+def count_answered(session: Session, conversation_id: int) -> int:
+    """How many of a conversation's messages have a complete reply, or several."""
+    answered = select(func.count(col(Message.parent_id).distinct())).where(
+        Message.conversation_id == conversation_id,
+        Message.role == "assistant",
+        Message.status == MessageStatus.COMPLETE,
+        col(Message.completion_id).is_not(None),
+    )
+    return session.exec(answered).one()
+
+
+def has_siblings(session: Session, reply: Message) -> bool:
+    """Whether the message was answered otherwise too: regenerated, n > 1, a comparison."""
+    other = select(Message.id).where(
+        Message.parent_id == reply.parent_id,
+        Message.id != reply.id,
+        Message.status == MessageStatus.COMPLETE,
+        col(Message.completion_id).is_not(None),
+    )
+    return session.exec(other.limit(1)).first() is not None
 
 
 def get_reply(session: Session, assistant_ids: frozenset[int] | None, completion_id: str, choice: int) -> Message:
@@ -207,8 +230,9 @@ def _begin_conversation(session: Session, assistant: Assistant, turn: Turn) -> C
     conversation = Conversation(
         assistant_id=assistant.id,
         api_key_id=turn.api_key_id,
-        external_id=turn.external_id,
+        external_id=None if turn.ui_task else turn.external_id,
         contributor_id=turn.contributor_id,
+        ui_task=turn.ui_task,
     )
     try:
         with session.begin_nested():
@@ -227,8 +251,12 @@ def _begin_conversation(session: Session, assistant: Assistant, turn: Turn) -> C
 
 
 def _find_conversation(session: Session, assistant: Assistant, turn: Turn, hashes: list[str]) -> Conversation | None:
+    if turn.ui_task:
+        return None
     mine = select(Conversation).where(
-        Conversation.assistant_id == assistant.id, Conversation.api_key_id == turn.api_key_id
+        Conversation.assistant_id == assistant.id,
+        Conversation.api_key_id == turn.api_key_id,
+        col(Conversation.ui_task).is_(False),
     )
     if turn.external_id is not None:
         return session.exec(

@@ -13,8 +13,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, Connection, create_engine, event, text
-from sqlmodel import Session
+from sqlalchemy import URL, Connection, create_engine, event, func, select, text
+from sqlmodel import Session, SQLModel
 
 from feedback.columns import is_storable, texts_in
 from feedback.errors import BurnishError, InvalidInput
@@ -116,6 +116,16 @@ def in_portions(values: Iterable[T], most: int = 1000) -> Iterator[list[T]]:
     rest = iter(values)
     while portion := list(islice(rest, most)):
         yield portion
+
+
+def reserve_ids(session: Session, table: type[SQLModel], count: int) -> list[int]:
+    """Ids that nobody else gets: PostgreSQL's sequence gives them out, on SQLite only we write now."""
+    connection = session.connection()
+    if connection.dialect.name == "postgresql":
+        take = text("SELECT nextval(pg_get_serial_sequence(:name, 'id')) FROM generate_series(1, :count)")
+        return list(connection.execute(take, {"name": table.__tablename__, "count": count}).scalars())
+    newest = connection.execute(select(func.max(table.__table__.c.id))).scalar_one() or 0  # type: ignore[attr-defined]
+    return list(range(newest + 1, newest + 1 + count))
 
 
 def _only_existing(file: Path) -> URL:

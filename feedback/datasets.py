@@ -1,44 +1,37 @@
-"""Dataset versions: gather what was said, curate it, freeze it into a run's folder, remember its sources."""
+"""Dataset versions: curate what was said, freeze it into a run's folder, remember its sources."""
 
 import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Callable
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, func
-from sqlalchemy.orm import aliased
+from sqlalchemy import func, insert, update
 from sqlmodel import Session, col, select
 
 from feedback import assistants, files
-from feedback.conversations import histories, with_guidelines
+from feedback.columns import now
+from feedback.conversations import with_guidelines
+from feedback.curate.compile import Prompt
 from feedback.curate.datasheet import as_markdown, datasheet
+from feedback.curate.evaluations import Evaluations
 from feedback.curate.items import Item, Turns
-from feedback.curate.pipeline import Curated, curate
-from feedback.database import in_portions
+from feedback.curate.pipeline import Curated, Progress, curate
+from feedback.database import in_portions, reserve_ids
 from feedback.errors import Conflict, NotFound
-from feedback.models import (
-    AdapterVersion,
-    Assistant,
-    Contributor,
-    DatasetVersion,
-    Example,
-    ExampleSource,
-    Feedback,
-    Guidelines,
-    Message,
-    Run,
-)
-from feedback.policies import TrainingPolicy
-from feedback.review import latest_decisions, latest_reviews
+from feedback.gather import gather, is_current
+from feedback.memory import without_cycle_search
+from feedback.models import Assistant, DatasetVersion, Example, ExampleSource, Feedback, Guidelines, Run
+from feedback.policies import Changes, Policies
+from feedback.review import all_reviews
 from feedback.run_folder import SPLITS, RunSpec, Turn
-from feedback.states import FeedbackKind, FeedbackStatus, MessageStatus, ReviewDecision
-
-LEARNABLE = (FeedbackKind.CORRECTION, FeedbackKind.PREFERENCE, FeedbackKind.RATING)
+from feedback.states import FeedbackStatus, ReviewDecision
 
 
 @dataclass(frozen=True)
@@ -56,81 +49,50 @@ class Material:
 
     assistant: str
     items: list[Item]
-    policy: TrainingPolicy
+    policies: Policies
     consent: str
     guidelines: Guidelines
-
-
-def gather(session: Session, assistant: Assistant) -> list[Item]:
-    """Everything that people currently say about the assistant's replies, oldest first."""
-    version, rejected, rejected_version = aliased(AdapterVersion), aliased(Message), aliased(AdapterVersion)
-    found = session.exec(
-        select(Feedback, Message, version.sha256, Contributor)
-        .join(Message, col(Message.id) == col(Feedback.message_id))
-        .outerjoin(version, col(version.id) == col(Message.adapter_version_id))
-        .outerjoin(Contributor, col(Contributor.id) == col(Feedback.contributor_id))
-        .where(*_current(assistant))
-        .order_by(col(Feedback.id))
-    ).all()
-    choices = [row[0].value["rejected_message_id"] for row in found if row[0].kind == FeedbackKind.PREFERENCE]
-    others = {
-        message.id: (message, sha256)
-        for some in in_portions(choices)
-        for message, sha256 in session.exec(
-            select(rejected, rejected_version.sha256)
-            .outerjoin(rejected_version, col(rejected_version.id) == col(rejected.adapter_version_id))
-            .where(col(rejected.id).in_(some))
-        )
-    }
-    asked = histories(session, (row[1] for row in found))
-    reviews = latest_reviews(session, (row[0].id for row in found))
-    items = []
-    for feedback, reply, sha256, contributor in found:
-        other, other_sha256 = others.get(feedback.value.get("rejected_message_id", -1)) or (None, None)
-        decision, edited = reviews.get(feedback.id) or (None, None)
-        value = edited or feedback.value
-        items.append(
-            Item(
-                feedback_ids=(feedback.id,),
-                kind=feedback.kind,
-                history=tuple((turn["role"], turn["content"]) for turn in asked[reply.id]),
-                reply=reply.content,
-                reply_version=sha256,
-                reply_status=reply.status,
-                created_at=feedback.created_at,
-                contributor=feedback.contributor_id,
-                side=contributor.side if contributor else None,
-                score=feedback.score,
-                correction=value.get("content"),
-                key_facts=tuple(value.get("key_facts", ())),
-                rejected=other.content if other else None,
-                rejected_version=other_sha256,
-                rejected_status=other.status if other else MessageStatus.COMPLETE,
-                store=granted(reply, other),
-                training=feedback.training,
-                review=decision,
-            )
-        )
-    return items
+    as_of: float  # seconds since 1970
 
 
 def gather_material(session: Session, assistant: Assistant) -> Material:
+    with without_cycle_search():
+        items = gather(session, assistant)
     return Material(
         assistant.name,
-        gather(session, assistant),
-        assistants.policies(assistant).training,
+        items,
+        assistants.policies(assistant),
         assistant.consent,
         assistants.current_guidelines(session, assistant),
+        now().timestamp(),
     )
 
 
-def curate_material(material: Material) -> Curated:
-    return curate(material.items, material.policy, material.consent, _prompt(material.guidelines))
+def curate_material(
+    material: Material, evaluations: Iterable[str] = (), progress: Progress = lambda stage, left: None
+) -> Curated:
+    """`evaluations`: texts that judge, which nothing near may be learned."""
+    with without_cycle_search():
+        return curate(
+            material.items,
+            material.policies,
+            material.consent,
+            as_of=material.as_of,
+            evaluations=Evaluations.of(evaluations),
+            progress=progress,
+        )
 
 
-def preview(session: Session, assistant: Assistant) -> Curated:
-    """What a run started now would learn from: curates, changes nothing."""
-    return curate_material(gather_material(session, assistant))
+def preview(session: Session, assistant: Assistant, changes: Changes | None = None) -> tuple[Curated, dict[str, Any]]:
+    """What a run started now would learn from, and its datasheet, under policies with `changes`; changes nothing.
+
+    Leaves out the trainer's evaluation texts: what quotes them is dropped when the dataset is frozen.
+    """
+    material = gather_material(session, assistant)
+    if changes:
+        material = replace(material, policies=assistants.changed_policies(assistant, changes))
+    curated = curate_material(material)
+    return curated, datasheet(curated, material.assistant, material.policies, material.consent, "not frozen")
 
 
 def freeze(
@@ -140,21 +102,23 @@ def freeze(
     baseline: Path | None,
     spec: Callable[[Frozen, dict[str, str]], RunSpec],
     fence: Callable[[], AbstractContextManager[object]] = nullcontext,
+    progress: Progress = lambda stage, left: None,
 ) -> Frozen:
     """Write a run's folder: rows, datasheet, suites, baseline and, last, run.json; aside, synced, renamed.
 
     `spec` makes run.json's content from the dataset and the hashes of the other files. `fence` is held while the
     folder is put in its place; it raises if the run isn't ours any more.
     """
-    curated = curate_material(material)
+    curated = curate_material(material, _paragraphs(suites.values()), progress)
+    prompt = prompt_of(material.guidelines)
     aside = _beside(folder)
     try:
         for split in SPLITS:
-            chosen = (made.row.model_dump(exclude_none=True) for made in curated.rows if made.side == split)
+            chosen = (one.row(prompt).model_dump(exclude_none=True) for one in curated.rows if one.side == split)
             files.write_jsonl(aside / f"{split}.jsonl", chosen)
         lines = "".join(f"{split} {files.file_sha256(aside / f'{split}.jsonl')}\n" for split in SPLITS)
         sha256 = hashlib.sha256(lines.encode()).hexdigest()
-        sheet = datasheet(curated, material.assistant, material.policy, sha256)
+        sheet = datasheet(curated, material.assistant, material.policies, material.consent, sha256)
         files.write_json(aside / "datasheet.json", sheet)
         files.write_bytes(aside / "datasheet.md", as_markdown(sheet).encode())
         for name, content in suites.items():
@@ -185,23 +149,8 @@ def record(session: Session, assistant: Assistant, run: Run, frozen: Frozen) -> 
     )
     session.add(dataset)
     session.flush()
-    used: set[int] = set()
-    for made in frozen.curated.rows:
-        example = Example(dataset_version_id=dataset.id, row_id=made.row.id, side=made.side, method=made.row.method)
-        session.add(example)
-        session.flush()
-        session.add_all(ExampleSource(example_id=example.id, feedback_id=source) for source in made.feedback_ids)
-        used.update(made.feedback_ids)
-    reasons = {source: out.reason for out in frozen.curated.dropped for source in out.feedback_ids}
-    # what was replaced or turned down since the dataset was frozen stays so
-    current = select(Feedback).where(*_current(assistant)).order_by(col(Feedback.id)).with_for_update()
-    found = session.exec(current).all()
-    decisions = latest_decisions(session, (feedback.id for feedback in found))
-    for feedback in found:
-        if feedback.id in used and decisions.get(feedback.id) != ReviewDecision.REJECTED:
-            feedback.status, feedback.status_reason = FeedbackStatus.RECEIVED, None
-        elif feedback.id in reasons and feedback.id not in used:
-            feedback.status, feedback.status_reason = FeedbackStatus.DECLINED, f"{reasons[feedback.id]}."
+    _insert_examples(session, dataset, frozen.curated)
+    _tell_givers(session, assistant, frozen.curated)
     run.dataset_version_id = dataset.id
     session.add(run)
     session.flush()
@@ -225,19 +174,54 @@ def get_dataset(session: Session, assistant: Assistant, number: int) -> DatasetV
     raise NotFound(f"'{assistant.name}' has no dataset v{number}: `burnish dataset list {assistant.name}` shows them.")
 
 
-def _current(assistant: Assistant) -> tuple[ColumnElement[bool], ...]:
-    """What teaches and is its giver's latest word; declined words are looked at again for every dataset."""
-    return (
-        col(Feedback.assistant_id) == assistant.id,
-        col(Feedback.kind).in_(LEARNABLE),
-        col(Feedback.status).in_((FeedbackStatus.RECEIVED, FeedbackStatus.DECLINED)),
-    )
+def _insert_examples(session: Session, dataset: DatasetVersion, curated: Curated) -> None:
+    ids = reserve_ids(session, Example, len(curated.rows))
+    connection = session.connection()
+    for some in in_portions(zip(ids, curated.rows, strict=True)):
+        connection.execute(
+            insert(Example),
+            [
+                {
+                    "id": number,
+                    "dataset_version_id": dataset.id,
+                    "row_id": one.id,
+                    "side": one.side,
+                    "method": one.method,
+                }
+                for number, one in some
+            ],
+        )
+        sources = [{"example_id": number, "feedback_id": source} for number, one in some for source in one.feedback_ids]
+        connection.execute(insert(ExampleSource), sources)
 
 
-def granted(reply: Message, other: Message | None) -> bool | None:
-    """The grant for all replies that an item shows: one no is a no, and silence about one is silence."""
-    grants = {reply.store, other.store} if other else {reply.store}
-    return next((grant for grant in (False, None) if grant in grants), True)
+def _tell_givers(session: Session, assistant: Assistant, curated: Curated) -> None:
+    """Every piece of feedback's status: what was replaced or turned down since the dataset was frozen stays so."""
+    told = col(Feedback.id), col(Feedback.status), col(Feedback.status_reason)
+    locked = session.connection().execute(select(*told).where(*is_current(assistant)).with_for_update())
+    before = {number: (status, sys.intern(reason or "")) for number, status, reason in locked}
+    turned_down = {
+        number for number, (said, _) in all_reviews(session, assistant).items() if said == ReviewDecision.REJECTED
+    }
+    after: dict[int, tuple[FeedbackStatus, str]] = {}
+    for out in curated.dropped:
+        status = FeedbackStatus.IN_REVIEW if out.to_review else FeedbackStatus.DECLINED
+        after[out.id] = status, sys.intern(f"{out.reason}.")
+    for one in curated.rows:
+        after |= dict.fromkeys(one.feedback_ids, (FeedbackStatus.RECEIVED, ""))
+    changed: dict[tuple[FeedbackStatus, str], list[int]] = defaultdict(list)
+    for number, now_so in after.items():
+        if number in before and number not in turned_down and before[number] != now_so:
+            changed[now_so].append(number)
+    for (status, reason), numbers in changed.items():
+        for some in in_portions(numbers):
+            session.connection().execute(
+                update(Feedback).where(col(Feedback.id).in_(some)).values(status=status, status_reason=reason or None)
+            )
+
+
+def _paragraphs(suites: Iterable[bytes]) -> list[str]:
+    return [text for suite in suites for text in suite.decode("utf-8", "replace").split("\n\n") if text.strip()]
 
 
 def _beside(folder: Path) -> Path:
@@ -259,7 +243,9 @@ def _put_in_place(aside: Path, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _prompt(guidelines: Guidelines) -> Callable[[Turns], list[Turn]]:
+def prompt_of(guidelines: Guidelines) -> Prompt:
+    """What puts the guidelines in front, as serving does."""
+
     def prompt(turns: Turns) -> list[Turn]:
         messages = [{"role": role, "content": content} for role, content in turns]
         return [Turn.model_validate(message) for message in with_guidelines(guidelines, messages)]

@@ -6,7 +6,7 @@ constrained is a column.
 
 from datetime import date, datetime
 
-from sqlalchemy import Index, UniqueConstraint, text
+from sqlalchemy import Index, UniqueConstraint, false, text
 from sqlmodel import Field
 
 from feedback.columns import (
@@ -110,6 +110,7 @@ class Conversation(Table, table=True):
     api_key_id: int = reference("api_key.id")
     external_id: str | None = Field(default=None, max_length=200)  # the client's metadata.conversation_id
     contributor_id: str | None = Field(default=None, max_length=32)  # whose it is, where the client said so
+    ui_task: bool = Field(default=False, sa_column_kwargs={"server_default": false()})  # see conversations.Turn
     created_at: datetime = moment()
 
 
@@ -164,7 +165,7 @@ class Feedback(Table, table=True):
     api_key_id: int = reference("api_key.id")
     contributor_id: str | None = Field(default=None, foreign_key="contributor.id", index=True, max_length=32)
     kind: FeedbackKind = word(FeedbackKind)
-    score: float | None = None  # a rating as -1 … +1
+    score: float | None = None  # a rating as -1 … +1; a tie as +1 (both good) or -1 (both bad)
     value: Json = json_column()  # the kind's own payload, see feedback.collect
     comment: str | None = None
     tags: list[str] = json_list()
@@ -178,7 +179,7 @@ class Feedback(Table, table=True):
     wants_second_opinion: bool = flag()  # one reviewer's decision isn't enough
     claimed_by: str | None = Field(default=None, max_length=120)  # the reviewer who looks at it now
     claimed_until: datetime | None = moment(nullable=True)
-    source: str | None = Field(default=None, max_length=200)  # `import:FILE`: the operator vouches; None: the API
+    source: str | None = Field(default=None, max_length=200)  # `operator`, `import:FILE`: vouched for
     imported_at: datetime | None = moment(nullable=True)  # when it came in, where that isn't when it was said
     created_at: datetime = moment(index=True)
 

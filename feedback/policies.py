@@ -1,16 +1,29 @@
-"""What an assistant's operators decide: when to train, how, what counts as better, and who promotes.
+"""What an assistant's operators decide: what people are asked, when to train, how, what counts as better, who promotes.
 
 Stored as JSON on the assistant; every field has a default that suits the bundled model. Leaves out the
 deployment's settings (config.py).
 """
 
-from typing import Literal
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field, field_validator, model_validator
 
+from feedback.collect.kinds import MAX_TAG
+from feedback.curation_policies import (
+    AgePolicy,
+    AugmentPolicy,
+    BalancePolicy,
+    ConflictPolicy,
+    Policy,
+    PrivacyPolicy,
+    QualityPolicy,
+    TrustPolicy,
+)
 
-class Policy(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+Tag = Annotated[str, Field(min_length=1, max_length=MAX_TAG)]
+Changes = dict[str, dict[str, Any]]
+"""Section → setting → value: a part of Policies."""
 
 
 class TrainingPolicy(Policy):
@@ -23,7 +36,10 @@ class TrainingPolicy(Policy):
         description="Seconds that must pass between one run's request (or a failed one's end) and the next by policy.",
     )
     dev_fraction: float = Field(0.1, ge=0, le=0.5, description="Share of contributors whose rows tune early stopping.")
-    gate_fraction: float = Field(0.2, gt=0, le=0.8, description="Share of contributors whose rows judge the candidate.")
+    gate_fraction: float = Field(0.1, gt=0, le=0.8, description="Share of contributors whose rows judge the candidate.")
+    sealed_fraction: float = Field(
+        0.0, ge=0, le=0.5, description="Share of contributors whose words no run sees: for audits."
+    )
     near_duplicate_similarity: float = Field(
         0.8, gt=0, le=1, description="Jaccard similarity of character 5-grams from which two prompts are one."
     )
@@ -106,9 +122,78 @@ class ReviewPolicy(Policy):
     )
 
 
+class SurveyQuestion(Policy):
+    """What a survey asks. Answers go by `id`, so it stays for as long as the question means the same."""
+
+    id: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")
+    text: str = Field(min_length=1, max_length=500)
+    kind: Literal["csat", "text", "choice"]  # 1 to 5; free words; one of `options`
+    options: list[Annotated[str, Field(min_length=1, max_length=100)]] = Field([], max_length=20)
+
+    @model_validator(mode="after")
+    def _options_fit(self) -> Self:
+        if self.kind != "choice" and self.options:
+            raise ValueError(f"'{self.id}' is no choice: leave its options out")
+        if self.kind == "choice" and len(self.options) < 2:
+            raise ValueError(f"'{self.id}' is a choice: give it two options or more")
+        _no_repeats(self.options)
+        return self
+
+    def __str__(self) -> str:
+        answers = {"csat": "1 to 5", "text": "words", "choice": " | ".join(self.options)}
+        return f"{self.id}: {self.text} ({answers[self.kind]})"
+
+
+class CollectPolicy(Policy):
+    """What people are asked, and what may be said."""
+
+    tags: list[Tag] = Field([], max_length=100, description="Tags that feedback may have; none: any.")
+    anonymous: bool = Field(True, description="Whether feedback is taken from givers who stay anonymous.")
+    survey: list[SurveyQuestion] = Field(
+        [],
+        max_length=20,
+        description="Questions, each with id, text, kind (csat, text, choice) and a choice's options.",
+    )
+    survey_after_replies: int = Field(
+        3, ge=1, description="Replies in a conversation after which the survey is due; regenerated ones count once."
+    )
+    comparison: Literal["same", "previous"] = Field(
+        "same",
+        description="Who writes a comparison's two replies. same: the version that serves, twice; previous: that one "
+        "and the one it replaced.",
+    )
+
+    @field_validator("tags")
+    @classmethod
+    def _tags_differ(cls, tags: list[str]) -> list[str]:
+        return _no_repeats(tags)
+
+    @field_validator("survey")
+    @classmethod
+    def _ids_differ(cls, survey: list[SurveyQuestion]) -> list[SurveyQuestion]:
+        _no_repeats(question.id for question in survey)
+        return survey
+
+
 class Policies(Policy):
+    collect: CollectPolicy = CollectPolicy()
     training: TrainingPolicy = TrainingPolicy()
+    age: AgePolicy = AgePolicy()
+    trust: TrustPolicy = TrustPolicy()
+    privacy: PrivacyPolicy = PrivacyPolicy()
+    quality: QualityPolicy = QualityPolicy()
+    conflicts: ConflictPolicy = ConflictPolicy()
+    balance: BalancePolicy = BalancePolicy()
+    augment: AugmentPolicy = AugmentPolicy()
     hyperparameters: Hyperparameters = Hyperparameters()
     verdict: VerdictPolicy = VerdictPolicy()
     release: ReleasePolicy = ReleasePolicy()
     review: ReviewPolicy = ReviewPolicy()
+
+
+def _no_repeats(words: Iterable[str]) -> list[str]:
+    listed = list(words)
+    repeated = next((word for word in listed if listed.count(word) > 1), None)
+    if repeated is not None:
+        raise ValueError(f"'{repeated}' is there twice")
+    return listed

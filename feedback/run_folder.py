@@ -20,6 +20,7 @@ from feedback.policies import Hyperparameters, VerdictPolicy
 
 Split = Literal["train", "dev", "gate"]
 Method = Literal["sft", "dpo", "kto"]
+Source = Literal["correction", "preference", "rating"]
 SPLITS: tuple[Split, ...] = ("train", "dev", "gate")
 
 
@@ -40,7 +41,7 @@ class Row(RunFolderModel):
 
     id: str
     method: Method
-    source: Literal["correction", "preference", "rating"]
+    source: Source
     prompt: list[Turn]
     completion: list[Turn] | None = None
     chosen: list[Turn] | None = None
@@ -50,6 +51,7 @@ class Row(RunFolderModel):
     cluster: str = Field(description="Near-duplicate prompt cluster: rows of one cluster share a side.")
     topic: str = Field(description="What the row is about (key facts, else the cluster): the bootstrap's second axis.")
     key_facts: list[str] = Field(default_factory=list, description="Strings a right reply must contain.")
+    synthetic: bool = Field(False, description="A template's phrasing of a question that somebody asked otherwise.")
     chosen_version: str | None = Field(None, description="sha256 (or `base`) of the version that wrote `chosen`.")
     rejected_version: str | None = Field(None, description="The same for `rejected`; None: a person, or unknown.")
 

@@ -140,6 +140,7 @@ def _teaching(assistant: Assistant) -> SelectOfScalar[int]:
         .where(
             Feedback.assistant_id == assistant.id,
             col(Feedback.kind).in_(TEACHING_KINDS),
+            col(Feedback.score).is_(None),  # a tie has one: it prefers neither
             Feedback.status == FeedbackStatus.RECEIVED,
         )
     )

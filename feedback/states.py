@@ -27,15 +27,19 @@ class FeedbackKind(StrEnum):
     RATING = "rating"  # thumb -1/+1, or 1 to 5 stars
     COMMENT = "comment"  # free words about the reply
     CORRECTION = "correction"  # what the reply should have been
-    PREFERENCE = "preference"  # this reply rather than a sibling
+    PREFERENCE = "preference"  # this reply rather than a sibling, or both alike
     REPORT = "report"  # abuse, bias, privacy, wrong, other; opens a case, never trains by itself
+    SURVEY = "survey"  # answers to the assistant's questions about a conversation; never trains
+
+
+LEARNABLE = (FeedbackKind.CORRECTION, FeedbackKind.PREFERENCE, FeedbackKind.RATING)
 
 
 class FeedbackStatus(StrEnum):
     RECEIVED = "received"  # stored; will be looked at when the next dataset is made
     IN_REVIEW = "in_review"  # a person looks at it first; `status_reason` says why
     DECLINED = "declined"  # a reviewer or the curation decided not to learn from it; `status_reason` says why
-    REPLACED = "replaced"  # its giver said something newer about the same reply
+    REPLACED = "replaced"  # its giver said something newer about the same thing
 
 
 class CaseStatus(StrEnum):
@@ -59,6 +63,7 @@ class Side(StrEnum):
     TRAIN = "train"  # what the model learns from
     DEV = "dev"  # what early stopping looks at
     GATE = "gate"  # what judges the candidate; never trained on
+    SEALED = "sealed"  # kept from every run, for audits
 
 
 class RunStatus(StrEnum):

@@ -14,7 +14,10 @@ import migrations
 from feedback import assistants, contributors, conversations, keys, releases
 from feedback.collect import intake
 from feedback.config import Settings
-from feedback.curate.items import Item
+from feedback.curate import looks
+from feedback.curate.evaluations import Evaluations
+from feedback.curate.items import Exchange, Item
+from feedback.curate.looks import Looks
 from feedback.database import Database
 from feedback.keys import Caller
 from feedback.models import Assistant
@@ -27,19 +30,34 @@ START = datetime(2025, 1, 1, tzinfo=UTC)
 def item(number: int, question: str, reply: str = "It is red.", **more: Any) -> Item:
     """What the curation gets, said in minute `number` by ada unless `more` tells otherwise.
 
-    A good rating; with `correction` a correction, with `rejected` a preference.
+    A good rating; with `correction` a correction, with `rejected` a preference. `more` has fields of Item, of its
+    exchange (store, status, version, cut_off, history) and, after `rejected_`, of the other one.
     """
-    fields = {"kind": FeedbackKind.RATING, "score": 1.0, "contributor": "ada", "side": Side.TRAIN, **more}
+    fields: dict[str, Any] = {"kind": FeedbackKind.RATING, "score": 1.0, "contributor": "ada", "side": Side.TRAIN}
+    about: dict[str, Any] = {"version": "base", "history": (("user", question),)}
+    other: dict[str, Any] = {"version": "base"}
+    for name, value in more.items():
+        if name.startswith("rejected_"):
+            other[name.removeprefix("rejected_")] = value
+        elif name in Exchange.__dataclass_fields__:
+            about[name] = value
+        else:
+            fields[name] = value
+    exchange = Exchange(number, number, reply=reply, **about)
     if "correction" in more:
         fields |= {"kind": FeedbackKind.CORRECTION, "score": None}
     if "rejected" in more:
-        fields |= {"kind": FeedbackKind.PREFERENCE, "score": None}
+        rejected = Exchange(-number, number, reply=more["rejected"], **{**about, **other})
+        fields |= {"kind": FeedbackKind.PREFERENCE, "score": None, "rejected": rejected}
     if fields["contributor"] is None:
         fields["side"] = None
-    return Item(
-        (number,), history=(("user", question),), reply=reply, reply_version="base",
-        created_at=START + timedelta(minutes=number), **fields,
-    )  # fmt: skip
+    created_at = fields.pop("created_at", (START + timedelta(minutes=number)).timestamp())
+    return Item(number, exchange=exchange, created_at=created_at, **fields)
+
+
+def look_at(items: Iterable[Item], *, near: float = 0.8, evaluations: Evaluations | None = None) -> Looks:
+    """The looks that a stage wants, made in this process."""
+    return looks.look_at(items, near=near, evaluations=evaluations or Evaluations(), processes=1)
 
 
 def make_settings(folder: Path, **changes: Any) -> Settings:
@@ -67,8 +85,8 @@ class House:
             if name not in {known.name for known in assistants.list_assistants(session)}:
                 assistants.create(session, name, settings.base_model, system_prompt="Answer briefly.", actor="test")
             self.assistant = assistants.get_assistant(session, name)
-            if policies:
-                assistants.set_policies(session, self.assistant, policies, actor="test")
+            alone = {"min_voices": 1} | policies.pop("trust", {})  # one person's word is enough, unless told otherwise
+            assistants.set_policies(session, self.assistant, {"trust": alone, **policies}, actor="test")
             key, self.token = keys.create(session, "test", Role.ADMIN, actor="test")
         self.caller = Caller(key.id, key.name, key.role, None)
 
@@ -99,10 +117,9 @@ class House:
                 session,
                 self.assistant,
                 guidelines,
-                version,
+                [version] * len(texts),
                 turn,
                 completion_id=completion_id,
-                choices=len(texts),
                 sampling={},
             )
             for message_id, text in zip(ids, texts, strict=True):

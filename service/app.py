@@ -12,7 +12,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 
 from feedback.config import Settings
 from service import upkeep
-from service.api import assistants, cases, chat, feedback, guidelines, health, models, review
+from service.api import assistants, cases, chat, comparisons, feedback, guidelines, health, models, review
 from service.auth import provide_caller
 from service.chat import Chat
 from service.engines.base import Engine
@@ -57,7 +57,10 @@ def create_app(settings: Settings, engine: Engine) -> Litestar:
             chat.create_chat_completion,
             models.list_models,
             models.get_model,
+            comparisons.create_comparison,
+            comparisons.choose,
             feedback.create_feedback,
+            feedback.get_form,
             feedback.get_receipt,
             feedback.list_feedback,
             review.list_queue,

@@ -11,15 +11,16 @@ import hashlib
 import json
 import secrets
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import structlog
 
 from feedback import contributors, conversations
 from feedback.assistants import current_guidelines
+from feedback.collect.comparisons import make_id
 from feedback.config import Settings
 from feedback.database import Database
 from feedback.errors import BurnishError, EngineUnavailable, TimedOut
@@ -27,14 +28,14 @@ from feedback.keys import Caller
 from feedback.logs import whereabouts
 from feedback.states import MessageStatus
 from service.admission import Admission
+from service.comparisons import Comparison, candidates
 from service.engines.base import (
     ChatMessage,
     Engine,
-    FinishReason,
     GenerationRequest,
     SamplingParams,
-    TokenLogprob,
 )
+from service.reply import Choice, Piece, Reply
 from service.routing import Route, Routing
 
 _log = structlog.get_logger()
@@ -51,112 +52,10 @@ class ChatTurn:
     user: str | None = None
     conversation_id: str | None = None
     store: bool | None = None
-
-
-@dataclass
-class Choice:
-    """A reply as it grows."""
-
-    index: int
-    message_id: int
-    text: str = ""
-    finish_reason: FinishReason | None = None
-    stored: bool = False
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-    completion_tokens: int = 0
-    logprobs: list[TokenLogprob] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Piece:
-    """A choice's next piece of text; the last one carries `finish_reason`."""
-
-    index: int
-    text: str
-    finish_reason: FinishReason | None
-    logprobs: tuple[TokenLogprob, ...] = ()
-
-
-@dataclass(eq=False)
-class Reply:
-    """A turn under way: read its `pieces()` or wait until it is `complete()`; then `choices` have all of it.
-
-    `abandon()` it when nobody listens any more.
-    """
-
-    completion_id: str
-    created: int
-    model: str
-    choices: list[Choice]
-    with_logprobs: bool
-    _unread: list[Piece] = field(default_factory=list)
-    _news: asyncio.Event = field(default_factory=asyncio.Event)
-    _ended: bool = False
-    _error: Exception | None = None
-    _producer: asyncio.Task[None] | None = None
-    _cut_short: BurnishError | None = None
-
-    async def pieces(self) -> AsyncIterator[list[Piece]]:
-        """What has been written since the last look, as soon as there is something; nothing after a `nudge`."""
-        while not self._ended or self._unread:
-            await self._news.wait()
-            self._news.clear()
-            unread, self._unread = self._unread, []
-            if unread or not self._ended:
-                yield unread
-        if self._error is not None:
-            raise self._error
-
-    def nudge(self) -> None:
-        """Let the reader of `pieces()` have its turn although nothing was written."""
-        self._news.set()
-
-    async def complete(self) -> "Reply":
-        """Wait for all of it."""
-        assert self._producer is not None
-        await asyncio.wait([self._producer])
-        if self._error is not None:
-            raise self._error
-        return self
-
-    def abandon(self) -> None:
-        if self._producer is not None and not self._producer.cancelling():  # it stores what there is: once is enough
-            self._producer.cancel()
-
-    @property
-    def prompt_tokens(self) -> int:
-        return max(choice.prompt_tokens for choice in self.choices)
-
-    @property
-    def cached_tokens(self) -> int:
-        """What no choice had to read: after the first one, the others find the prompt in the cache anyway."""
-        return min(choice.cached_tokens for choice in self.choices)
-
-    @property
-    def completion_tokens(self) -> int:
-        return sum(choice.completion_tokens for choice in self.choices)
-
-    # ── for whoever writes it ──
-
-    async def _begun(self) -> None:
-        """Returns once there is something to read; raises the error if that is all there is."""
-        await self._news.wait()
-        if self._error is not None and not self._unread:
-            raise self._error
-
-    def _add(self, piece: Piece) -> None:
-        self._unread.append(piece)
-        self._news.set()
-
-    def _end(self, error: Exception | None = None) -> None:
-        self._ended, self._error = True, error
-        self._news.set()
-
-    def _cut(self, error: BurnishError) -> None:
-        """Stop writing and end with `error`."""
-        self._cut_short = self._cut_short or error
-        self.abandon()
+    ui_task: bool = False
+    """Asked by a chat client for itself: see feedback.conversations.Turn."""
+    comparison: Comparison | None = None
+    """The choices are two, to choose one of."""
 
 
 class Chat:
@@ -189,7 +88,7 @@ class Chat:
                 raise _took_too_long(seconds) from error
             raise
         try:
-            await reply._begun()
+            await reply.begun()
         except asyncio.CancelledError:
             reply.abandon()
             raise
@@ -200,19 +99,33 @@ class Chat:
         key = str(caller.api_key_id)
         async with AsyncExitStack() as opened:
             opened.enter_context(self._admission.places(key, turn.choices))
-            route = await opened.enter_async_context(self._routing.use(caller, turn.model))
+            routes = await self._pin(opened, caller, turn)
             health = self._engine.health()
             if not health.ready:
                 raise EngineUnavailable(f"The engine is not ready: {health.detail}. Try again in a moment.")
-            completion_id = f"chatcmpl-{secrets.token_hex(12)}"
-            messages, message_ids = await asyncio.to_thread(self._store_turn, caller, turn, route, completion_id)
-            choices = [Choice(index, message_id) for index, message_id in enumerate(message_ids)]
+            completion_id = f"chatcmpl-{secrets.token_hex(12)}" if turn.comparison is None else make_id()
+            messages, message_ids = await asyncio.to_thread(self._store_turn, caller, turn, routes, completion_id)
+            choices = [
+                Choice(index, message_id, one.version.sha256)
+                for index, (message_id, one) in enumerate(zip(message_ids, routes, strict=True))
+            ]
+            model = routes[0].model if turn.comparison is None else routes[0].assistant.name
             with_logprobs = turn.sampling.logprobs is not None
-            reply = Reply(completion_id, int(time.time()), route.model, choices, with_logprobs)
-            request = GenerationRequest(messages, turn.sampling, route.version.sha256, key)
-            reply._producer = asyncio.create_task(self._produce(reply, request, opened.pop_all(), deadline))
-        reply._producer.add_done_callback(lambda _: self._replies.discard(reply))
+            reply = Reply(completion_id, int(time.time()), model, choices, with_logprobs)
+            request = GenerationRequest(messages, turn.sampling, key=key)
+            reply.producer = asyncio.create_task(
+                self._produce(reply, request, opened.pop_all(), deadline, tell_apart=turn.comparison is not None)
+            )
+        reply.producer.add_done_callback(lambda _: self._replies.discard(reply))
         return reply
+
+    async def _pin(self, opened: AsyncExitStack, caller: Caller, turn: ChatTurn) -> list[Route]:
+        """A route for each reply to write, for as long as `opened` is open."""
+        route = await opened.enter_async_context(self._routing.use(caller, turn.model))
+        if turn.comparison is None:
+            return [route] * turn.choices
+        pinning = candidates(self._routing, self._database, caller, route, turn.comparison)
+        return await opened.enter_async_context(pinning)
 
     async def drain(self, seconds: float) -> None:
         """Begin no more replies, give those under way `seconds` to finish, end the rest with an error.
@@ -229,25 +142,29 @@ class Chat:
     def cut_short(self) -> None:
         """End the replies under way with an error, for a shutdown that can't wait."""
         for reply in self._replies:
-            reply._cut(EngineUnavailable("The service is stopping and could not wait for this reply. Send it again."))
+            reply.cut(EngineUnavailable("The service is stopping and could not wait for this reply. Send it again."))
 
     def _producers(self) -> list[asyncio.Task[None]]:
-        return [reply._producer for reply in self._replies if reply._producer is not None]
+        return [reply.producer for reply in self._replies if reply.producer is not None]
 
-    async def _produce(self, reply: Reply, request: GenerationRequest, held: AsyncExitStack, deadline: float) -> None:
+    async def _produce(
+        self, reply: Reply, request: GenerationRequest, held: AsyncExitStack, deadline: float, *, tell_apart: bool
+    ) -> None:
         """Write all choices side by side; store each before its last piece goes out. Its reader hears of every end."""
         self._replies.add(reply)  # not before: a task that is cancelled before its first step gives nothing back
         cut = _took_too_long(self._settings.request_seconds)
-        late = asyncio.get_running_loop().call_at(deadline, reply._cut, cut)
+        late = asyncio.get_running_loop().call_at(deadline, reply.cut, cut)
         async with held:
             writers = [asyncio.create_task(self._write(reply, choice, request)) for choice in reply.choices]
             ended: Exception | None = None
             status = MessageStatus.FAILED
             try:
                 await asyncio.gather(*writers)
+                if tell_apart:
+                    await self._tell_apart(reply, request)
             except asyncio.CancelledError:
                 status = MessageStatus.STOPPED
-                ended = reply._cut_short or EngineUnavailable("Nobody waited for this reply. Send it again.")
+                ended = reply.cut_short or EngineUnavailable("Nobody waited for this reply. Send it again.")
             except Exception as error:
                 ended = error
                 if not isinstance(error, BurnishError):
@@ -257,9 +174,24 @@ class Chat:
                 if ended is not None:
                     await _to_its_end(self._close(reply, writers, status))
             finally:
-                reply._end(None if all(choice.stored for choice in reply.choices) else ended)
+                reply.end(None if all(choice.stored for choice in reply.choices) else ended)
+
+    async def _tell_apart(self, reply: Reply, request: GenerationRequest) -> None:
+        """Candidates that say the same leave nothing to choose: write the second once more, with another seed."""
+        first, second = reply.choices
+        if first.text != second.text or request.sampling.temperature == 0:
+            return
+        if request.sampling.seed is not None:
+            request = replace(request, sampling=replace(request.sampling, seed=request.sampling.seed + 2))
+        again = Choice(second.index, second.message_id, second.version)
+        try:
+            await self._write(reply, again, request)
+        finally:
+            if again.stored:
+                reply.choices[1] = again
 
     async def _write(self, reply: Reply, choice: Choice, request: GenerationRequest) -> None:
+        request = replace(request, version=choice.version)
         if request.sampling.seed is not None:
             request = replace(request, sampling=replace(request.sampling, seed=request.sampling.seed + choice.index))
         deltas = self._engine.generate(request)
@@ -274,28 +206,29 @@ class Chat:
                 if delta.finish_reason is not None:
                     await _to_its_end(asyncio.to_thread(self._store_choice, choice, MessageStatus.COMPLETE))
                     choice.stored = True
-                reply._add(Piece(choice.index, text, delta.finish_reason, delta.logprobs))
+                reply.add(Piece(choice.index, text, delta.finish_reason, delta.logprobs))
         finally:
             await deltas.aclose()
         if choice.finish_reason is None:
             raise EngineUnavailable("The engine ended a reply without finishing it. Try again.")
 
     def _store_turn(
-        self, caller: Caller, turn: ChatTurn, route: Route, completion_id: str
+        self, caller: Caller, turn: ChatTurn, routes: Sequence[Route], completion_id: str
     ) -> tuple[list[ChatMessage], list[int]]:
-        person = None
+        assistant, person = routes[0].assistant, None
         if turn.user is not None:
-            person = contributors.contributor_id(self._secret, route.assistant.id, caller.api_key_id, turn.user)
+            person = contributors.contributor_id(self._secret, assistant.id, caller.api_key_id, turn.user)
+        key = caller.api_key_id
+        asked = conversations.Turn(turn.messages, key, person, turn.conversation_id, turn.store, turn.ui_task)
         with self._database.write() as session:
-            guidelines = current_guidelines(session, route.assistant)
+            guidelines = current_guidelines(session, assistant)
             ids = conversations.begin_replies(
                 session,
-                route.assistant,
+                assistant,
                 guidelines,
-                route.version,
-                conversations.Turn(turn.messages, caller.api_key_id, person, turn.conversation_id, turn.store),
+                [route.version for route in routes],
+                asked,
                 completion_id=completion_id,
-                choices=turn.choices,
                 sampling=_stored(turn.sampling),
             )
             return conversations.with_guidelines(guidelines, turn.messages), ids

@@ -1,13 +1,12 @@
 """`burnish key assistant`: who may do what, and what the assistants are."""
 
-import json
 from typing import Annotated
 
 import typer
 
 from feedback import assistants, guidelines, keys, releases
 from feedback.cli.app import ACTOR, AsJson, AssistantName, open_all, print_fields, print_json, print_rows
-from feedback.errors import InvalidInput
+from feedback.cli.policy_changes import parse_changes
 from feedback.states import Consent, Role
 
 key_app = typer.Typer(help="API keys: make, list, revoke.", no_args_is_help=True)
@@ -128,7 +127,7 @@ def assistant_set(
     _, database = open_all()
     with database.write() as session:
         assistant = assistants.get_assistant(session, name)
-        changed = assistants.set_policies(session, assistant, _changes(policy or []), actor=ACTOR)
+        changed = assistants.set_policies(session, assistant, parse_changes(policy or []), actor=ACTOR)
         if system_prompt is not None:
             current = guidelines.draft_of(assistants.current_guidelines(session, assistant))
             draft = current.model_copy(update={"system_prompt": system_prompt})
@@ -139,19 +138,3 @@ def assistant_set(
         print_json({"assistant": name, "consent": assistant.consent, **changed.model_dump()})
     else:
         print(f"{name} is changed: `burnish assistant show {name}` shows all of it.")
-
-
-def _changes(assignments: list[str]) -> dict[str, dict[str, object]]:
-    """["release.promotion=auto"] → {"release": {"promotion": "auto"}}"""
-    changes: dict[str, dict[str, object]] = {}
-    for assignment in assignments:
-        path, equals, text = assignment.partition("=")
-        section, dot, name = path.partition(".")
-        if not equals or not dot:
-            raise InvalidInput(f"'{assignment}' is no policy: write section.name=value, e.g. release.promotion=auto.")
-        try:
-            value: object = json.loads(text)
-        except ValueError:
-            value = text
-        changes.setdefault(section, {})[name] = value
-    return changes

@@ -75,7 +75,7 @@ def _cell(value: Any) -> str:
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M:%S}"
     if isinstance(value, list):
-        return "\n".join(str(part) for part in value)
+        return "\n".join(str(part) for part in value) or "–"
     return str(value)
 
 

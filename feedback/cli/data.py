@@ -6,7 +6,8 @@ import typer
 
 from feedback import assistants, datasets, review
 from feedback.cli.app import AsJson, AssistantName, open_all, print_fields, print_json, print_rows
-from feedback.curate.datasheet import as_markdown, datasheet
+from feedback.cli.policy_changes import parse_changes
+from feedback.curate.datasheet import as_markdown, compare
 from feedback.states import FeedbackStatus
 
 feedback_app = typer.Typer(help="Feedback: list, inspect, decide, import, export.", no_args_is_help=True)
@@ -83,14 +84,21 @@ def dataset_show(
 
 
 @dataset_app.command("preview")
-def dataset_preview(assistant: AssistantName, as_json: AsJson = False) -> None:
-    """The datasheet of what a run started now would learn from; changes nothing."""
+def dataset_preview(
+    assistant: AssistantName,
+    policy: Annotated[list[str] | None, typer.Argument(help="Try settings: section.name=value.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """The datasheet of what a run started now would learn from; with settings, what they would change. A dry run."""
     _, database = open_all()
     with database.read() as session:
         found = assistants.get_assistant(session, assistant)
-        curated = datasets.preview(session, found)
-        sheet = datasheet(curated, found.name, assistants.policies(found).training, "not frozen")
-    if as_json:
+        _, sheet = datasets.preview(session, found)
+        changed = datasets.preview(session, found, parse_changes(policy))[1] if policy else None
+    if changed is not None:
+        compared = compare(sheet, changed)
+        print_rows(compared, as_json, empty="These settings change nothing.")
+    elif as_json:
         print_json(sheet)
     else:
         print(as_markdown(sheet))

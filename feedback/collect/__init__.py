@@ -1,1 +1,1 @@
-"""Feedback comes in: one file a kind, each saying what its `value` may be; `intake` stores; `receipts` tells."""
+"""Feedback comes in: one file a kind, which says what `value` may be; `intake` stores, `form` and `receipts` tell."""

@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
 from feedback import assistants, cases, contributors, runs
-from feedback.collect import comments, corrections, preferences, ratings, reports
+from feedback.collect import comments, corrections, preferences, ratings, reports, surveys
 from feedback.collect.kinds import Parsed
 from feedback.columns import is_storable, texts_in
 from feedback.conversations import get_reply
@@ -24,13 +24,13 @@ from feedback.database import Database
 from feedback.errors import InvalidInput
 from feedback.keys import Caller
 from feedback.models import Assistant, Conversation, Feedback, Message
+from feedback.policies import CollectPolicy
 from feedback.states import FeedbackKind, FeedbackStatus
 
 MAX_TEXT = 20_000
 """Characters a comment or correction may have."""
-MAX_TAGS = 20
-MAX_TAG = 50
-"""Characters a tag may have."""
+OPERATOR = "operator"
+"""The source of what is said with a key that may review, in nobody else's name."""
 MAX_USER = 200
 """Characters a contributor's name may have."""
 
@@ -60,7 +60,8 @@ class Accepted:
 def receive(
     database: Database, secret: bytes, caller: Caller, given: Given, *, idempotency_key: str | None = None
 ) -> Accepted:
-    """Store `given`. Raises NotFound (no such completion for this key) and InvalidInput (a value out of form).
+    """Store `given`. Raises NotFound (no such completion for this key) and InvalidInput (a value out of form, or a tag
+    or anonymity that the assistant doesn't allow).
 
     Two at once under one idempotency key, or one giver's two words on one reply: the database lets one through
     and the other is tried again, now seeing the first.
@@ -82,9 +83,14 @@ def _receive(session: Session, secret: bytes, caller: Caller, given: Given, idem
     reply = get_reply(session, caller.assistant_ids, given.completion_id, given.choice)
     conversation = session.get_one(Conversation, reply.conversation_id)
     assistant = session.get_one(Assistant, conversation.assistant_id)
-    parsed = _parse(session, reply, given)
-    contributor_id = _contributor(session, secret, caller, assistant, conversation, given)
-    slot = f"{contributor_id}:{given.kind}:{parsed.about}" if contributor_id and parsed.about else None
+    policies = assistants.policies(assistant)
+    _check_allowed(policies.collect, given)
+    parsed = _parse(session, reply, given, policies.collect)
+    contributor_id = None
+    if not given.anonymous:
+        identity = identity_of(secret, caller, conversation, given.user)
+        contributor_id = contributors.remember(session, assistant, identity, policies.training).id
+    slot = slot_of(contributor_id, given.kind, parsed.about) if contributor_id and parsed.about else None
     if slot is not None:
         _replace_earlier_word(session, slot)
     public_id = f"fb-{secrets.token_hex(12)}"
@@ -106,6 +112,7 @@ def _receive(session: Session, secret: bytes, caller: Caller, given: Given, idem
         receipt_sha256=hash_receipt(receipt),
         idempotency_key=idempotency_key,
         request_sha256=_fingerprint(given),
+        source=OPERATOR if _is_own_word(caller, conversation, given) else None,
     )
     session.add(feedback)
     session.flush()
@@ -133,7 +140,33 @@ def check_texts(value: Any, comment: str | None, tags: Sequence[str]) -> None:
         raise InvalidInput(f"`value` and `comment` together may have {MAX_TEXT} characters.", param="value")
 
 
-def _parse(session: Session, reply: Message, given: Given) -> Parsed:
+def slot_of(contributor_id: str, kind: FeedbackKind, about: str) -> str:
+    """Where a giver's one current word of a kind on something is kept."""
+    return f"{contributor_id}:{kind}:{about}"
+
+
+def identity_of(secret: bytes, caller: Caller, conversation: Conversation, user: str | None) -> str:
+    """Who gives feedback on a conversation: the user it names, else the one who chatted, else the key."""
+    if user is None and conversation.contributor_id is not None:
+        return conversation.contributor_id
+    return contributors.contributor_id(secret, conversation.assistant_id, caller.api_key_id, user)
+
+
+def _check_allowed(policy: CollectPolicy, given: Given) -> None:
+    refused = next((tag for tag in given.tags if policy.tags and tag not in policy.tags), None)
+    if refused is not None:
+        raise InvalidInput(
+            f"The tag '{refused}' isn't one of this assistant's: {', '.join(policy.tags)}.", param="tags"
+        )
+    if given.anonymous and not policy.anonymous:
+        raise InvalidInput(
+            "This assistant takes no anonymous feedback, only named: leave `anonymous` out; "
+            "`user` is kept as a keyed hash alone.",
+            param="anonymous",
+        )
+
+
+def _parse(session: Session, reply: Message, given: Given, policy: CollectPolicy) -> Parsed:
     check_texts(given.value, given.comment, given.tags)
     match given.kind:
         case FeedbackKind.RATING:
@@ -146,25 +179,21 @@ def _parse(session: Session, reply: Message, given: Given) -> Parsed:
             return preferences.parse(session, reply, given.value)
         case FeedbackKind.REPORT:
             return reports.parse(given.value)
+        case FeedbackKind.SURVEY:
+            return surveys.parse(policy.survey, reply.conversation_id, given.value)
 
 
-def _contributor(
-    session: Session, secret: bytes, caller: Caller, assistant: Assistant, conversation: Conversation, given: Given
-) -> str | None:
-    if given.anonymous:
-        return None
-    if given.user is None and conversation.contributor_id is not None:
-        identity = conversation.contributor_id  # the person who chatted
-    else:
-        identity = contributors.contributor_id(secret, assistant.id, caller.api_key_id, given.user)
-    return contributors.remember(session, assistant, identity, assistants.policies(assistant).training).id
+def _is_own_word(caller: Caller, conversation: Conversation, given: Given) -> bool:
+    """Whether somebody who may review says it in their own name: no other voice is needed then."""
+    named = given.user is not None or given.anonymous or conversation.contributor_id is not None
+    return caller.may("review") and not named
 
 
 def _replace_earlier_word(session: Session, slot: str) -> None:
     session.connection().execute(
         update(Feedback)
         .where(col(Feedback.slot) == slot)
-        .values(slot=None, status=FeedbackStatus.REPLACED, status_reason="You said something newer about this reply.")
+        .values(slot=None, status=FeedbackStatus.REPLACED, status_reason="You said something newer.")
     )
 
 

@@ -9,7 +9,8 @@ from feedback import cases, lineage
 from feedback.collect.intake import hash_receipt
 from feedback.errors import NotFound
 from feedback.models import Feedback, ReportCase, Review
-from feedback.states import CaseOutcome, CaseStatus, FeedbackKind, FeedbackStatus
+from feedback.review.opinions import learns
+from feedback.states import LEARNABLE, CaseOutcome, CaseStatus, FeedbackKind, FeedbackStatus
 
 
 @dataclass(frozen=True)
@@ -26,15 +27,15 @@ def look_up(session: Session, receipt: str) -> Receipt:
     feedback = session.exec(select(Feedback).where(Feedback.receipt_sha256 == hash_receipt(receipt))).first()
     if feedback is None:
         raise NotFound("No feedback with this receipt.", param="receipt", code="receipt_not_found")
-    status, detail = _tell(session, feedback)
     # what several people haven't agreed on yet is nobody's word
     review = session.exec(select(Review).where(Review.feedback_id == feedback.id, col(Review.counts).is_(True))).first()
+    status, detail = _tell(session, feedback, review)
     return Receipt(
         feedback.public_id, feedback.kind, status, detail, review.note if review else None, feedback.created_at
     )
 
 
-def _tell(session: Session, feedback: Feedback) -> tuple[str, str]:
+def _tell(session: Session, feedback: Feedback, review: Review | None) -> tuple[str, str]:
     reach = lineage.reach_of(session, feedback.id)
     if reach.live_since is not None:
         return (
@@ -50,24 +51,42 @@ def _tell(session: Session, feedback: Feedback) -> tuple[str, str]:
     if feedback.kind == FeedbackKind.REPORT:
         return _tell_case(feedback, cases.of_reply(session, feedback.message_id))
     match feedback.status:
-        case FeedbackStatus.RECEIVED if feedback.kind == FeedbackKind.COMMENT:
-            return "received", "Stored for people to read; nothing is trained on comments."
         case FeedbackStatus.RECEIVED:
-            return "received", "Stored; it will be looked at when the next dataset is made."
+            return "received", _received(feedback, review)
         case FeedbackStatus.IN_REVIEW:
             return "in_review", "A person looks at it first."
-        case FeedbackStatus.DECLINED:
+        case FeedbackStatus.DECLINED if feedback.kind in LEARNABLE:
             return "declined", f"Not learned from: {feedback.status_reason}"
+        case FeedbackStatus.DECLINED:
+            return "declined", f"A person has turned it down: {feedback.status_reason}"
+        case FeedbackStatus.REPLACED if feedback.kind == FeedbackKind.SURVEY:
+            return "replaced", "You have answered this survey anew."
         case FeedbackStatus.REPLACED:
-            return "replaced", feedback.status_reason or "You said something newer about this reply."
+            return "replaced", "You said something newer about this reply."
 
 
 def _tell_case(report: Feedback, case: ReportCase | None) -> tuple[str, str]:
     if case is None or case.status != CaseStatus.RESOLVED:
         if case is not None and case.status == CaseStatus.INVESTIGATING:
             return "in_review", "A person is looking into it."
-        again = report.status != FeedbackStatus.IN_REVIEW
-        return "in_review", "It is being looked at again." if again else "A person looks at it first."
+        if report.status != FeedbackStatus.IN_REVIEW:
+            return "in_review", "It is being looked at again."
+        return "in_review", "Your report has opened a case; a person looks into it."
     if case.outcome == CaseOutcome.DISMISSED:
-        return "declined", "A person has looked at it and sees nothing wrong with the reply."
+        return "declined", "A person has looked into it and sees nothing wrong with the reply."
     return "resolved", "A person has looked at it and closed the case."
+
+
+def _received(feedback: Feedback, review: Review | None) -> str:
+    match feedback.kind:
+        case FeedbackKind.COMMENT:
+            return "Stored for people to read; nothing is trained on comments."
+        case FeedbackKind.SURVEY:
+            return "Stored with the other answers for people to read; nothing is trained on surveys."
+    if feedback.training is False:
+        return "Stored for people to read; nothing is trained on it, as you wished."
+    if feedback.kind == FeedbackKind.PREFERENCE and "tie" in feedback.value:
+        return f"Stored: you found both replies {feedback.value['tie']}."
+    if review is not None and learns(review.decision):
+        return "A person has approved it; the next dataset can use it."
+    return "Stored; it will be looked at when the next dataset is made."

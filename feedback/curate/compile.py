@@ -1,57 +1,97 @@
 """Items become rows in TRL's formats.
 
 correction → an SFT row (prompt, completion) and a pair (chosen: the correction, rejected: the reply)
-preference → a pair · rating → a KTO row (prompt, completion, label)
+preference → a pair · rating → a KTO row (prompt, completion, label) · tie → such a row for each reply
+
+A row is planned first, which takes little memory, and made when it is written.
 """
 
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from feedback.curate.items import Dropped, Item, Turns
+from feedback.curate.items import Dropped, Exchange, Item, Turns
 from feedback.policies import TrainingPolicy
-from feedback.run_folder import Method, Row, Turn
+from feedback.run_folder import Method, Row, Source, Turn
 from feedback.states import FeedbackKind, Side
 
 Prompt = Callable[[Turns], list[Turn]]
 """History → what the model will read: the current guidelines in front."""
 
 
-@dataclass(frozen=True)
-class Compiled:
-    row: Row
-    side: Side
-    feedback_ids: tuple[int, ...]
+@dataclass(slots=True, eq=False)
+class Planned:
+    id: str  # by its feedback and method: the same in every dataset
+    method: Method
+    source: Source
+    item: Item
+    cluster: str
+    of_rejected: bool = False  # a tie's row about the other reply
+
+    @property
+    def side(self) -> Side:
+        assert self.item.side is not None
+        return self.item.side
+
+    @property
+    def feedback_ids(self) -> tuple[int, ...]:
+        return self.item.feedback_ids
+
+    def row(self, prompt: Prompt) -> Row:
+        """The row as the trainer reads it; `prompt` puts the guidelines in front."""
+        item = self.item
+        return Row(
+            id=self.id,
+            method=self.method,
+            source=self.source,
+            prompt=prompt(item.exchange.history),
+            contributor=item.contributor,
+            cluster=self.cluster,
+            topic=" | ".join(sorted(fact.casefold() for fact in item.key_facts)) or self.cluster,
+            key_facts=list(item.key_facts),
+            synthetic=item.synthetic,
+            **self._texts(item),
+        )
+
+    def _texts(self, item: Item) -> dict[str, object]:
+        reply, other = item.exchange, item.rejected
+        if self.method == "sft":
+            return {"completion": _said(item.taught)}
+        if self.method == "kto":
+            rated = other if self.of_rejected and other is not None else reply
+            return {"completion": _said(rated.reply), "label": item.good}
+        if item.correction is not None:
+            return {"chosen": _said(item.taught), "rejected": _said(reply.reply), "rejected_version": reply.version}
+        assert other is not None
+        versions = {"chosen_version": reply.version, "rejected_version": other.version}
+        return {"chosen": _said(reply.reply), "rejected": _said(other.reply), **versions}
 
 
-def compile_rows(items: list[Item], policy: TrainingPolicy, prompt: Prompt) -> tuple[list[Compiled], list[Dropped]]:
+def plan_rows(
+    items: list[Item], policy: TrainingPolicy, cluster: Callable[[Exchange], str]
+) -> tuple[list[Planned], list[Dropped]]:
     """
     >>> from feedback.testing import item
     >>> said = item(1, "How big?", "I don't know.", correction="Two metres.", key_facts=("two metres",))
-    >>> rows, dropped = compile_rows([said], TrainingPolicy(), lambda turns: [])
-    >>> sorted((made.row.method, made.row.source) for made in rows), dropped
+    >>> rows, dropped = plan_rows([said], TrainingPolicy(), lambda exchange: "c")
+    >>> sorted((planned.method, planned.source) for planned in rows), dropped
     ([('dpo', 'correction'), ('sft', 'correction')], [])
     """
-    rows: list[Compiled] = []
+    rows = [planned for item in items for planned in _plan(item, cluster(item.exchange))]
+    pairs = [planned for planned in rows if planned.method == "dpo" and planned.side == Side.TRAIN]
+    pairs.sort(key=lambda planned: (planned.source != "preference", planned.id))
+    surplus = {planned.id for planned in pairs[policy.max_preference_pairs :]}
     dropped: list[Dropped] = []
-    for item in items:
-        assert item.side is not None
-        rows += [Compiled(row, item.side, item.feedback_ids) for row in _rows(item, prompt(item.history))]
-    pairs = [made for made in rows if made.row.method == "dpo" and made.side == Side.TRAIN]
-    pairs.sort(key=lambda made: (made.row.source != "preference", made.row.id))
-    surplus = {made.row.id for made in pairs[policy.max_preference_pairs :]}
-    for made in rows:
-        if made.row.id in surplus:
-            reason = f"over max_preference_pairs ({policy.max_preference_pairs}); "
-            reason += "its correction still trains" if made.row.source == "correction" else "left out of this dataset"
-            dropped.append(Dropped(made.feedback_ids, "compile", reason))
-    kept = [made for made in rows if made.row.id not in surplus]
-    return sorted(kept, key=lambda made: made.row.id), dropped
+    for planned in pairs[policy.max_preference_pairs :]:
+        reason = f"over max_preference_pairs ({policy.max_preference_pairs}); "
+        reason += "its correction still trains" if planned.source == "correction" else "left out of this dataset"
+        dropped += [Dropped(number, "compile", reason) for number in planned.feedback_ids]
+    return sorted((one for one in rows if one.id not in surplus), key=lambda planned: planned.id), dropped
 
 
-def methods_for(rows: list[Compiled], policy: TrainingPolicy) -> list[Method]:
+def methods_for(rows: list[Planned], policy: TrainingPolicy) -> list[Method]:
     """SFT where there are corrections, then DPO, or KTO where pairs are too few and ratings are not."""
-    training = [made.row.method for made in rows if made.side == Side.TRAIN]
+    training = [planned.method for planned in rows if planned.side == Side.TRAIN]
     methods: list[Method] = ["sft"] if "sft" in training else []
     if training.count("dpo") >= policy.min_preference_pairs:
         methods.append("dpo")
@@ -61,66 +101,42 @@ def methods_for(rows: list[Compiled], policy: TrainingPolicy) -> list[Method]:
 
 
 def leave_out_untrained(
-    rows: list[Compiled], methods: list[Method], policy: TrainingPolicy
-) -> tuple[list[Compiled], list[Dropped]]:
+    rows: list[Planned], methods: list[Method], policy: TrainingPolicy
+) -> tuple[list[Planned], list[Dropped]]:
     """Drop the training and dev rows of methods that won't run: a receipt must not call them learned."""
     pairs = f"fewer choices and corrections than min_preference_pairs ({policy.min_preference_pairs}) to train on pairs"
     ratings = "ratings train only where pairs are too few"
     if "dpo" not in methods:
         ratings = f"fewer ratings than min_ratings ({policy.min_ratings}) to train on them"
     why = {"sft": "no correction is on the training side", "dpo": pairs, "kto": ratings}
-    kept: list[Compiled] = []
+    kept: list[Planned] = []
     dropped: list[Dropped] = []
-    for made in rows:
-        if made.side == Side.GATE or made.row.method in methods:
-            kept.append(made)
+    for planned in rows:
+        if planned.side == Side.GATE or planned.method in methods:
+            kept.append(planned)
         else:
-            still = made.row.method == "dpo" and made.row.source == "correction" and "sft" in methods
-            reason = why[made.row.method] + ("; its correction still trains" if still else "")
-            dropped.append(Dropped(made.feedback_ids, "compile", reason))
+            still = planned.method == "dpo" and planned.source == "correction" and "sft" in methods
+            reason = why[planned.method] + ("; its correction still trains" if still else "")
+            dropped += [Dropped(number, "compile", reason) for number in planned.feedback_ids]
     return kept, dropped
 
 
-def _rows(item: Item, prompt: list[Turn]) -> list[Row]:
-    topic = " | ".join(sorted(fact.casefold() for fact in item.key_facts)) or item.cluster
-    shared = {
-        "prompt": prompt,
-        "contributor": item.contributor,
-        "cluster": item.cluster,
-        "topic": topic,
-        "key_facts": list(item.key_facts),
-    }
+def _plan(item: Item, cluster: str) -> list[Planned]:
+    def planned(method: Method, source: Source, part: str = "", *, of_rejected: bool = False) -> Planned:
+        name = hashlib.sha256(f"{method}:{item.id}{part}".encode()).hexdigest()[:20]
+        return Planned(f"{method}-{name}", method, source, item, cluster, of_rejected)
 
-    def row(method: Method, source: str, **fields: object) -> Row:
-        made = Row.model_validate({"id": "", "method": method, "source": source, **shared, **fields})
-        content = made.model_dump_json(exclude={"id"}) + str(item.feedback_ids[0])
-        return made.model_copy(update={"id": f"{method}-{hashlib.sha256(content.encode()).hexdigest()[:20]}"})
-
+    part = f":synthetic:{item.exchange.history[-1][1]}" if item.synthetic else ""
     if item.kind == FeedbackKind.CORRECTION:
-        rows = [row("sft", "correction", completion=_said(item.taught))]
-        if item.reply.strip():
-            rows.append(
-                row(
-                    "dpo",
-                    "correction",
-                    chosen=_said(item.taught),
-                    rejected=_said(item.reply),
-                    rejected_version=item.reply_version,
-                )
-            )
+        rows = [planned("sft", "correction", part)]
+        if item.exchange.reply.strip() and not item.synthetic:
+            rows.append(planned("dpo", "correction"))
         return rows
+    if item.tie:
+        return [planned("kto", "preference"), planned("kto", "preference", ":other", of_rejected=True)]
     if item.kind == FeedbackKind.PREFERENCE:
-        return [
-            row(
-                "dpo",
-                "preference",
-                chosen=_said(item.reply),
-                rejected=_said(item.rejected or ""),
-                chosen_version=item.reply_version,
-                rejected_version=item.rejected_version,
-            )
-        ]
-    return [row("kto", "rating", completion=_said(item.reply), label=(item.score or 0) > 0)]
+        return [planned("dpo", "preference")]
+    return [planned("kto", "rating")]
 
 
 def _said(content: str) -> list[Turn]:

@@ -1,88 +1,169 @@
-"""The latest word of a contributor wins; what contradicts itself between contributors is dropped."""
+"""People contradict each other. Who is believed follows three rules; the datasheet prints them.
+
+1. Of one person's words on one question, the latest counts.
+2. A correction counts for more than ratings of the reply it corrects.
+3. Between people, the side with `margin` times the other's trust is believed; else the side that spoke at least
+   `recency_days` after the other's last word; else neither.
+"""
 
 from collections import defaultdict
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass, field
 from itertools import combinations
 
-from feedback.curate.items import Dropped, Item, drop_where, tidy
+from feedback.curate.items import Dropped, Item, drop_where, oldest_first
+from feedback.curate.looks import Looks
+from feedback.curate.trust import Standing
+from feedback.curation_policies import ConflictPolicy
 from feedback.key_facts import contains_facts
 from feedback.states import FeedbackKind
 
-Statement = tuple[str, tuple[str, ...]]
-"""(the text called right, its key facts) · (the better reply, the worse one) · (the reply, good or bad)"""
+DAY_SECONDS = 86_400
+_OPERATOR_WEIGHT = 100.0
+"""Of somebody who may decide: no crowd outvotes them."""
 
 
-def conflicts(items: list[Item]) -> tuple[list[Item], list[Dropped]]:
+@dataclass(slots=True)
+class _Side:
+    """Everybody who says the same thing about one question."""
+
+    facts: tuple[str, ...] = ()
+    text: str = ""
+    items: list[Item] = field(default_factory=list)
+    voices: dict[str | int, float] = field(default_factory=dict)
+
+    def add(self, item: Item, weight: float) -> None:
+        self.items.append(item)
+        if item.correction is not None:
+            self.text = max(self.text, item.correction, key=lambda text: (len(text), text))
+        # an anonymous word is a voice of its own, of little weight
+        self.voices[item.contributor or item.id] = weight
+
+    @property
+    def weight(self) -> float:
+        return sum(sorted(self.voices.values()))
+
+    @property
+    def last_said(self) -> float:
+        return max(item.created_at for item in self.items)
+
+
+def conflicts(
+    items: list[Item], looks: Looks, known: Standing, policy: ConflictPolicy
+) -> tuple[list[Item], list[Dropped]]:
     """
-    >>> from feedback.testing import item
+    >>> from feedback.testing import item, look_at
     >>> red = item(1, "Which colour?", "None.", correction="It is red.", key_facts=("red",), contributor="ada")
     >>> blue = item(2, "Which colour?", "None.", correction="It is blue.", key_facts=("blue",), contributor="bob")
-    >>> kept, dropped = conflicts([red, blue])
+    >>> nobody = Standing({}, frozenset(), frozenset())
+    >>> kept, dropped = conflicts([red, blue], look_at([red, blue]), nobody, ConflictPolicy())
     >>> kept, {out.reason for out in dropped}
     ([], {'people corrected this question to different facts'})
     """
-    latest, outdated = _latest_words(items)
-    contradicted = _contradicted(latest)
-    kept, contradictory = drop_where(latest, "conflicts", lambda item: contradicted.get(item.feedback_ids))
-    return kept, outdated + contradictory
+    subjects = _Subjects(looks)
+    latest, outdated = _latest_words(items, subjects)
+    kept, overruled = _overruled_by_corrections(latest)
+    against = _contradicted(kept, subjects, looks, known, policy)
+    kept, contradicted = drop_where(kept, "conflicts", lambda item: against.get(item.id))
+    return kept, outdated + overruled + contradicted
 
 
-def _latest_words(items: list[Item]) -> tuple[list[Item], list[Dropped]]:
+class _Subjects:
+    """What people can contradict each other on, as a number: a question's answer, a reply's worth, the better of two."""
+
+    def __init__(self, looks: Looks) -> None:
+        self._looks = looks
+        self._numbers: dict[Hashable, int] = {}
+        self._replies: dict[int, int] = {}  # by exchange: most of what is said are ratings
+
+    def of(self, item: Item) -> int:
+        exchange = item.exchange.id
+        if item.kind == FeedbackKind.RATING:
+            if exchange not in self._replies:
+                self._replies[exchange] = self._number(
+                    (self._looks.asked[exchange].digest, self._looks.said[exchange].digest)
+                )
+            return self._replies[exchange]
+        asked, said = self._looks.asked[exchange].digest, self._looks.said[exchange].digest
+        if item.rejected is None:
+            return self._number(("answer", asked))
+        other = self._looks.said[item.rejected.id].digest
+        return self._number(("pair", asked, min(said, other), max(said, other)))
+
+    def _number(self, subject: Hashable) -> int:
+        return self._numbers.setdefault(subject, len(self._numbers))
+
+
+def _latest_words(items: list[Item], subjects: _Subjects) -> tuple[list[Item], list[Dropped]]:
     """Per contributor: one correction a question, one rating a reply, one choice a pair."""
-    newest: dict[tuple[str, ...], Item] = {}
-    for item in sorted(items, key=lambda item: (item.created_at, item.feedback_ids)):
-        if item.contributor is not None:
-            newest[_subject(item)] = item
+    newest: dict[tuple[str, int], Item] = {}
+    outdated: set[int] = set()
+    for item in items:
+        if item.contributor is None:
+            continue
+        word = item.contributor, subjects.of(item)
+        earlier = newest.setdefault(word, item)
+        if earlier is not item:
+            older, newest[word] = sorted((earlier, item), key=oldest_first)
+            outdated.add(older.id)
+    reason = "the same person said something newer about the same question"
+    return drop_where(items, "conflicts", lambda item: reason if item.id in outdated else None)
+
+
+def _overruled_by_corrections(items: list[Item]) -> tuple[list[Item], list[Dropped]]:
+    corrected = {item.exchange.id for item in items if item.correction is not None}
 
     def why(item: Item) -> str | None:
-        if item.contributor is None or newest[_subject(item)] is item:
-            return None
-        return "the same person said something newer about the same question"
+        praised = item.kind == FeedbackKind.RATING and item.good and item.exchange.id in corrected
+        return "the reply was corrected, which counts for more than praise" if praised and not item.trusted else None
 
     return drop_where(items, "conflicts", why)
 
 
-def _subject(item: Item) -> tuple[str, ...]:
-    about = [str(item.contributor), item.kind, tidy(item.prompt_text)]
-    if item.kind == FeedbackKind.RATING:
-        about.append(tidy(item.reply))
-    if item.kind == FeedbackKind.PREFERENCE:
-        about += sorted((tidy(item.reply), tidy(item.rejected or "")))
-    return tuple(about)
+def _position(item: Item, looks: Looks) -> Hashable:
+    """What is said on the subject."""
+    if item.correction is not None:
+        return tuple(sorted(fact.casefold() for fact in item.key_facts))
+    if item.rejected is not None:
+        return item.tie or looks.said[item.exchange.id].digest < looks.said[item.rejected.id].digest
+    return item.good
 
 
-def _contradicted(items: list[Item]) -> dict[tuple[int, ...], str]:
-    """Reasons by the items' feedback ids."""
-    questions: dict[tuple[str, str], dict[Statement, list[Item]]] = defaultdict(lambda: defaultdict(list))
+def _contradicted(
+    items: Iterable[Item], subjects: _Subjects, looks: Looks, known: Standing, policy: ConflictPolicy
+) -> dict[int, str]:
+    """Reasons by the ids of those that aren't believed."""
+    spoken_of: dict[int, list[Item]] = defaultdict(list)
     for item in items:
-        questions[item.kind, tidy(item.prompt_text)][_statement(item)].append(item)
-    found: dict[tuple[int, ...], str] = {}
-    for (kind, _), statements in questions.items():
-        for one, other in combinations(statements, 2):
-            reason = _contradiction(FeedbackKind(kind), one, other)
-            if reason is None:
-                continue
-            for said, opposed in ((one, other), (other, one)):
-                by_name = any(item.contributor is not None for item in statements[opposed])
-                # an anonymous word is worth less than a named one: alone it can't take that away
-                found |= {item.feedback_ids: reason for item in statements[said] if by_name or item.contributor is None}
+        spoken_of[subjects.of(item)].append(item)
+    found: dict[int, str] = {}
+    for said in spoken_of.values():
+        sides: dict[Hashable, _Side] = {}
+        for item in said if len(said) > 1 else ():
+            side = sides.setdefault(_position(item, looks), _Side(item.key_facts))
+            side.add(item, _OPERATOR_WEIGHT if item.trusted else known.weight(item))
+        for one, other in combinations(sides.values(), 2):
+            reason = _contradiction(one, other)
+            if reason is not None:
+                for side, opposed in ((one, other), (other, one)):
+                    if not _wins(side, opposed, policy):
+                        found |= {item.id: reason for item in side.items}
     return found
 
 
-def _statement(item: Item) -> Statement:
-    """What an item says about its question; a thousand people who say the same are compared once."""
-    if item.kind == FeedbackKind.CORRECTION:
-        return item.taught, item.key_facts
-    if item.kind == FeedbackKind.PREFERENCE:
-        return tidy(item.reply), (tidy(item.rejected or ""),)
-    return tidy(item.reply), ("good" if (item.score or 0) > 0 else "bad",)
+def _wins(one: _Side, other: _Side, policy: ConflictPolicy) -> bool:
+    if one.weight >= policy.margin * other.weight or other.weight >= policy.margin * one.weight:
+        return one.weight > other.weight
+    return one.last_said - other.last_said >= policy.recency_days * DAY_SECONDS
 
 
-def _contradiction(kind: FeedbackKind, one: Statement, other: Statement) -> str | None:
-    if kind == FeedbackKind.RATING and one[0] == other[0]:
+def _contradiction(one: _Side, other: _Side) -> str | None:
+    first = one.items[0]
+    if first.rejected is not None:
+        return "people chose differently between these replies"
+    if first.correction is None:
         return "people rated this reply both good and bad"
-    if kind == FeedbackKind.PREFERENCE and (one[0], *one[1]) == (*other[1], other[0]):
-        return "people chose both ways between these replies"
-    if kind == FeedbackKind.CORRECTION and one[1] and other[1]:
-        agree = contains_facts(one[0], other[1]) or contains_facts(other[0], one[1])
-        return None if agree else "people corrected this question to different facts"
-    return None
+    if not one.facts or not other.facts:
+        return None
+    agree = contains_facts(one.text, other.facts) or contains_facts(other.text, one.facts)
+    return None if agree else "people corrected this question to different facts"

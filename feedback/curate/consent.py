@@ -16,7 +16,7 @@ def consent(items: list[Item], policy: str) -> tuple[list[Item], list[Dropped]]:
     >>> len(kept), dropped[0].reason
     (1, 'the feedback may not be used for training')
     """
-    return drop_where(items, "consent", lambda item: why_not(item.store, item.training, policy))
+    return drop_where(items, "consent", lambda item: why_not(_granted(item), item.training, policy))
 
 
 def why_not(store: bool | None, training: bool | None, policy: str) -> str | None:
@@ -27,3 +27,14 @@ def why_not(store: bool | None, training: bool | None, policy: str) -> str | Non
     if not (silence if training is None else training):
         return "the feedback may not be used for training"
     return None
+
+
+def both(one: bool | None, other: bool | None) -> bool | None:
+    """The grant for two replies shown together: one no is a no, and silence about one is silence."""
+    if one is False or other is False:
+        return False
+    return None if one is None or other is None else True
+
+
+def _granted(item: Item) -> bool | None:
+    return both(item.exchange.store, item.rejected.store) if item.rejected else item.exchange.store

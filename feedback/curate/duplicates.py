@@ -1,35 +1,57 @@
 """The same words on the same question count once; the row remembers everyone who said them.
 
-Never across sides of the split: what one person holds back for judging isn't merged into another's training row.
+A dataset is made of everything that was ever said, so earlier datasets' rows are among what is compared. Never across
+sides of the split: what one person holds back for judging isn't merged into another's training row.
 """
 
-from dataclasses import replace
+from collections import defaultdict
+from collections.abc import Hashable
+from copy import copy
 
-from feedback.curate.items import Dropped, Item, tidy
+from feedback.curate.items import Dropped, Item, oldest_first
+from feedback.curate.looks import Looks
+from feedback.states import FeedbackKind
 
 
-def duplicates(items: list[Item]) -> tuple[list[Item], list[Dropped]]:
+def duplicates(items: list[Item], looks: Looks, clusters: dict[int, int]) -> tuple[list[Item], list[Dropped]]:
+    """`clusters`: exchange → its near-duplicate cluster (see similarity). The oldest of those that say the same stays.
+
+    >>> from feedback.testing import item, look_at
+    >>> said = [item(1, "How big?", contributor="ada"), item(2, "how big", contributor="bob")]
+    >>> kept, dropped = duplicates(said, look_at(said), {1: 1, 2: 1})
+    >>> [one.feedback_ids for one in kept], [out.id for out in dropped]
+    ([(1, 2)], [2])
     """
-    >>> from feedback.testing import item
-    >>> kept, dropped = duplicates([item(1, "How big?", contributor="ada"), item(2, "how big", contributor="bob")])
-    >>> [one.feedback_ids for one in kept], [out.feedback_ids for out in dropped]
-    ([(1, 2)], [(2,)])
-    """
-    first: dict[tuple[str, ...], Item] = {}
+    same: dict[Hashable, list[Item]] = defaultdict(list)
+    for item in items:
+        same[_words(item, looks, clusters)].append(item)
+    kept: list[Item] = []
     dropped: list[Dropped] = []
-    for item in sorted(items, key=lambda item: (item.created_at, item.feedback_ids)):
-        words = (
-            item.kind,
-            str(item.side),
-            tidy(item.prompt_text),
-            tidy(item.taught),
-            tidy(item.rejected or ""),
-            "good" if (item.score or 0) > 0 else "bad",
+    for said in same.values():
+        first = min(said, key=oldest_first) if len(said) > 1 else said[0]
+        rest = sorted(number for item in said if item is not first for number in item.feedback_ids)
+        kept.append(_with(first, rest) if rest else first)
+        dropped += [Dropped(number, "duplicates", "somebody said the same; it counts with theirs") for number in rest]
+    return kept, dropped
+
+
+def _with(first: Item, rest: list[int]) -> Item:
+    merged = copy(first)
+    merged.merged = (*first.merged, *rest)
+    return merged
+
+
+def _words(item: Item, looks: Looks, clusters: dict[int, int]) -> Hashable:
+    """Equal for items that teach the same: near questions of one gist, and the same words about them."""
+    exchange = item.exchange
+    if item.kind == FeedbackKind.RATING:  # most of them
+        return (
+            item.side,
+            item.good,
+            looks.asked[exchange.id].digest,
+            clusters[exchange.id],
+            looks.said[exchange.id].digest,
         )
-        if words not in first:
-            first[words] = item
-            continue
-        kept = first[words]
-        first[words] = replace(kept, feedback_ids=kept.feedback_ids + item.feedback_ids)
-        dropped.append(Dropped(item.feedback_ids, "duplicates", "somebody said the same; it counts with theirs"))
-    return list(first.values()), dropped
+    other = looks.said[item.rejected.id].digest if item.rejected else None
+    asked = looks.asked[exchange.id].digest, clusters[exchange.id]
+    return item.kind, item.side, item.good, item.tie, asked, looks.taught(item).digest, other, item.key_facts

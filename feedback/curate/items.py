@@ -1,9 +1,13 @@
-"""What flows through the pipeline: one item a piece of feedback, and a note for each that was dropped."""
+"""What flows through the pipeline: one item a piece of feedback, and a note for each that was dropped.
+
+A million of them have to fit into memory: an item is small, and everything said about one reply shares an exchange.
+Neither is changed by a stage: what changes is replaced.
+"""
 
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from typing import Literal, NamedTuple
 
 from feedback.states import FeedbackKind, MessageStatus, ReviewDecision, Side
 
@@ -11,50 +15,79 @@ Turns = tuple[tuple[str, str], ...]
 """((role, content), …), oldest first."""
 
 
-@dataclass(frozen=True)
-class Item:
-    feedback_ids: tuple[int, ...]
-    kind: FeedbackKind
+@dataclass(slots=True, eq=False)
+class Exchange:
+    """A reply and what led to it."""
+
+    id: int  # of the reply's message
+    conversation: int
     history: Turns
     reply: str
-    reply_version: str | None  # sha256 of the adapter that wrote it, or `base`; None: imported, nobody knows
-    created_at: datetime
+    version: str | None = None  # sha256 of the adapter that wrote it, or `base`; None: came from elsewhere
+    store: bool | None = None  # the request's grant
+    status: MessageStatus = MessageStatus.COMPLETE
+    cut_off: bool = False  # it reached the token limit
+
+    @property
+    def question(self) -> str:
+        """What was asked, for comparing: all turns but the system's."""
+        return "\n".join(content for role, content in self.history if role != "system")
+
+
+@dataclass(slots=True, eq=False)
+class Item:
+    id: int  # of the feedback
+    kind: FeedbackKind
+    exchange: Exchange
+    created_at: float  # seconds since 1970
     contributor: str | None = None  # None: anonymous
-    side: Side | None = None  # the contributor's, fixed for good; anonymous items get theirs in split
+    side: Side | None = None  # the contributor's, fixed for good; others get theirs in split
     score: float | None = None
     correction: str | None = None
     key_facts: tuple[str, ...] = ()
-    rejected: str | None = None  # the other side of a preference
-    rejected_version: str | None = None
-    store: bool | None = None  # the request's grant
+    expires_at: float | None = None  # when a correction stops being true, in seconds since 1970
+    rejected: Exchange | None = None  # the other side of a preference
+    tie: Literal["good", "bad"] | None = None  # both sides are
     training: bool | None = None  # the giver's grant
     review: ReviewDecision | None = None
-    reply_status: MessageStatus = MessageStatus.COMPLETE
-    rejected_status: MessageStatus = MessageStatus.COMPLETE
-    cluster: str = ""  # set in split
+    source: str | None = None  # `operator`: one's own word, or `import:FILE`: brought in by one; None: anybody's
+    merged: tuple[int, ...] = ()  # feedback that said the same and counts with it
+    synthetic: bool = False
 
     @property
-    def prompt_text(self) -> str:
-        """What was asked, for comparing: all turns but the system's."""
-        return "\n".join(content for role, content in self.history if role != "system")
+    def feedback_ids(self) -> tuple[int, ...]:
+        return (self.id, *self.merged)
 
     @property
     def taught(self) -> str:
         """The text that this item calls good (or, for a low rating, bad)."""
-        return self.correction or self.reply
+        return self.correction or self.exchange.reply
+
+    @property
+    def good(self) -> bool:
+        """Whether it says that its text is one to give."""
+        return self.tie == "good" if self.tie else self.kind != FeedbackKind.RATING or (self.score or 0) > 0
+
+    @property
+    def trusted(self) -> bool:
+        """Somebody who may decide has decided: nobody else's word is needed."""
+        return self.source is not None or self.review == ReviewDecision.APPROVED
 
 
-@dataclass(frozen=True)
-class Dropped:
-    feedback_ids: tuple[int, ...]
+class Dropped(NamedTuple):
+    id: int  # of the feedback
     stage: str
     reason: str
+    to_review: bool = False  # a person is to look at it; else it is just not used
 
 
 Stage = Callable[[list[Item]], tuple[list[Item], list[Dropped]]]
 
 
 _AROUND_WORDS = re.compile(r"(?<!\S)[^\w\s+#-]+|[^\w\s+#%-]+(?!\S)")
+_ASCII = map(chr, range(128))
+_BEFORE_WORDS = "".join(sign for sign in _ASCII if not sign.isalnum() and not sign.isspace() and sign not in "_+#-")
+_AFTER_WORDS = _BEFORE_WORDS.replace("%", "")
 
 
 def tidy(text: str) -> str:
@@ -63,6 +96,9 @@ def tidy(text: str) -> str:
     >>> tidy(" In  C++,   it is -5. ")
     'in c++ it is -5'
     """
+    if text.isascii():  # the same by cheaper means
+        words = (word.rstrip(_AFTER_WORDS).lstrip(_BEFORE_WORDS) for word in text.lower().split())
+        return " ".join(filter(None, words))
     return " ".join(_AROUND_WORDS.sub(" ", text.casefold()).split())
 
 
@@ -73,6 +109,11 @@ def normalise(text: str) -> str:
     'how much please'
     """
     return re.sub(r"\W+", " ", text.casefold()).strip()
+
+
+def oldest_first(item: Item) -> tuple[float, int]:
+    """A sort key that no two items share: what came in first doesn't depend on the order of the input."""
+    return item.created_at, item.id
 
 
 def drop_where(
@@ -86,5 +127,5 @@ def drop_where(
         if reason is None:
             kept.append(item)
         else:
-            dropped.append(Dropped(item.feedback_ids, stage, reason))
+            dropped += [Dropped(number, stage, reason) for number in item.feedback_ids]
     return kept, dropped

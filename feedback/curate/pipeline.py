@@ -1,47 +1,118 @@
 """The pipeline: what people said in, rows for training and judging out, with a reason for everything dropped.
 
-Pure: no database, no clock, no files. The same items and policy give the same rows.
+Pure: no database, no clock, no files. The same items and policies give the same rows, whatever their order.
 """
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from feedback.curate.compile import Compiled, Prompt, compile_rows, leave_out_untrained, methods_for
+from feedback.curate.age import age
+from feedback.curate.augment import augment
+from feedback.curate.balance import Shares, balance
+from feedback.curate.compile import Planned, leave_out_untrained, methods_for, plan_rows
 from feedback.curate.conflicts import conflicts
 from feedback.curate.consent import consent
+from feedback.curate.decontaminate import decontaminate
 from feedback.curate.duplicates import duplicates
-from feedback.curate.items import Dropped, Item, Stage
+from feedback.curate.evaluations import Evaluations
+from feedback.curate.items import Dropped, Item
+from feedback.curate.looks import Looks, look_at
+from feedback.curate.privacy import privacy
 from feedback.curate.quality import quality
-from feedback.curate.split import split
-from feedback.policies import TrainingPolicy
+from feedback.curate.split import cluster_names, split, with_sides
+from feedback.curate.topics import topics
+from feedback.curate.trust import standing, trust
+from feedback.policies import Policies
 from feedback.run_folder import Method
+
+Progress = Callable[[str, int], None]
+"""Told a stage and how many items are left after it."""
 
 
 @dataclass(frozen=True)
 class Curated:
-    rows: list[Compiled]
+    rows: list[Planned]
     methods: list[Method]
     dropped: list[Dropped]
     funnel: list[tuple[str, int]]
     """(stage, items left after it), in order; the first is what came in."""
+    identifiers: Counter[str]
+    """What privacy replaced, by kind."""
+    before: Shares
+    """Training items before balance, by topic, language, length and label."""
+    after: Shares
 
 
-def curate(items: Iterable[Item], policy: TrainingPolicy, consent_policy: str, prompt: Prompt) -> Curated:
-    stages: list[tuple[str, Stage]] = [
-        ("consent", lambda items: consent(items, consent_policy)),
-        ("quality", quality),
-        ("conflicts", conflicts),
-        ("duplicates", duplicates),
-        ("split", lambda items: split(items, policy)),
-    ]
-    kept = list(items)
+def curate(
+    items: Iterable[Item],
+    policies: Policies,
+    consent_policy: str,
+    *,
+    as_of: float,
+    evaluations: Evaluations | None = None,
+    processes: int | None = None,
+    progress: Progress = lambda stage, left: None,
+) -> Curated:
+    """`as_of`: the time, in seconds since 1970, that ages count from. `processes`: as many as there are cores."""
+    kept = sorted(items, key=lambda item: item.id)
+    near = policies.training.near_duplicate_similarity
     dropped: list[Dropped] = []
-    funnel = [("received", len(kept))]
-    for name, stage in stages:
-        kept, out = stage(kept)
-        dropped += out
-        funnel.append((name, len(kept)))
-    rows, out = compile_rows(kept, policy, prompt)
-    methods = methods_for(rows, policy)
-    rows, untrained = leave_out_untrained(rows, methods, policy)
-    return Curated(rows, methods, dropped + out + untrained, funnel)
+    funnel: list[tuple[str, int]] = []
+
+    def passed(stage: str, result: tuple[list[Item], list[Dropped]]) -> list[Item]:
+        left, out = result
+        dropped.extend(out)
+        funnel.append((stage, len(left)))
+        progress(stage, len(left))
+        return left
+
+    kept = passed("received", (kept, []))
+    kept = passed("consent", consent(kept, consent_policy))
+    kept = passed("age", age(kept, policies.age, as_of))
+    looks = look_at(
+        kept,
+        near=near,
+        evaluations=evaluations or Evaluations(),
+        names=policies.privacy.names,
+        processes=processes,
+    )
+    known = standing(kept, policies.trust)
+    kept = passed("trust", trust(kept, looks, known, policies.trust))
+    kept, identifiers = privacy(kept, looks, policies.privacy)
+    kept = passed("privacy", (kept, []))
+    kept = passed("quality", quality(kept, looks, policies.quality))
+    kept = passed("conflicts", conflicts(kept, looks, known, policies.conflicts))
+    kept = with_sides(kept, looks, policies.training)
+    clusters = _clusters(kept, looks)
+    kept = passed("duplicates", duplicates(kept, looks, clusters))
+    topic = _topics(kept, looks, policies.balance.topics)
+    before = Shares.count(kept, looks, topic)
+    kept = passed("balance", balance(kept, looks, clusters, topic, policies.balance))
+    after = Shares.count(kept, looks, topic)
+    kept = passed("decontaminate", decontaminate(kept, looks, near))
+    kept = passed("split", split(kept, looks, near))
+    rows, out = _compile(kept, looks, policies, near)
+    methods = methods_for(rows, policies.training)
+    rows, untrained = leave_out_untrained(rows, methods, policies.training)
+    return Curated(rows, methods, dropped + out + untrained, funnel, identifiers, before, after)
+
+
+def _clusters(items: Iterable[Item], looks: Looks) -> dict[int, int]:
+    """For each exchange its near-duplicate cluster."""
+    asked = {item.exchange.id: looks.asked[item.exchange.id].question for item in items}
+    leaders = looks.clusters_among(set(asked.values()))
+    return {number: leaders[row] for number, row in asked.items()}
+
+
+def _topics(items: Iterable[Item], looks: Looks, most: int) -> Callable[[Item], str]:
+    rows = sorted({looks.asked[item.exchange.id].question for item in items})
+    names, numbers = topics([looks.questions.texts[row] for row in rows], most)
+    topic = {row: names[number] for row, number in zip(rows, numbers.tolist(), strict=True)}
+    return lambda item: topic[looks.asked[item.exchange.id].question]
+
+
+def _compile(items: list[Item], looks: Looks, policies: Policies, near: float) -> tuple[list[Planned], list[Dropped]]:
+    names = cluster_names(looks, {looks.asked[item.exchange.id].question for item in items})
+    more = augment(items, looks, policies.augment, near)
+    return plan_rows(items + more, policies.training, lambda exchange: names[looks.asked[exchange.id].question])

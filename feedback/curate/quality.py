@@ -1,36 +1,70 @@
-"""Drops what can't teach: turned down by a reviewer, broken replies, corrections that change nothing."""
+"""Drops what can't teach: turned down by a reviewer, broken or empty replies, what nobody should learn to say."""
 
-from feedback.curate.items import Dropped, Item, drop_where, tidy
+from feedback.curate.items import Dropped, Item, drop_where
+from feedback.curate.looks import Look, Looks
+from feedback.curation_policies import QualityPolicy
 from feedback.states import FeedbackKind, MessageStatus, ReviewDecision
 
 
-def quality(items: list[Item]) -> tuple[list[Item], list[Dropped]]:
+def quality(items: list[Item], looks: Looks, policy: QualityPolicy) -> tuple[list[Item], list[Dropped]]:
     """
-    >>> from feedback.testing import item
-    >>> kept, dropped = quality([item(1, "How big?", "Two metres.", correction="two metres")])
+    >>> from feedback.testing import item, look_at
+    >>> said = [item(1, "How big?", "Two metres.", correction="two metres")]
+    >>> kept, dropped = quality(said, look_at(said), QualityPolicy())
     >>> kept, dropped[0].reason
     ([], 'the correction says what the reply said')
     """
-    return drop_where(items, "quality", _why)
+
+    def why(item: Item) -> str | None:
+        reason = _broken(item, looks)
+        if reason is not None or not item.good or item.review == ReviewDecision.APPROVED:
+            return reason
+        return _unfit(item, looks.taught(item), policy)
+
+    return drop_where(items, "quality", why)
 
 
-def _why(item: Item) -> str | None:
+def _broken(item: Item, looks: Looks) -> str | None:
+    """What nobody's approval mends."""
+    reply, other = item.exchange, item.rejected
+    said = looks.said[reply.id]
     if item.review == ReviewDecision.REJECTED:
         return "a reviewer turned it down"
-    if not tidy(item.prompt_text):
+    if looks.asked[reply.id].empty:
         return "there is no question"
-    if item.kind == FeedbackKind.CORRECTION and tidy(item.taught) == tidy(item.reply):
-        return "the correction says what the reply said"
-    if item.kind != FeedbackKind.CORRECTION and item.reply_status != MessageStatus.COMPLETE:
+    if item.correction is not None:
+        same = looks.corrected[item.id].digest == said.digest
+        return "the correction says what the reply said" if same else None
+    if reply.status != MessageStatus.COMPLETE:
         return "the reply was cut off"
-    if item.kind != FeedbackKind.CORRECTION and not tidy(item.reply):
+    if said.empty:
         return "the reply is empty"
-    if item.kind == FeedbackKind.PREFERENCE and item.rejected_status != MessageStatus.COMPLETE:
+    if other is not None and other.status != MessageStatus.COMPLETE:
         return "the other reply was cut off"
-    if item.kind == FeedbackKind.PREFERENCE and not tidy(item.rejected or ""):
+    if other is not None and looks.said[other.id].empty:
         return "the other reply is empty"
-    if item.kind == FeedbackKind.PREFERENCE and tidy(item.reply) == tidy(item.rejected or ""):
+    if other is not None and looks.said[other.id].digest == said.digest:
         return "both replies say the same"
     if item.kind == FeedbackKind.RATING and item.score == 0:
         return "three stars say neither good nor bad"
+    return None
+
+
+def _unfit(item: Item, taught: Look, policy: QualityPolicy) -> str | None:
+    """What is said to be good, and isn't to be taught."""
+    choice = item.rejected is not None and item.tie is None
+    if item.correction is None and item.exchange.cut_off and not choice:
+        return "the reply reached its token limit: it would teach to stop anywhere"
+    if len(item.taught.strip()) < policy.min_characters:
+        return f"shorter than {policy.min_characters} characters"
+    if taught.tokens > policy.max_tokens:
+        return f"longer than {policy.max_tokens} tokens"
+    if policy.languages and taught.language and taught.language not in policy.languages:
+        return f"not in {', '.join(policy.languages)}"
+    if taught.repetition > policy.max_repetition:
+        return "it repeats itself"
+    if taught.refusal and not policy.allow_refusals and not choice:
+        return "it only refuses"
+    if taught.toxicity > policy.max_toxicity:
+        return "offensive language"
     return None

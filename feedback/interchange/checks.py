@@ -8,8 +8,9 @@ from functools import cache
 from typing import Any
 
 from feedback.collect import comments, corrections, ratings
-from feedback.collect.intake import MAX_TAG, MAX_TAGS, MAX_USER, check_texts
-from feedback.collect.kinds import Parsed
+from feedback.collect.intake import MAX_USER, check_texts
+from feedback.collect.kinds import MAX_TAG, MAX_TAGS, Parsed
+from feedback.collect.preferences import TIES
 from feedback.columns import is_storable, texts_in
 from feedback.contributors import contributor_id
 from feedback.errors import InvalidInput
@@ -85,9 +86,9 @@ def _parse(record: Record) -> Parsed:
         case FeedbackKind.COMMENT:
             return comments.parse(value, record.comment)
         case FeedbackKind.PREFERENCE:
-            return Parsed(value)
-        case FeedbackKind.REPORT:
-            raise Unreadable("reports aren't imported: they are cases for people")
+            return Parsed(value, score=TIES.get(value.get("tie", "")))
+        case FeedbackKind.REPORT | FeedbackKind.SURVEY:
+            raise Unreadable("reports and surveys aren't imported: they are for people")
 
 
 @cache

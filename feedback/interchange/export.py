@@ -66,7 +66,7 @@ def _openai_sft(record: Record) -> str:
 
 
 def _openai_dpo(record: Record) -> str:
-    if record.kind == FeedbackKind.PREFERENCE:
+    if record.kind == FeedbackKind.PREFERENCE and "rejected" in record.value:
         chosen, rejected = record.reply, record.value["rejected"]
     elif record.kind == FeedbackKind.CORRECTION and record.reply.strip():
         chosen, rejected = record.value["content"], record.reply

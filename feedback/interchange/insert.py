@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, insert, text
+from sqlalchemy import insert
 from sqlmodel import Session, col, select
 
 from feedback.collect.intake import hash_receipt, make_receipt
 from feedback.columns import now
 from feedback.contributors import side_of
 from feedback.conversations import extend_history
-from feedback.database import in_portions
+from feedback.database import in_portions, reserve_ids
 from feedback.interchange.checks import Checked, Giver
+from feedback.interchange.records import Record, other_reply
 from feedback.interchange.stored import HASHED
 from feedback.models import Contributor, Conversation, Feedback, Message
 from feedback.policies import TrainingPolicy
@@ -38,8 +39,8 @@ def insert_all(session: Session, giver: Giver, policy: TrainingPolicy, fresh: Se
         return
     moment = now()
     people = _remember_contributors(session, giver, policy, fresh, moment)
-    conversation_ids = _reserve_ids(session, Conversation, len(fresh))
-    message_ids = iter(_reserve_ids(session, Message, sum(_message_count(one) for one in fresh)))
+    conversation_ids = reserve_ids(session, Conversation, len(fresh))
+    message_ids = iter(reserve_ids(session, Message, sum(_message_count(one) for one in fresh)))
     conversations, messages, said = [], [], []
     for one, conversation_id in zip(fresh, conversation_ids, strict=True):
         record = one.checked.record
@@ -65,7 +66,7 @@ def insert_all(session: Session, giver: Giver, policy: TrainingPolicy, fresh: Se
                 "contributor_id": contributor,
                 "kind": record.kind,
                 "score": one.checked.parsed.score,
-                "value": {"rejected_message_id": made[-1]["id"]} if choice else one.checked.parsed.value,
+                "value": _preference(record, made[-1]["id"]) if choice else one.checked.parsed.value,
                 "comment": record.comment,
                 "tags": list(record.tags),
                 "training": one.training,
@@ -123,18 +124,15 @@ def _messages(one: Fresh, conversation_id: int, ids: Iterator[int], created_at: 
     ended = MessageStatus.STOPPED if record.cut_off else MessageStatus.COMPLETE
     add(asked, "assistant", record.reply, status=ended, completed_at=created_at)
     if record.kind == FeedbackKind.PREFERENCE:
-        add(asked, "assistant", record.value["rejected"], status=ended, completed_at=created_at, choice_index=1)
+        add(asked, "assistant", other_reply(record), status=ended, completed_at=created_at, choice_index=1)
     return made
 
 
-def _reserve_ids(session: Session, table: type[Conversation] | type[Message], count: int) -> list[int]:
-    """Ids that nobody else gets: PostgreSQL's sequence gives them out, on SQLite only we write now."""
-    connection = session.connection()
-    if connection.dialect.name == "postgresql":
-        take = text("SELECT nextval(pg_get_serial_sequence(:name, 'id')) FROM generate_series(1, :count)")
-        return list(connection.execute(take, {"name": table.__tablename__, "count": count}).scalars())
-    newest = session.exec(select(func.max(table.id))).one() or 0
-    return list(range(newest + 1, newest + 1 + count))
+def _preference(record: Record, other_id: int) -> dict[str, Any]:
+    """As `feedback.collect.preferences` stores it."""
+    if "tie" in record.value:
+        return {"tie": record.value["tie"], "other_message_id": other_id}
+    return {"rejected_message_id": other_id}
 
 
 def _remember_contributors(

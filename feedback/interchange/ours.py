@@ -5,19 +5,21 @@
      "created_at": "2025-01-31T12:00:00+00:00", "store": null, "training": null, "cut_off": false}
 
 Only `kind`, `messages`, `reply` and `value` are needed. `value` is what `POST /v1/feedback` takes for the kind, but a
-preference has the other reply's text: {"rejected": "…"}. `store` and `training` are the grants of whoever chatted and
-of whoever gave the feedback. Leaves out reports, which are cases for people, and the versions that wrote the replies.
+preference has the other reply's text: {"rejected": "…"}, or {"tie": "good" or "bad", "other": "…"}. `store` and
+`training` are the grants of whoever chatted and of whoever gave the feedback. Leaves out reports, which are cases for
+people, surveys, whose questions are the assistant's own, and the versions that wrote the replies.
 """
 
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from feedback.collect.preferences import TIES
 from feedback.interchange.reading import each_row
 from feedback.interchange.records import Read, Record, Unreadable, moment, turns, words
 from feedback.states import FeedbackKind
 
-KINDS = tuple(kind for kind in FeedbackKind if kind != FeedbackKind.REPORT)
+KINDS = tuple(kind for kind in FeedbackKind if kind not in (FeedbackKind.REPORT, FeedbackKind.SURVEY))
 _NEEDED = {"kind", "messages", "reply", "value"}
 _KNOWN = _NEEDED | {"id", "contributor", "comment", "tags", "created_at", "store", "training", "cut_off"}
 
@@ -49,10 +51,8 @@ def record(line: int, row: Any) -> Iterator[Read]:
     if row["kind"] not in KINDS:
         raise Unreadable(f"`kind` is one of {', '.join(KINDS)}")
     kind, value = FeedbackKind(row["kind"]), row["value"]
-    if kind == FeedbackKind.PREFERENCE and not (isinstance(value, dict) and set(value) == {"rejected"}):
-        raise Unreadable('a preference\'s `value` is {"rejected": the other reply}')
     if kind == FeedbackKind.PREFERENCE:
-        words(value["rejected"], "`value.rejected`")
+        _check_preference(value)
     tags = row.get("tags") or []
     if not isinstance(tags, list):
         raise Unreadable("`tags` isn't a list")
@@ -92,6 +92,16 @@ def as_row(record: Record) -> dict[str, Any]:
         "value": record.value,
         **{name: value for name, value in optional.items() if value is not None},
     }
+
+
+def _check_preference(value: Any) -> None:
+    fields = set(value) if isinstance(value, dict) else set()
+    if fields == {"rejected"}:
+        words(value["rejected"], "`value.rejected`")
+    elif fields == {"tie", "other"} and value["tie"] in list(TIES):
+        words(value["other"], "`value.other`")
+    else:
+        raise Unreadable('a preference\'s `value` is {"rejected": the other reply}, or a tie with the `other` one')
 
 
 def _flag(value: Any, name: str) -> bool:

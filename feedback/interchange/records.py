@@ -25,7 +25,8 @@ class Record:
     """Empty where only the right answer is known: a correction of nothing, which makes no pair."""
     kind: FeedbackKind
     value: Any
-    """As `POST /v1/feedback` takes it, but a preference names the other reply by its text: {"rejected": text}."""
+    """As `POST /v1/feedback` takes it, but a preference names the other reply by its text: {"rejected": text}, or
+    {"tie": …, "other": text}."""
     contributor: str | None = None
     """Who said it, in the other system's words or as `hmac:…`, a keyed hash out of our own export; None: anonymous."""
     comment: str | None = None
@@ -95,6 +96,12 @@ def sound(record: Record) -> Record:
         if record.value["rejected"].strip() == record.reply.strip():
             raise Unreadable("both replies say the same")
     return record
+
+
+def other_reply(record: Record) -> str:
+    """The text that a preference holds the reply against."""
+    other: str = record.value["other" if "tie" in record.value else "rejected"]
+    return other
 
 
 def words(value: Any, what: str) -> str:

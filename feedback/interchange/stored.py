@@ -6,9 +6,10 @@ from typing import Any
 
 from sqlmodel import Session, col, select
 
+from feedback.collect.preferences import other_message_id
 from feedback.conversations import histories
+from feedback.curate.consent import both
 from feedback.database import Database, in_portions
-from feedback.datasets import granted
 from feedback.interchange.ours import KINDS
 from feedback.interchange.records import Record
 from feedback.models import Assistant, Feedback, Message
@@ -55,7 +56,7 @@ def current_records(database: Database, assistant: Assistant, *, as_mended: bool
 
 def as_records(session: Session, said: Sequence[Feedback]) -> list[Record]:
     shown = {feedback.message_id for feedback in said}
-    shown |= {feedback.value["rejected_message_id"] for feedback in said if feedback.kind == FeedbackKind.PREFERENCE}
+    shown |= {other_message_id(feedback.value) for feedback in said if feedback.kind == FeedbackKind.PREFERENCE}
     replies = {
         message.id: message
         for some in in_portions(shown)
@@ -67,12 +68,13 @@ def as_records(session: Session, said: Sequence[Feedback]) -> list[Record]:
 
 def _as_record(feedback: Feedback, replies: dict[int, Message], asked: list[dict[str, str]]) -> Record:
     reply = replies[feedback.message_id]
-    other = replies[feedback.value["rejected_message_id"]] if feedback.kind == FeedbackKind.PREFERENCE else None
+    other = replies[other_message_id(feedback.value)] if feedback.kind == FeedbackKind.PREFERENCE else None
     value: Any = feedback.value
     match feedback.kind:
         case FeedbackKind.PREFERENCE:
             assert other is not None
-            value = {"rejected": other.content}
+            tie = feedback.value.get("tie")
+            value = {"tie": tie, "other": other.content} if tie else {"rejected": other.content}
         case FeedbackKind.RATING:
             value = feedback.value.get("thumb") or feedback.value
         case FeedbackKind.COMMENT:
@@ -89,7 +91,7 @@ def _as_record(feedback: Feedback, replies: dict[int, Message], asked: list[dict
         tags=tuple(feedback.tags),
         created_at=feedback.created_at,
         id=feedback.public_id,
-        store=granted(reply, other),
+        store=both(reply.store, other.store) if other else reply.store,
         training=feedback.training,
         cut_off=any(shown.status != MessageStatus.COMPLETE for shown in (reply, other) if shown),
     )

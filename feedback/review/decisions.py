@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from sqlalchemy import ColumnElement, and_, exists, or_
 from sqlmodel import Session, col, select
 
 from feedback import assistants, audit, cases
@@ -18,10 +19,8 @@ from feedback.errors import Conflict, InvalidInput
 from feedback.models import Assistant, Feedback, Message, Review
 from feedback.review import claims, reports
 from feedback.review.opinions import Opinion, Standing, State, Words, standing, status_after
-from feedback.states import CaseStatus, FeedbackKind, FeedbackStatus, ReviewDecision
+from feedback.states import LEARNABLE, CaseStatus, FeedbackKind, FeedbackStatus, ReviewDecision
 
-TAUGHT = (FeedbackKind.CORRECTION, FeedbackKind.PREFERENCE, FeedbackKind.RATING)
-"""Kinds that something is learned from: a share of them gets a second opinion by policy."""
 AWAITING = "Two people decide about it."
 DISPUTED = "Two people disagree about it: a third one decides."
 
@@ -64,7 +63,7 @@ def decide(
     review.independent = not (mine or final) and before.state in (State.UNREVIEWED, State.AWAITING_SECOND)
     session.add(review)
     session.flush()
-    if not said and feedback.kind in TAUGHT and _is_picked(session, feedback):
+    if not said and feedback.kind in LEARNABLE and _is_picked(session, feedback):
         feedback.wants_second_opinion = True
     feedback.claimed_by = feedback.claimed_until = None
     audit.record(session, actor, "feedback.review", feedback.public_id, decision=decision, final=final)
@@ -95,6 +94,24 @@ def latest_reviews(
         for some in in_portions(feedback_ids)
         for review in session.exec(counting.where(col(Review.feedback_id).in_(some)))
     }
+
+
+def all_reviews(session: Session, assistant: Assistant) -> dict[int, tuple[ReviewDecision, dict[str, Any] | None]]:
+    """The same for everything said to an assistant."""
+    counting = (
+        select(Review)
+        .join(Feedback, col(Feedback.id) == col(Review.feedback_id))
+        .where(Feedback.assistant_id == assistant.id, col(Review.counts).is_(True))
+    )
+    return {review.feedback_id: (review.decision, review.edited) for review in session.exec(counting)}
+
+
+def is_undecided() -> ColumnElement[bool]:
+    """Whether people have begun to decide on a piece of feedback and haven't settled it."""
+    reviewed = exists().where(col(Review.feedback_id) == col(Feedback.id))
+    begun = or_(col(Feedback.wants_second_opinion), reviewed)
+    settled = reviewed.where(col(Review.counts).is_(True))
+    return and_(col(Feedback.status) == FeedbackStatus.IN_REVIEW, begun, ~settled)
 
 
 def latest_decisions(session: Session, feedback_ids: Iterable[int]) -> dict[int, ReviewDecision]:

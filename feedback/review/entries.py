@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from sqlmodel import Session, col, select
 
 from feedback import assistants, guidelines
+from feedback.collect.preferences import other_message_id
 from feedback.conversations import ChatMessage, histories, history
 from feedback.database import in_portions
 from feedback.models import Assistant, Feedback, Guidelines, Message, ReportCase, Review
@@ -60,7 +61,8 @@ class Entry(BaseModel):
     choice: int
     conversation: list[ChatMessage]
     reply: str
-    rejected_reply: str | None
+    other_reply: str | None
+    """Of a preference: the one that was rejected or, with a tie, found as good or bad."""
     guidelines: GuidelinesShown
     """The current ones: they say what is right now."""
     guidelines_then: int | None
@@ -75,7 +77,8 @@ class Entry(BaseModel):
 def entries(session: Session, assistant: Assistant, found: Sequence[Feedback], *, actor: str) -> list[Entry]:
     """As `actor` may see them."""
     shown = {feedback.message_id for feedback in found}
-    shown |= {feedback.value["rejected_message_id"] for feedback in found if "rejected_message_id" in feedback.value}
+    others = {one.id: other_message_id(one.value) for one in found if one.kind == FeedbackKind.PREFERENCE}
+    shown |= set(others.values())
     messages = {message.id: message for message in _by(session, Message, "id", shown)}
     asked = histories(session, (messages[feedback.message_id] for feedback in found))
     reviews = defaultdict(list)
@@ -94,13 +97,13 @@ def entries(session: Session, assistant: Assistant, found: Sequence[Feedback], *
         said, reply = reviews[feedback.id], messages[feedback.message_id]
         stands = standing_of(feedback, said)
         hidden = stands.state == State.AWAITING_SECOND and all(one.actor != actor for one in said)
-        other = messages.get(feedback.value.get("rejected_message_id", -1))
+        other = messages[others[feedback.id]] if feedback.id in others else None
         case = cases.get(feedback.message_id) if feedback.kind == FeedbackKind.REPORT else None
         made.append(
             Entry(
                 id=feedback.public_id,
                 kind=feedback.kind,
-                value={name: value for name, value in feedback.value.items() if name != "rejected_message_id"},
+                value={name: value for name, value in feedback.value.items() if not name.endswith("_message_id")},
                 comment=feedback.comment,
                 tags=feedback.tags,
                 contributor=feedback.contributor_id,
@@ -113,7 +116,7 @@ def entries(session: Session, assistant: Assistant, found: Sequence[Feedback], *
                 choice=reply.choice_index,
                 conversation=asked[reply.id],
                 reply=reply.content,
-                rejected_reply=other.content if other else None,
+                other_reply=other.content if other else None,
                 guidelines=judged_by,
                 guidelines_then=then.get(reply.guidelines_id or -1),
                 case=CaseShown(id=case.public_id, category=case.category, status=case.status) if case else None,

@@ -21,6 +21,7 @@ VALUE_OF_KIND = (
     FeedbackKind.REPORT,
     FeedbackKind.RATING,
     FeedbackKind.COMMENT,
+    FeedbackKind.SURVEY,
 )
 """The most telling first: what a reviewer's minute is best spent on."""
 
@@ -161,11 +162,9 @@ def _beyond(last: Feedback, by_value: bool) -> ColumnElement[bool]:
     later = col(Feedback.id) > last.id
     if not by_value:
         return later
-    rank = VALUE_OF_KIND.index(last.kind) if last.kind in VALUE_OF_KIND else len(VALUE_OF_KIND)
+    rank = VALUE_OF_KIND.index(last.kind)
     return or_(_rank() > rank, and_(_rank() == rank, later))
 
 
 def _rank() -> ColumnElement[int]:
-    return case(
-        *((col(Feedback.kind) == kind, rank) for rank, kind in enumerate(VALUE_OF_KIND)), else_=len(VALUE_OF_KIND)
-    )
+    return case({kind: rank for rank, kind in enumerate(VALUE_OF_KIND)}, value=col(Feedback.kind))

@@ -15,9 +15,10 @@ from feedback.errors import BurnishError
 from feedback.keys import Caller
 from service.api.chat_request import ChatRequest
 from service.auth import may
-from service.chat import Chat, Piece, Reply
+from service.chat import Chat
 from service.engines.base import TokenLogprob
 from service.errors import error_body
+from service.reply import Piece, Reply
 
 CLIENT_GONE = 499
 """Nobody reads this status: it is for the log."""
@@ -40,7 +41,7 @@ async def create_chat_completion(
     chat: Chat,
     settings: Settings,
 ) -> Response[Any]:
-    reply = await _while_connected(request, chat.begin(caller, data.turn(settings)))
+    reply = await while_connected(request, chat.begin(caller, data.turn(settings)))
     if reply is None:
         return Response({}, status_code=CLIENT_GONE)
     if data.stream:
@@ -51,11 +52,7 @@ async def create_chat_completion(
             headers={"cache-control": "no-cache", "x-accel-buffering": "no"},
             background=BackgroundTask(_abandon, reply),  # a client that left too early: its stream was never begun
         )
-    try:
-        complete = await _while_connected(request, reply.complete())
-    finally:
-        reply.abandon()  # a no-op when it is complete
-    if complete is None:
+    if await whole(request, reply) is None:
         return Response({}, status_code=CLIENT_GONE)
     return Response(completion_body(reply, data.metadata))
 
@@ -169,7 +166,15 @@ async def _abandon(reply: Reply) -> None:
     reply.abandon()
 
 
-async def _while_connected(request: Request[Any, Any, Any], work: Coroutine[Any, Any, Result]) -> Result | None:
+async def whole(request: Request[Any, Any, Any], reply: Reply) -> Reply | None:
+    """The reply when all of it is there; None, and the reply given up, when the client goes away first."""
+    try:
+        return await while_connected(request, reply.complete())
+    finally:
+        reply.abandon()  # a no-op when it is complete
+
+
+async def while_connected(request: Request[Any, Any, Any], work: Coroutine[Any, Any, Result]) -> Result | None:
     """The result of `work`; None, and the work cancelled, when the client goes away first."""
     gone = asyncio.create_task(_disconnected(request))
     working = asyncio.create_task(work)

@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field
 
 from feedback.config import Settings
 from feedback.errors import InvalidInput
+from service.api.ui_tasks import is_ui_task
 from service.chat import ChatTurn
 from service.engines.base import MOST_BIASES, MOST_LOGPROBS, ChatMessage, SamplingParams
 
@@ -106,6 +107,7 @@ class ChatRequest(BaseModel):
         conversation_id = (self.metadata or {}).get("conversation_id")
         if conversation_id is not None and (not isinstance(conversation_id, str) or len(conversation_id) > 200):
             raise InvalidInput("`metadata.conversation_id` is a string of at most 200 characters.", param="metadata")
+        ui_task = is_ui_task(messages, self.metadata)
         return ChatTurn(
             model=self.model,
             messages=messages,
@@ -113,7 +115,8 @@ class ChatRequest(BaseModel):
             choices=self.n or 1,
             user=self.user or self.safety_identifier,
             conversation_id=conversation_id,
-            store=self.store,
+            store=False if ui_task else self.store,
+            ui_task=ui_task,
         )
 
     def sampling(self, settings: Settings) -> SamplingParams:

@@ -8,38 +8,59 @@ from litestar.params import JSONBody, Parameter
 from pydantic import BaseModel, Field
 
 from feedback import review
-from feedback.collect import intake, receipts
+from feedback.collect import form, intake, receipts
+from feedback.collect.kinds import MAX_TAG, MAX_TAGS
 from feedback.database import Database
 from feedback.errors import InvalidInput
 from feedback.keys import Caller
 from feedback.models import Feedback
+from feedback.policies import SurveyQuestion
 from feedback.states import FeedbackKind, FeedbackStatus
 from service.api.strict_body import StrictBody
 from service.auth import may, visible
 from service.secret import Secret
 
 
-class FeedbackCreate(StrictBody):
-    completion_id: str = Field(max_length=64)
-    choice: int = Field(0, ge=0, lt=2**31)
-    kind: FeedbackKind
-    value: Any = None
+class Aside(StrictBody):
+    """What goes with feedback of any kind."""
+
     comment: str | None = None
-    tags: list[Annotated[str, Field(min_length=1, max_length=intake.MAX_TAG)]] = Field(
-        [], max_length=intake.MAX_TAGS, fail_fast=True
-    )
+    tags: list[Annotated[str, Field(min_length=1, max_length=MAX_TAG)]] = Field([], max_length=MAX_TAGS, fail_fast=True)
     user: str | None = Field(None, max_length=intake.MAX_USER)
     anonymous: bool = False
     training: bool | None = None
 
+    def aside(self) -> dict[str, Any]:
+        """As `intake.Given` calls it."""
+        return {**{name: getattr(self, name) for name in Aside.model_fields}, "tags": tuple(self.tags)}
+
+
+class FeedbackCreate(Aside):
+    completion_id: str = Field(max_length=64)
+    choice: int = Field(0, ge=0, lt=2**31)
+    kind: FeedbackKind
+    value: Any = None
+
     def given(self) -> intake.Given:
-        return intake.Given(**{**self.model_dump(), "kind": self.kind, "tags": tuple(self.tags)})
+        return intake.Given(self.completion_id, self.kind, self.choice, self.value, **self.aside())
 
 
 class FeedbackAccepted(BaseModel):
     id: str
     receipt: str
     status: FeedbackStatus
+
+    @classmethod
+    def of(cls, accepted: intake.Accepted) -> "FeedbackAccepted":
+        return cls(id=accepted.id, receipt=accepted.receipt, status=accepted.status)
+
+
+class FormRead(BaseModel):
+    kinds: list[FeedbackKind]
+    tags: list[str] = Field(description="The tags that it may have; none: any.")
+    anonymous: bool
+    report_categories: list[str]
+    survey: list[SurveyQuestion] | None = Field(description="The questions, when they are due.")
 
 
 class ReceiptRead(BaseModel):
@@ -76,11 +97,23 @@ def create_feedback(
     database: Database,
     secret: Secret,
 ) -> FeedbackAccepted:
-    idempotency_key = request.headers.get("idempotency-key")
-    if idempotency_key is not None and not 1 <= len(idempotency_key) <= 200:
-        raise InvalidInput("Idempotency-Key has 1 to 200 characters.", param="Idempotency-Key")
-    accepted = intake.receive(database, secret.value, caller, data.given(), idempotency_key=idempotency_key)
-    return FeedbackAccepted(id=accepted.id, receipt=accepted.receipt, status=accepted.status)
+    key = idempotency_key(request)
+    return FeedbackAccepted.of(intake.receive(database, secret.value, caller, data.given(), idempotency_key=key))
+
+
+@get("/v1/feedback/form", guards=[may("feedback")], sync_to_thread=True)
+def get_form(
+    completion_id: str,
+    caller: Caller,
+    database: Database,
+    secret: Secret,
+    choice: Annotated[int, Parameter(ge=0, lt=2**31)] = 0,
+    user: Annotated[str | None, Parameter(max_length=intake.MAX_USER)] = None,
+) -> FormRead:
+    """What may be said about a reply; the survey goes by `user`, else by the one who chatted."""
+    with database.read() as session:
+        drawn = form.draw(session, secret.value, caller, completion_id, choice, user=user)
+    return FormRead.model_validate(drawn, from_attributes=True)
 
 
 @get("/v1/feedback/{receipt:str}", sync_to_thread=True)
@@ -101,3 +134,10 @@ def list_feedback(
     with database.read() as session:
         assistant = visible(session, caller, name)
         return [FeedbackRead.of(row) for row in review.list_feedback(session, assistant, status=status, limit=limit)]
+
+
+def idempotency_key(request: Request[Any, Any, Any]) -> str | None:
+    key = request.headers.get("idempotency-key")
+    if key is not None and not 1 <= len(key) <= 200:
+        raise InvalidInput("Idempotency-Key has 1 to 200 characters.", param="Idempotency-Key")
+    return key

@@ -14,7 +14,20 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench import beside_training, context, decoders, exact, http_layer, long_prompt, serve, startup, swaps, training
+from bench import (
+    beside_training,
+    context,
+    curate,
+    decoders,
+    exact,
+    http_layer,
+    long_prompt,
+    serve,
+    startup,
+    swaps,
+    training,
+    trolls,
+)
 from bench.figures import Result, machine, rounded, table, tell
 
 from feedback.complaints import complaint_of
@@ -29,6 +42,8 @@ BENCHMARKS: dict[str, Any] = {
     "swaps": swaps,
     "beside-training": beside_training,
     "training": training,
+    "curate": curate,
+    "trolls": trolls,
     "exact": exact,
 }
 

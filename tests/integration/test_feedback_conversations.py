@@ -22,10 +22,9 @@ def begin(house: House, turn: conversations.Turn, completion_id: str, choices: i
             session,
             house.assistant,
             assistants.current_guidelines(session, house.assistant),
-            releases.live(session, house.assistant).version,
+            [releases.live(session, house.assistant).version] * choices,
             turn,
             completion_id=completion_id,
-            choices=choices,
             sampling={},
         )
 

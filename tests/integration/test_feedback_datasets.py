@@ -201,7 +201,7 @@ def test_a_choice_against_an_unfinished_reply_teaches_nothing(embedded: House) -
         )
     embedded.say(chosen, "preference", {"rejected": {"completion_id": other}})
     with embedded.database.read() as session:
-        curated = datasets.preview(session, embedded.assistant)
+        curated, _ = datasets.preview(session, embedded.assistant)
     assert [out.reason for out in curated.dropped] == ["the other reply was cut off"]
 
 
@@ -218,7 +218,7 @@ def test_a_choice_needs_the_grant_for_both_of_its_replies(
     with embedded.database.write() as session:
         assistants.set_consent(session, embedded.reload(), consent, actor="test")
     with embedded.database.read() as session:
-        curated = datasets.preview(session, embedded.reload())
+        curated, _ = datasets.preview(session, embedded.reload())
     refused = [out.reason for out in curated.dropped if out.stage == "consent"]
     granted = all(store if store is not None else consent == Consent.OPT_OUT for store in (chosen, rejected))
     assert refused == ([] if granted else ["the conversation may not be used for training"])

@@ -121,7 +121,7 @@ def test_the_curation_knows_no_version_of_an_imported_reply(house: House) -> Non
     take_in(house, [preference(1, ASKED, "330 metres.", "Tall."), Record(2, *_corrected("How deep?"))])
     with house.database.read() as session:
         native, choice, corrected = datasets.gather(session, house.assistant)
-        curated = datasets.preview(session, house.assistant)
+        curated, _ = datasets.preview(session, house.assistant)
     assert (native.reply_version, native.rejected_version) == ("base", "base")
     assert (choice.reply_version, choice.rejected_version, corrected.reply_version) == (None, None, None)
     pairs = [made.row for made in curated.rows if made.row.method == "dpo"]
@@ -143,8 +143,8 @@ def test_a_correction_of_nothing_teaches_sft_alone(embedded: House) -> None:
     people = [f"person {number}" for number in range(20)]
     take_in(embedded, [taught(number, contributor=name) for number, name in enumerate(people)])
     with embedded.database.read() as session:
-        curated = datasets.preview(session, embedded.reload())
-    assert {made.row.method for made in curated.rows} == {"sft"}
+        curated, _ = datasets.preview(session, embedded.reload())
+    assert {planned.method for planned in curated.rows} == {"sft"}
 
 
 @pytest.mark.parametrize(
@@ -280,7 +280,7 @@ def test_the_operator_grants_what_the_file_leaves_open(
     with embedded.database.write() as session:
         assistants.set_consent(session, embedded.reload(), consent, actor="test")
     with embedded.database.read() as session:
-        curated = datasets.preview(session, embedded.reload())
+        curated, _ = datasets.preview(session, embedded.reload())
     granted = False if told is False else operator if operator is not None else told
     learned = granted if granted is not None else consent == Consent.OPT_OUT
     assert ("consent" in {out.stage for out in curated.dropped}) is not learned
@@ -298,6 +298,7 @@ def test_what_is_known_already_keeps_its_grant_and_is_told_of(embedded: House) -
 def say_everything(house: House) -> None:
     both = house.reply("Which colour?", ["Red.", "Blue."], user="ada")
     house.say(both, "preference", {"rejected": {"choice": 1}}, tags=("tone",))
+    house.say(both, "preference", {"tie": "good", "other": {"choice": 1}}, user="eve")
     house.say(both, "rating", {"stars": 4}, user="bob", comment="Fine.")
     house.say(both, "rating", -1, user="cy", training=False)
     house.say(both, "comment", "Nice.", anonymous=True)
@@ -314,13 +315,15 @@ def say_everything(house: House) -> None:
 def test_what_goes_out_comes_in_as_it_was(house: House, tmp_path: Path) -> None:
     say_everything(house)
     first = exported(house)
-    assert len(first) == 7
+    assert len(first) == 8
     assert "ada" not in "".join(first)
     (tmp_path / "fresh").mkdir()
     with open_house(tmp_path / "fresh") as fresh:
-        assert counts(take_in(fresh, imported(tmp_path / "out.jsonl", first))) == (7, 0, 0, 0)
+        assert counts(take_in(fresh, imported(tmp_path / "out.jsonl", first))) == (8, 0, 0, 0)
         assert exported(fresh) == first
-        assert counts(take_in(fresh, imported(tmp_path / "out.jsonl", first))) == (0, 7, 0, 0)
+        assert counts(take_in(fresh, imported(tmp_path / "out.jsonl", first))) == (0, 8, 0, 0)
+        (tie,) = [said for said in stored_feedback(fresh) if "tie" in said.value]
+        assert tie.score == 1.0  # so that it counts as a tie here too
 
 
 def test_our_own_export_adds_nothing_where_it_came_from(house: House, tmp_path: Path) -> None:
@@ -373,7 +376,7 @@ def test_what_a_reviewer_turned_down_or_a_giver_took_back_stays_here(embedded: H
 def test_a_reply_that_was_cut_off_stays_one(embedded: House, tmp_path: Path) -> None:
     take_in(embedded, [Record(1, ASKED, "Ta", FeedbackKind.RATING, 1, cut_off=True)])
     with embedded.database.read() as session:
-        curated = datasets.preview(session, embedded.reload())
+        curated, _ = datasets.preview(session, embedded.reload())
     assert [out.reason for out in curated.dropped] == ["the reply was cut off"]
 
 
@@ -395,6 +398,7 @@ def records(draw: st.DrawFn) -> Record:
             st.tuples(st.just(FeedbackKind.RATING), st.sampled_from([1, -1, {"stars": 3}])),
             st.tuples(st.just(FeedbackKind.COMMENT), SOME_TEXT),
             st.tuples(st.just(FeedbackKind.PREFERENCE), st.builds(lambda text: {"rejected": text}, TEXT)),
+            st.tuples(st.just(FeedbackKind.PREFERENCE), st.builds(lambda text: {"tie": "bad", "other": text}, TEXT)),
         )
     )
     return Record(

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from sqlmodel import col, select
 
-from feedback import assistants, cases, datasets, review
+from feedback import assistants, cases, datasets, review, runs
 from feedback.collect import receipts
 from feedback.columns import now
 from feedback.errors import Conflict, InvalidInput
+from feedback.gather import gather
 from feedback.models import AuditEntry, Feedback, Review
 from feedback.review import agreement, claims, entries, queue, reports
 from feedback.review.decisions import is_picked
@@ -29,7 +30,7 @@ THREADS = 8
 
 
 def corrections(house: House, count: int) -> list[str]:
-    return [house.correct(f"Question {number}?", "No.", f"Yes {number}.").id for number in range(count)]
+    return [house.correct(f"{chr(97 + number) * 8}?", "No.", f"Yes {number}.").id for number in range(count)]
 
 
 def quarantine(house: House, *ids: str) -> None:
@@ -72,7 +73,7 @@ def shown(house: House, public_id: str, actor: str = ADA) -> Entry:
 
 def learned(house: House) -> list[tuple[str | None, tuple[str, ...]]]:
     with house.database.read() as session:
-        return [(item.correction, item.key_facts) for item in datasets.gather(session, house.assistant)]
+        return [(item.correction, item.key_facts) for item in gather(session, house.assistant)]
 
 
 def at_once(count: int, deed: Callable[[int], Any]) -> list[Any]:
@@ -218,7 +219,7 @@ def test_an_entry_has_all_that_one_decides_by(house: House) -> None:
     reply = house.reply("How big is the tent?", ["Tall.", "Small."], user="ada")
     chosen = house.say(reply, "preference", {"rejected": {"choice": 1}}, comment="Clearly.", tags=("tents",))
     entry = shown(house, chosen.id)
-    assert (entry.reply, entry.rejected_reply) == ("Tall.", "Small.")
+    assert (entry.reply, entry.other_reply) == ("Tall.", "Small.")
     assert entry.conversation == [{"role": "user", "content": "How big is the tent?"}]
     assert (entry.guidelines.version, entry.guidelines.text, entry.guidelines_then) == (1, "Answer briefly.", 1)
     assert (entry.completion_id, entry.choice, entry.comment, entry.tags) == (reply, 0, "Clearly.", ["tents"])
@@ -233,18 +234,39 @@ def test_an_entry_has_all_that_one_decides_by(house: House) -> None:
 # ── decisions ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def learn_from(house: House) -> set[str]:
+    """Make a dataset of what was said, as a run does; returns what is in it."""
+    with house.database.write() as session:
+        run = runs.request(session, house.assistant, "a test", actor="test")
+    with house.database.read() as session:
+        curated = datasets.curate_material(datasets.gather_material(session, house.reload()))
+    with house.database.write() as session:
+        run = runs.get_run(session, run.id)
+        datasets.record(session, house.assistant, run, datasets.Frozen(curated, "0" * 64, {}))
+        runs.cancel(session, run.id, actor="test")
+        used = {number for made in curated.rows for number in made.feedback_ids}
+        return {session.get_one(Feedback, number).public_id for number in used}
+
+
 def test_what_is_quarantined_is_learned_from_once_approved_and_never_once_rejected(house: House) -> None:
-    approved, rejected, waiting = corrections(house, 3)
-    quarantine(house, approved, rejected, waiting)
-    assert learned(house) == []
+    """The curation holds a lone person's new facts back, again and again, until a person decides."""
+    with house.database.write() as session:
+        assistants.set_policies(session, house.assistant, {"trust": {"min_voices": 2}}, actor="test")
+    approved, rejected, waiting = (
+        house.correct(f"{letter * 8}?", "No.", f"Yes {letter * 3}.", user="ada").id for letter in "abc"
+    )
+    learn_from(house)
+    assert {shown(house, one).status for one in (approved, rejected, waiting)} == {FeedbackStatus.IN_REVIEW}
+    assert shown(house, waiting).why == "a new fact that fewer than 2 people told us."
     assert decide(house, approved, APPROVED) == FeedbackStatus.RECEIVED
     assert decide(house, rejected, REJECTED) == FeedbackStatus.DECLINED
-    with house.database.read() as session:
-        items = datasets.gather(session, house.assistant)
-        assert {item.correction: item.review for item in items} == {"Yes 0.": APPROVED, "Yes 1.": REJECTED}
-        curated = datasets.preview(session, house.reload())
-        used = {one for made in curated.rows for one in made.feedback_ids}
-        assert used == {queue.get_feedback(session, approved).id}
+    assert learn_from(house) == {approved}
+    assert [shown(house, one).status for one in (approved, rejected, waiting)] == [
+        FeedbackStatus.RECEIVED,
+        FeedbackStatus.DECLINED,
+        FeedbackStatus.IN_REVIEW,
+    ]
+    assert listed(house) == [waiting]
 
 
 def test_mended_words_are_what_is_learned(house: House) -> None:
@@ -370,6 +392,23 @@ def test_two_opinions_at_once_are_both_heard(house: House) -> None:
         assert shown(house, given).state == State.DISPUTED
 
 
+def test_the_curation_leaves_alone_what_is_not_settled(house: House) -> None:
+    settled, awaiting, disputed, asked = corrections(house, 4)
+    decide(house, settled, APPROVED)
+    for public_id in (awaiting, asked):
+        ask_second(house, public_id)
+    decide(house, awaiting, APPROVED)
+    decide(house, disputed, APPROVED, ADA)
+    decide(house, disputed, REJECTED, BOB)
+    assert learn_from(house) == {settled}
+    assert {shown(house, one).state for one in (awaiting, disputed, asked)} == {
+        State.AWAITING_SECOND,
+        State.DISPUTED,
+        State.UNREVIEWED,
+    }
+    assert {shown(house, one).status for one in (awaiting, disputed, asked)} == {FeedbackStatus.IN_REVIEW}
+
+
 # ── agreement ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -425,7 +464,7 @@ def told(house: House, receipt: str) -> tuple[str, str, str | None]:
 def test_a_case_goes_from_open_to_resolved_and_its_reporters_read_the_answer(house: House) -> None:
     reply = house.reply("Which colour?", "Red.")
     first = house.say(reply, "report", "abuse", comment="Rude!")
-    assert told(house, first.receipt) == ("in_review", "A person looks at it first.", None)
+    assert told(house, first.receipt) == ("in_review", "Your report has opened a case; a person looks into it.", None)
     case = the_case(house)
     change(house, case.public_id, status=CaseStatus.INVESTIGATING, note="Asked the team.", category="bias")
     assert (the_case(house).assignee, the_case(house).category) == (ADA, "bias")
@@ -439,7 +478,7 @@ def test_a_case_goes_from_open_to_resolved_and_its_reporters_read_the_answer(hou
 
     second = house.say(reply, "report", "wrong")
     assert (the_case(house).public_id, the_case(house).status) == (case.public_id, CaseStatus.OPEN)
-    assert told(house, second.receipt) == ("in_review", "A person looks at it first.", None)
+    assert told(house, second.receipt) == ("in_review", "Your report has opened a case; a person looks into it.", None)
     assert told(house, first.receipt) == ("in_review", "It is being looked at again.", "You're right.")
     decide(house, second.id, REJECTED, BOB, note="It is fine now.")
     assert (the_case(house).status, the_case(house).outcome) == (CaseStatus.RESOLVED, CaseOutcome.DISMISSED)

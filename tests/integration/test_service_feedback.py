@@ -1,5 +1,6 @@
 """Feedback over HTTP: receipts, refusals, second thoughts, reviewers; and no kill loses what was acknowledged."""
 
+import json
 from typing import Any
 
 import httpx
@@ -12,6 +13,10 @@ from feedback.states import Role
 @pytest.fixture(scope="module")
 def completion_id(server: Deployment) -> str:
     return str(server.ask("what blooms in March?")["id"])
+
+
+def form_of(server: Deployment, completion_id: str, headers: dict[str, str] | None = None, **more: Any) -> Any:
+    return server.http.get("/v1/feedback/form", params={"completion_id": completion_id, **more}, headers=headers)
 
 
 def receipt_of(server: Deployment, receipt: str) -> httpx.Response:
@@ -76,6 +81,41 @@ def test_changing_ones_mind_replaces_the_earlier_word(server: Deployment, comple
 def test_anonymous_words_do_not_replace_each_other(server: Deployment, completion_id: str) -> None:
     first, _ = (server.give(completion_id, "rating", thumb, anonymous=True).json() for thumb in (1, -1))
     assert receipt_of(server, first["receipt"]).json()["status"] == "received"
+
+
+def test_a_survey_is_asked_when_it_is_due_and_answered_once(server: Deployment) -> None:
+    name = server.make_assistant("asks")
+    questions = '[{"id": "found", "text": "Did you find it?", "kind": "choice", "options": ["yes", "no"]}]'
+    server.burnish("assistant", "set", name, f"collect.survey={questions}", 'collect.tags=["slow"]')
+    server.burnish("assistant", "set", name, "collect.survey_after_replies=2", "collect.anonymous=false")
+    chat = {"user": "ada", "metadata": {"conversation_id": "c-1"}}
+    first, second = (server.ask(words, name, **chat)["id"] for words in ("where is it?", "and now?"))
+    form = form_of(server, second).json()
+    assert (form["tags"], form["anonymous"]) == (["slow"], False)
+    assert form["survey"] == [{**json.loads(questions)[0]}]
+    given = server.give(second, "survey", {"found": "no"}, tags=["slow"])
+    assert given.status_code == 201
+    assert "trained" in receipt_of(server, given.json()["receipt"]).json()["detail"]
+    assert form_of(server, first).json()["survey"] is None
+    assert form_of(server, first, user="bob").json()["survey"] is not None
+    refused = [
+        server.give(second, "survey", {"found": "perhaps"}),
+        server.give(second, "survey", {"found": "no"}, tags=["rude"]),
+        server.give(second, "survey", {"found": "no"}, anonymous=True),
+    ]
+    assert [answer.status_code for answer in refused] == [400] * 3
+    assert [answer.json()["error"]["param"] for answer in refused] == ["value", "tags", "anonymous"]
+
+
+def test_the_form_is_for_who_may_give_feedback_on_that_reply(server: Deployment, completion_id: str) -> None:
+    feedback = bearer(server.make_key(Role.FEEDBACK, "support"))
+    assert form_of(server, completion_id, headers=feedback).status_code == 200
+    assert form_of(server, completion_id, headers={"authorization": ""}).status_code == 401
+    stranger = bearer(server.make_key(Role.FEEDBACK, "garden"))
+    for name, headers in ((completion_id, stranger), ("chatcmpl-nothing", feedback)):
+        assert form_of(server, name, headers=headers).json()["error"]["code"] == "completion_not_found"
+    assert form_of(server, completion_id, choice=-1).json()["error"]["param"] == "choice"
+    assert form_of(server, completion_id, user="x" * 201).json()["error"]["param"] == "user"
 
 
 def test_feedback_on_nothing_is_404(server: Deployment, completion_id: str) -> None:

@@ -15,6 +15,7 @@ from burnish_server import Deployment, InProcess, deployment, eventually
 from feedback.states import MessageStatus
 from service.engines.echo import EchoEngine
 
+CSAT = {"id": "csat", "text": "How did it go?", "kind": "csat"}
 MANY_WORDS = " ".join(f"word{number}" for number in range(600))
 
 
@@ -94,6 +95,34 @@ def test_a_conversation_id_joins_what_histories_do_not(server: Deployment) -> No
     assert len({server.replies(one)[0].conversation_id for one in ids}) == 1
     other = server.ask("one", metadata={"conversation_id": "c-2"})["id"]
     assert server.replies(other)[0].conversation_id != server.replies(ids[0])[0].conversation_id
+
+
+def test_what_a_chat_client_asks_for_itself_is_kept_apart_and_never_learned(server: Deployment) -> None:
+    name = server.make_assistant("with-open-webui")
+    server.burnish("assistant", "set", name, "collect.survey_after_replies=1", f"collect.survey={json.dumps([CSAT])}")
+    chat = {"user": "ada", "store": True, "metadata": {"conversation_id": "c-1"}}
+    first = server.ask("how do I prune roses?", name, **chat)
+    prompt = (
+        "### Task:\nGenerate a concise, 3-5 word title with an emoji summarizing the chat history.\n"
+        "### Chat History:\n<chat_history>\nUSER: how do I prune roses?\n</chat_history>"
+    )
+    tasks = [server.ask(prompt, name, **chat) for _ in range(2)]
+    tasks.append(server.ask("roses?", name, **{**chat, "metadata": {"task": "tags_generation"}}))
+    replies = [server.replies(answer["id"])[0] for answer in (first, *tasks)]
+    assert [reply.store for reply in replies] == [True, False, False, False]
+    assert len({reply.conversation_id for reply in replies}) == 4
+    later = server.replies(server.ask("and when?", name, **chat)["id"])[0]
+    assert later.conversation_id == replies[0].conversation_id
+    assert server.replies(server.ask("roses?", name, user="ada")["id"])[0].conversation_id != replies[3].conversation_id
+    due = [
+        server.http.get("/v1/feedback/form", params={"completion_id": answer["id"]}).json()["survey"]
+        for answer in (first, *tasks)
+    ]
+    assert due == [[{**CSAT, "options": []}], None, None, None]
+    assert server.give(tasks[0]["id"], "correction", "Pruning roses", training=True).status_code == 201
+    assert server.give(first["id"], "correction", "In March.", training=True).status_code == 201
+    learned = server.burnish("feedback", "export", name, "--format", "openai-sft").stdout
+    assert [json.loads(line)["messages"][-1]["content"] for line in learned.splitlines()] == ["In March."]
 
 
 def test_a_client_that_leaves_a_stream_keeps_its_part_and_frees_the_slot(slow: SlowHouse) -> None:

@@ -2,25 +2,27 @@
 
 import json
 from collections import Counter
-from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from feedback.contributors import side_of
 from feedback.conversations import with_guidelines
+from feedback.curate.compile import Planned
 from feedback.curate.datasheet import datasheet
-from feedback.curate.items import Item, Turns
+from feedback.curate.items import Exchange, Item, Turns
+from feedback.curate.looks import question_key
 from feedback.curate.pipeline import Curated, curate
 from feedback.curate.similarity import jaccard, shingles
+from feedback.curation_policies import AugmentPolicy, BalancePolicy, TrustPolicy
 from feedback.models import Guidelines
-from feedback.policies import TrainingPolicy
+from feedback.policies import Policies, TrainingPolicy
 from feedback.run_folder import Row, Turn
 from feedback.states import FeedbackKind, MessageStatus, ReviewDecision, Side
 
 SYSTEM_PROMPT = "Answer briefly."
-START = datetime(2025, 1, 1, tzinfo=UTC)
-POLICIES = st.builds(
+START = 1_735_689_600.0
+TRAINING = st.builds(
     TrainingPolicy,
     gate_fraction=st.just(0.3),
     dev_fraction=st.just(0.2),
@@ -28,6 +30,13 @@ POLICIES = st.builds(
     max_preference_pairs=st.integers(0, 6),
     min_preference_pairs=st.integers(1, 4),
     min_ratings=st.integers(2, 4),
+)
+POLICIES = st.builds(
+    Policies,
+    training=TRAINING,
+    trust=st.builds(TrustPolicy, min_voices=st.integers(1, 2), max_rows_per_contributor=st.integers(2, 9)),
+    balance=st.builds(BalancePolicy, max_rows_per_question=st.integers(1, 9), min_rows=st.just(2)),
+    augment=st.builds(AugmentPolicy, copies=st.integers(0, 2)),
 )
 QUESTIONS = st.builds(
     "{}{}{}".format,
@@ -49,25 +58,36 @@ def items(draw: st.DrawFn) -> list[Item]:
         contributor = draw(st.sampled_from([None, *"abcdefghij"]))
         correction = draw(SENTENCES.filter(bool)) if kind == FeedbackKind.CORRECTION else None
         before = draw(st.sampled_from([(), (("system", "Be kind."),), (("user", "Hello."), ("assistant", "Hi."))]))
+        history = (*before, ("user", draw(QUESTIONS)))
+        replies = [
+            Exchange(
+                id=place,
+                conversation=number,
+                history=history,
+                reply=draw(SENTENCES),
+                version=draw(st.sampled_from(["base", "f00", None])),
+                store=draw(GRANT),
+                status=draw(st.sampled_from([MessageStatus.COMPLETE] * 5 + [MessageStatus.STOPPED])),
+                cut_off=draw(st.sampled_from([False] * 5 + [True])),
+            )
+            for place in (2 * number, 2 * number + 1)
+        ]
         made.append(
             Item(
-                feedback_ids=(number,),
+                id=number,
                 kind=kind,
-                history=(*before, ("user", draw(QUESTIONS))),
-                reply=draw(SENTENCES),
-                reply_version=draw(st.sampled_from(["base", "f00", None])),
-                created_at=START + timedelta(minutes=draw(st.integers(0, 5))),
+                exchange=draw(st.sampled_from([replies[0], *(one.exchange for one in made)])),
+                created_at=START + 60 * draw(st.integers(0, 5)),
                 contributor=contributor,
                 side=side_of(contributor, TrainingPolicy(gate_fraction=0.3, dev_fraction=0.2)) if contributor else None,
                 score=draw(st.sampled_from([-1.0, -0.5, 0.0, 0.5, 1.0])) if kind == FeedbackKind.RATING else None,
                 correction=correction,
                 key_facts=(correction.split()[-1],) if correction and draw(st.booleans()) else (),
-                rejected=draw(SENTENCES) if kind == FeedbackKind.PREFERENCE else None,
-                rejected_version="base" if kind == FeedbackKind.PREFERENCE else None,
-                store=draw(GRANT),
+                rejected=replies[1] if kind == FeedbackKind.PREFERENCE else None,
+                tie=draw(st.sampled_from([None, None, "good", "bad"])) if kind == FeedbackKind.PREFERENCE else None,
                 training=draw(GRANT),
+                source=draw(st.sampled_from([None, None, "operator"])),
                 review=draw(st.sampled_from([None, None, None, *ReviewDecision])),
-                reply_status=draw(st.sampled_from([MessageStatus.COMPLETE] * 5 + [MessageStatus.STOPPED])),
             )
         )
     return made
@@ -79,65 +99,70 @@ def prompt(turns: Turns) -> list[Turn]:
     return [Turn.model_validate(message) for message in with_guidelines(guidelines, messages)]
 
 
-def run(said: list[Item], policy: TrainingPolicy) -> Curated:
-    return curate(said, policy, "opt_out", prompt)
+def run(said: list[Item], policies: Policies) -> Curated:
+    return curate(said, policies, "opt_out", as_of=START, processes=1)
 
 
-def asked(row: Row) -> str:
-    return "\n".join(turn.content for turn in row.prompt if turn.role != "system")
+def rows_of(curated: Curated) -> list[Row]:
+    return [planned.row(prompt) for planned in curated.rows]
+
+
+def asked(planned: Planned) -> str:
+    return question_key(planned.item.exchange.history)
 
 
 @given(items(), POLICIES, st.randoms(use_true_random=False))
-def test_the_order_of_the_input_does_not_matter(said: list[Item], policy: TrainingPolicy, random: st.randoms) -> None:
+def test_the_order_of_the_input_does_not_matter(said: list[Item], policies: Policies, random: st.randoms) -> None:
     shuffled = random.sample(said, len(said))
-    one, other = run(said, policy), run(shuffled, policy)
-    assert (one.rows, one.methods, one.funnel) == (other.rows, other.methods, other.funnel)
+    one, other = run(said, policies), run(shuffled, policies)
+    assert (rows_of(one), one.methods, one.funnel) == (rows_of(other), other.methods, other.funnel)
     assert Counter(one.dropped) == Counter(other.dropped)
 
 
 @given(items(), POLICIES)
-def test_no_row_is_near_a_stricter_sides_row(said: list[Item], policy: TrainingPolicy) -> None:
+def test_no_row_is_near_a_stricter_sides_row(said: list[Item], policies: Policies) -> None:
     strictness = [Side.TRAIN, Side.DEV, Side.GATE]
-    rows = run(said, policy).rows
-    for made in rows:
+    rows = run(said, policies).rows
+    for planned in rows:
         for held_out in rows:
-            if strictness.index(made.side) < strictness.index(held_out.side):
-                similarity = jaccard(shingles(asked(made.row)), shingles(asked(held_out.row)))
-                assert similarity < policy.near_duplicate_similarity
+            if strictness.index(planned.side) < strictness.index(held_out.side):
+                similarity = jaccard(shingles(asked(planned)), shingles(asked(held_out)))
+                assert similarity < policies.training.near_duplicate_similarity
 
 
 @given(items(), POLICIES)
-def test_no_cluster_has_rows_on_two_sides(said: list[Item], policy: TrainingPolicy) -> None:
+def test_no_cluster_has_rows_on_two_sides(said: list[Item], policies: Policies) -> None:
     sides: dict[str, set[Side]] = {}
-    for made in run(said, policy).rows:
-        sides.setdefault(made.row.cluster, set()).add(made.side)
+    for planned in run(said, policies).rows:
+        sides.setdefault(planned.cluster, set()).add(planned.side)
     assert all(len(found) == 1 for found in sides.values())
 
 
 @given(items(), POLICIES)
-def test_every_contributors_rows_are_on_one_side(said: list[Item], policy: TrainingPolicy) -> None:
-    sides = {(made.row.contributor, made.side) for made in run(said, policy).rows if made.row.contributor}
-    assert all(side == side_of(who, policy) for who, side in sides)
+def test_every_contributors_rows_are_on_one_side(said: list[Item], policies: Policies) -> None:
+    rows = run(said, policies).rows
+    sides = {(planned.item.contributor, planned.side) for planned in rows if planned.item.contributor}
+    assert all(side == side_of(who, policies.training) for who, side in sides)
 
 
 @given(items(), POLICIES)
 def test_every_item_is_in_a_row_or_dropped_with_a_reason_and_refused_ones_never_in_a_row(
-    said: list[Item], policy: TrainingPolicy
+    said: list[Item], policies: Policies
 ) -> None:
-    result = run(said, policy)
-    used = {number for made in result.rows for number in made.feedback_ids}
-    dropped = {number for out in result.dropped for number in out.feedback_ids}
-    assert used | dropped == {number for one in said for number in one.feedback_ids}
+    result = run(said, policies)
+    used = {number for planned in result.rows for number in planned.feedback_ids}
+    assert used | {out.id for out in result.dropped} == {one.id for one in said}
     assert all(out.stage and out.reason for out in result.dropped)
-    refused = {one.feedback_ids[0] for one in said if False in (one.store, one.training)}
-    rejected = {one.feedback_ids[0] for one in said if one.review == ReviewDecision.REJECTED}
+    refused = {one.id for one in said if False in (one.exchange.store, one.training)}
+    refused |= {one.id for one in said if one.rejected is not None and one.rejected.store is False}
+    rejected = {one.id for one in said if one.review == ReviewDecision.REJECTED}
     assert not used & (refused | rejected)
 
 
 @given(items(), POLICIES)
-def test_the_datasheets_counts_add_up(said: list[Item], policy: TrainingPolicy) -> None:
-    result = run(said, policy)
-    sheet = datasheet(result, "support", policy, "cafe")
+def test_the_datasheets_counts_add_up(said: list[Item], policies: Policies) -> None:
+    result = run(said, policies)
+    sheet = datasheet(result, "support", policies, "opt_out", "cafe")
     assert sum(count for side in sheet["rows"].values() for count in side.values()) == len(result.rows)
     lost = Counter[str]()
     for out in sheet["dropped"]:
@@ -150,28 +175,42 @@ def test_the_datasheets_counts_add_up(said: list[Item], policy: TrainingPolicy) 
 
 
 @given(items(), POLICIES)
-def test_rows_are_well_formed(said: list[Item], policy: TrainingPolicy) -> None:
-    result = run(said, policy)
-    assert len({made.row.id for made in result.rows}) == len(result.rows)
-    for made in result.rows:
-        assert Row.model_validate(made.row.model_dump(exclude_none=True)) == made.row
-        assert made.row.prompt[0].role == "system"
-        assert made.row.prompt[0].content.startswith(SYSTEM_PROMPT)
-        assert made.row.prompt[-1].role == "user"
+def test_rows_are_well_formed(said: list[Item], policies: Policies) -> None:
+    result = run(said, policies)
+    rows = rows_of(result)
+    assert len({row.id for row in rows}) == len(rows)
+    for planned, row in zip(result.rows, rows, strict=True):
+        assert Row.model_validate(row.model_dump(exclude_none=True)) == row
+        assert row.prompt[0].role == "system"
+        assert row.prompt[0].content.startswith(SYSTEM_PROMPT)
+        assert row.prompt[-1].role == "user"
         given_fields = {
-            name for name in ("completion", "chosen", "rejected", "label") if getattr(made.row, name) is not None
+            name for name in ("completion", "chosen", "rejected", "label") if getattr(row, name) is not None
         }
         needed = {"sft": {"completion"}, "dpo": {"chosen", "rejected"}, "kto": {"completion", "label"}}
-        assert given_fields == needed[made.row.method]
-        assert made.side == Side.GATE or made.row.method in result.methods
+        assert given_fields == needed[row.method]
+        assert planned.side == Side.GATE or row.method in result.methods
 
 
 @given(items(), POLICIES)
-def test_pairs_are_capped_and_choices_come_first(said: list[Item], policy: TrainingPolicy) -> None:
-    result = run(said, policy)
-    pairs = [made.row.source for made in result.rows if made.row.method == "dpo" and made.side == Side.TRAIN]
-    assert len(pairs) <= policy.max_preference_pairs
-    choices = {one.feedback_ids[0] for one in said if one.kind == FeedbackKind.PREFERENCE}
-    capped = {out.feedback_ids[0] for out in result.dropped if "over max_preference_pairs" in out.reason}
+def test_pairs_are_capped_and_choices_come_first(said: list[Item], policies: Policies) -> None:
+    result = run(said, policies)
+    pairs = [one.source for one in result.rows if one.method == "dpo" and one.side == Side.TRAIN]
+    assert len(pairs) <= policies.training.max_preference_pairs
+    choices = {one.id for one in said if one.kind == FeedbackKind.PREFERENCE and one.tie is None}
+    capped = {out.id for out in result.dropped if "over max_preference_pairs" in out.reason}
     if capped & choices:
         assert "correction" not in pairs
+
+
+@given(items(), POLICIES)
+def test_curating_again_gives_the_same(said: list[Item], policies: Policies) -> None:
+    one, other = run(said, policies), run(said, policies)
+    assert (rows_of(one), one.dropped, one.funnel) == (rows_of(other), other.dropped, other.funnel)
+    sheets = [datasheet(result, "support", policies, "opt_out", "cafe") for result in (one, other)]
+    assert sheets[0] == sheets[1]
+
+
+@given(items(), POLICIES)
+def test_nothing_synthetic_judges(said: list[Item], policies: Policies) -> None:
+    assert {one.side for one in run(said, policies).rows if one.item.synthetic} <= {Side.TRAIN}

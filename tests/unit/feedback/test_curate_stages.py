@@ -1,25 +1,26 @@
 """Every stage of the curation on a few explicit items: what stays, what goes, and in which words."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from feedback.conversations import with_guidelines
-from feedback.curate.compile import Compiled, compile_rows
+from feedback.curate.compile import plan_rows
 from feedback.curate.conflicts import conflicts
 from feedback.curate.consent import consent
 from feedback.curate.datasheet import as_markdown, datasheet
 from feedback.curate.duplicates import duplicates
 from feedback.curate.items import Dropped, Item, Turns
-from feedback.curate.pipeline import curate
+from feedback.curate.pipeline import Curated, curate
 from feedback.curate.quality import quality
-from feedback.curate.split import split
+from feedback.curate.split import cluster_names, split, with_sides
+from feedback.curate.trust import Standing
+from feedback.curation_policies import ConflictPolicy, QualityPolicy, TrustPolicy
 from feedback.models import Guidelines
-from feedback.policies import TrainingPolicy
-from feedback.run_folder import Turn
+from feedback.policies import Policies, TrainingPolicy
+from feedback.run_folder import Row, Turn
 from feedback.states import MessageStatus, ReviewDecision, Side
-from feedback.testing import item
+from feedback.testing import item, look_at
 
 GUIDELINES = Guidelines(system_prompt="Answer briefly.")
 
@@ -34,7 +35,7 @@ def ids(items: list[Item]) -> list[int]:
 
 
 def reasons(dropped: list[Dropped]) -> dict[int, str]:
-    return {number: out.reason for out in dropped for number in out.feedback_ids}
+    return {out.id: out.reason for out in dropped}
 
 
 # ── consent ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -52,6 +53,22 @@ def test_both_must_grant_and_silence_is_the_assistants_choice(
     assert (len(kept), len(dropped)) == ((1, 0) if granted else (0, 1))
 
 
+def settle(items: list[Item]) -> tuple[list[Item], list[Dropped]]:
+    return conflicts(items, look_at(items), Standing({}, frozenset(), frozenset()), ConflictPolicy())
+
+
+def merge(items: list[Item]) -> tuple[list[Item], list[Dropped]]:
+    looks = look_at(items)
+    leaders = looks.clusters_among({look.question for look in looks.asked.values()})
+    return duplicates(items, looks, {number: leaders[look.question] for number, look in looks.asked.items()})
+
+
+def hold_out(items: list[Item], **policy: Any) -> tuple[list[Item], list[Dropped]]:
+    chosen = TrainingPolicy(**policy)
+    looks = look_at(items, near=chosen.near_duplicate_similarity)
+    return split(with_sides(items, looks, chosen), looks, chosen.near_duplicate_similarity)
+
+
 # ── quality ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -61,7 +78,7 @@ def test_both_must_grant_and_silence_is_the_assistants_choice(
         (item(1, "Which colour?", review=ReviewDecision.REJECTED), "a reviewer turned it down"),
         (item(1, " ?! "), "there is no question"),
         (item(1, "Which colour?", "It is red.", correction="it is RED"), "the correction says what the reply said"),
-        (item(1, "Which colour?", reply_status=MessageStatus.STOPPED), "the reply was cut off"),
+        (item(1, "Which colour?", status=MessageStatus.STOPPED), "the reply was cut off"),
         (item(1, "Which colour?", " "), "the reply is empty"),
         (item(1, "Which colour?", "It is red.", rejected="it is red"), "both replies say the same"),
         (item(1, "Which colour?", rejected=""), "the other reply is empty"),
@@ -70,7 +87,7 @@ def test_both_must_grant_and_silence_is_the_assistants_choice(
     ],
 )
 def test_what_cannot_teach_is_dropped(given: Item, reason: str) -> None:
-    kept, dropped = quality([given])
+    kept, dropped = quality([given], look_at([given]), QualityPolicy())
     assert kept == []
     assert reasons(dropped) == {1: reason}
 
@@ -81,10 +98,10 @@ def test_what_can_teach_stays() -> None:
         item(2, "Which colour?", score=-0.5),
         item(3, "Which colour?", rejected="It is blue."),
         item(4, "Which colour?", correction="It is blue."),
-        item(5, "Which colour?", "It i", correction="It is blue.", reply_status=MessageStatus.STOPPED),
+        item(5, "Which colour?", "It i", correction="It is blue.", status=MessageStatus.STOPPED),
         item(6, "Which colour?", review=ReviewDecision.APPROVED),
     ]
-    assert quality(good) == (good, [])
+    assert quality(good, look_at(good), QualityPolicy()) == (good, [])
 
 
 # ── conflicts ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -100,14 +117,14 @@ def test_the_latest_word_of_a_person_wins(reverse: bool) -> None:
         item(5, "Which shape?", "Round.", rejected="Square."),
         item(6, "Which shape?", "Square.", rejected="Round."),
     ]
-    kept, dropped = conflicts(said[::-1] if reverse else said)
+    kept, dropped = settle(said[::-1] if reverse else said)
     assert sorted(ids(kept)) == [2, 4, 6]
     assert set(reasons(dropped)) == {1, 3, 5}
 
 
 def test_anonymous_words_do_not_replace_each_other() -> None:
     said = [item(n, "Which colour?", correction="Blue.", contributor=None) for n in (1, 2)]
-    assert ids(conflicts(said)[0]) == [1, 2]
+    assert ids(settle(said)[0]) == [1, 2]
 
 
 def test_contradictory_corrections_are_both_dropped() -> None:
@@ -116,7 +133,7 @@ def test_contradictory_corrections_are_both_dropped() -> None:
         item(2, "which colour", correction="It is green.", key_facts=("green",), contributor="bob"),
         item(3, "Which size?", correction="It is tall.", key_facts=("tall",)),
     ]
-    kept, dropped = conflicts(said)
+    kept, dropped = settle(said)
     assert ids(kept) == [3]
     assert set(reasons(dropped).values()) == {"people corrected this question to different facts"}
 
@@ -126,7 +143,7 @@ def test_corrections_that_include_each_others_facts_agree() -> None:
         item(1, "Which colour?", correction="It is blue.", key_facts=("blue",)),
         item(2, "Which colour?", correction="Blue and tall.", key_facts=("blue", "tall"), contributor="bob"),
     ]
-    assert ids(conflicts(said)[0]) == [1, 2]
+    assert ids(settle(said)[0]) == [1, 2]
 
 
 def test_opposed_ratings_and_opposed_choices_are_both_dropped() -> None:
@@ -137,7 +154,7 @@ def test_opposed_ratings_and_opposed_choices_are_both_dropped() -> None:
         item(4, "Which shape?", "Square.", rejected="Round.", contributor="bob"),
         item(5, "Which colour?", "Something else.", score=-1.0, contributor="bob"),
     ]
-    kept, dropped = conflicts(said)
+    kept, dropped = settle(said)
     assert ids(kept) == [5]
     assert set(reasons(dropped)) == {1, 2, 3, 4}
 
@@ -147,7 +164,7 @@ def test_opposed_ratings_and_opposed_choices_are_both_dropped() -> None:
 
 def test_the_same_words_count_once_and_remember_everyone() -> None:
     said = [item(n, "Which colour?", correction="Blue.", contributor=who) for n, who in ((2, "bob"), (1, "ada"))]
-    kept, dropped = duplicates(said)
+    kept, dropped = merge(said)
     assert [(one.feedback_ids, one.contributor) for one in kept] == [((1, 2), "ada")]
     assert set(reasons(dropped)) == {2}
 
@@ -157,7 +174,7 @@ def test_the_same_words_on_different_sides_are_not_merged() -> None:
         item(1, "Which colour?", correction="Blue."),
         item(2, "Which colour?", correction="Blue.", contributor="gus", side=Side.GATE),
     ]
-    assert duplicates(said) == (said, [])
+    assert merge(said) == (said, [])
 
 
 # ── split ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -173,7 +190,7 @@ def test_what_is_nearly_a_held_out_question_is_not_trained_on() -> None:
         item(6, "How long is the cable", contributor="gus", side=Side.GATE),
         item(7, "Do you ship abroad?"),
     ]
-    kept, dropped = split(said, TrainingPolicy())
+    kept, dropped = hold_out(said)
     assert sorted(ids(kept)) == [2, 3, 6, 7]
     assert "held out (gate)" in reasons(dropped)[1]
     assert "held out (dev)" in reasons(dropped)[4]
@@ -185,10 +202,13 @@ def test_what_a_dropped_question_chained_together_comes_apart() -> None:
     train = item(1, "how big is the water tank", contributor="ada", side=Side.TRAIN)
     between = item(2, "how big is the water tank now", contributor="bob", side=Side.TRAIN)
     gate = item(3, "how big is the water tank now sir", contributor="cy", side=Side.GATE)
-    kept, dropped = split([train, between, gate], TrainingPolicy())
+    kept, dropped = hold_out([train, between, gate])
     assert [item.feedback_ids for item in kept] == [(1,), (3,)]
     assert len(dropped) == 1
-    assert kept[0].cluster != kept[1].cluster
+    names = cluster_names(
+        looks := look_at([train, between, gate]), {looks.asked[one.exchange.id].question for one in kept}
+    )
+    assert len(set(names.values())) == 2
 
 
 def test_another_persons_own_phrasing_stays_in_the_gate() -> None:
@@ -197,30 +217,31 @@ def test_another_persons_own_phrasing_stays_in_the_gate() -> None:
         item(2, "The tank you sell, what does it look like?", correction="It is blue.", key_facts=("blue",),
              contributor="gus", side=Side.GATE),
     ]  # fmt: skip
-    kept, dropped = split(said, TrainingPolicy())
+    kept, dropped = hold_out(said)
     assert {one.feedback_ids[0]: one.side for one in kept} == {1: Side.TRAIN, 2: Side.GATE}
     assert dropped == []
 
 
 def test_anonymous_words_on_one_question_share_a_side() -> None:
     said = [item(n, f"Is article {n // 2} in stock?", f"No. {n}", contributor=None) for n in range(40)]
-    kept, dropped = split(said, TrainingPolicy(near_duplicate_similarity=1, gate_fraction=0.4, dev_fraction=0.2))
+    kept, dropped = hold_out(said, near_duplicate_similarity=1, gate_fraction=0.4, dev_fraction=0.2)
     sides = {one.feedback_ids[0]: one.side for one in kept}
     assert dropped == []
     assert all(sides[n] == sides[n + 1] for n in range(0, 40, 2))
-    assert set(sides.values()) == set(Side)
+    assert set(sides.values()) == {Side.TRAIN, Side.DEV, Side.GATE}
 
 
 # ── compile ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def compiled(*items: Item, **policy: Any) -> tuple[list[Compiled], list[Dropped]]:
-    return compile_rows([replace(one, cluster="c") for one in items], TrainingPolicy(**policy), prompt)
+def compiled(*items: Item, **policy: Any) -> tuple[list[Row], list[Dropped]]:
+    rows, dropped = plan_rows(list(items), TrainingPolicy(**policy), lambda exchange: "c")
+    return [planned.row(prompt) for planned in rows], dropped
 
 
 def test_a_correction_becomes_an_sft_row_and_a_pair() -> None:
     rows, _ = compiled(item(1, "Which colour?", correction="Blue.", key_facts=("Blue",)))
-    sft, pair = sorted((made.row for made in rows), key=lambda row: row.method, reverse=True)
+    sft, pair = sorted(rows, key=lambda row: row.method, reverse=True)
     asked = [Turn(role="system", content="Answer briefly."), Turn(role="user", content="Which colour?")]
     assert (sft.method, sft.prompt, sft.completion) == ("sft", asked, [Turn(role="assistant", content="Blue.")])
     assert (pair.method, pair.prompt, pair.chosen) == ("dpo", asked, sft.completion)
@@ -231,14 +252,14 @@ def test_a_correction_becomes_an_sft_row_and_a_pair() -> None:
 
 def test_a_correction_of_nothing_makes_no_pair() -> None:
     rows, _ = compiled(item(1, "Which colour?", "", correction="Blue."))
-    assert [made.row.method for made in rows] == ["sft"]
+    assert [made.method for made in rows] == ["sft"]
 
 
 def test_a_choice_becomes_a_pair_and_a_rating_a_labelled_row() -> None:
     rows, _ = compiled(
         item(1, "Which colour?", rejected="Blue.", rejected_version="f00"), item(2, "Which size?", score=-0.5)
     )
-    pair, rated = sorted((made.row for made in rows), key=lambda row: row.method)
+    pair, rated = sorted(rows, key=lambda row: row.method)
     assert (pair.method, pair.chosen_version, pair.rejected_version) == ("dpo", "base", "f00")
     assert (rated.method, rated.label) == ("kto", False)
 
@@ -247,9 +268,9 @@ def test_choices_come_before_corrections_when_pairs_are_capped() -> None:
     corrections = [item(n, f"Question {n}?", correction=f"Answer {n}.") for n in range(1, 6)]
     choices = [item(n, f"Choice {n}?", rejected=f"Other {n}.") for n in range(6, 10)]
     rows, dropped = compiled(*corrections, *choices, max_preference_pairs=5)
-    pairs = [made.row.source for made in rows if made.row.method == "dpo"]
+    pairs = [made.source for made in rows if made.method == "dpo"]
     assert sorted(pairs) == ["correction", *["preference"] * 4]
-    assert sum(made.row.method == "sft" for made in rows) == 5
+    assert sum(made.method == "sft" for made in rows) == 5
     assert len(dropped) == 4
     assert all("its correction still trains" in out.reason for out in dropped)
 
@@ -263,8 +284,9 @@ def test_the_cap_does_not_touch_what_judges() -> None:
 # ── the whole ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def curated(items: list[Item], **policy: Any) -> Any:
-    return curate(items, TrainingPolicy(**policy), "opt_out", prompt)
+def curated(items: list[Item], **policy: Any) -> Curated:
+    policies = Policies(training=TrainingPolicy(**policy), trust=TrustPolicy(min_voices=1))
+    return curate(items, policies, "opt_out", as_of=0, processes=1)
 
 
 def unlike(number: int) -> str:
@@ -295,7 +317,7 @@ def test_rows_that_no_method_will_train_on_are_dropped_and_said_so() -> None:
     ]
     result = curated(said, min_preference_pairs=8)
     assert result.methods == ["sft"]
-    assert {(made.side, made.row.method) for made in result.rows} == {(Side.TRAIN, "sft"), (Side.GATE, "kto")}
+    assert {(made.side, made.method) for made in result.rows} == {(Side.TRAIN, "sft"), (Side.GATE, "kto")}
     told = reasons(result.dropped)
     assert set(told) == {1, 2, 3, 4}  # 1: its pair
     assert "min_preference_pairs (8)" in told[2]
@@ -308,13 +330,14 @@ def test_the_datasheet_tells_the_same_in_numbers_and_words() -> None:
         item(2, unlike(2), score=0.0),
         item(3, unlike(3), contributor="gus", side=Side.GATE),
     ]
-    policy = TrainingPolicy(min_preference_pairs=1)
-    sheet = datasheet(curate(said, policy, "opt_out", prompt), "support", policy, "cafe")
+    sheet = datasheet(curated(said, min_preference_pairs=1), "support", Policies(), "opt_out", "cafe")
     assert sheet["rows"]["train"] == {"sft": 1, "dpo": 1, "kto": 0}
     assert sheet["rows"]["gate"] == {"sft": 0, "dpo": 0, "kto": 1}
     assert sheet["contributors"] == {"train": 1, "dev": 0, "gate": 1}
     assert sheet["funnel"][0] == {"stage": "received", "items_left": 3}
-    assert sheet["dropped"] == [{"stage": "quality", "reason": "three stars say neither good nor bad", "items": 1}]
+    assert sheet["dropped"] == [
+        {"stage": "quality", "reason": "three stars say neither good nor bad", "items": 1, "waits_for_review": False}
+    ]
     words = as_markdown(sheet)
     assert "| train | 1 | 1 | 0 | 1 |" in words
     assert "Trains: sft, dpo." in words

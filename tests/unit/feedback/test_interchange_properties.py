@@ -94,7 +94,8 @@ def records(draw: st.DrawFn) -> Record:
         FeedbackKind.CORRECTION: st.builds(lambda text: {"content": text, "key_facts": []}, SOME_TEXT),
         FeedbackKind.RATING: st.sampled_from([1, -1, {"stars": 2}]),
         FeedbackKind.COMMENT: SOME_TEXT,
-        FeedbackKind.PREFERENCE: st.builds(lambda text: {"rejected": text}, TEXT),
+        FeedbackKind.PREFERENCE: st.builds(lambda text: {"rejected": text}, TEXT)
+        | st.builds(lambda tie, text: {"tie": tie, "other": text}, st.sampled_from(["good", "bad"]), TEXT),
     }[kind]
     flag = st.none() | st.booleans()
     return Record(

@@ -1,12 +1,13 @@
-"""Prefix filtering finds exactly the pairs that comparing everything with everything finds."""
+"""Signatures find the pairs that comparing everything with everything finds: all but one in ten thousand."""
 
 from itertools import combinations
 
-from hypothesis import example, given
+import numpy as np
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from feedback.curate.items import normalise
-from feedback.curate.similarity import clusters, jaccard, shingles, similar_pairs
+from feedback.curate.similarity import Questions, clusters, jaccard, shingles, signatures
 
 VOCABULARY = ["the", "a", "big", "small", "tank", "tea", "pot", "red", "blue", "how", "is"]
 WORDS = st.lists(st.sampled_from(VOCABULARY), max_size=8).map(" ".join)
@@ -19,21 +20,50 @@ def brute_force(texts: list[str], threshold: float) -> list[tuple[int, int]]:
     return [(i, j) for i, j in combinations(range(len(texts)), 2) if jaccard(sets[i], sets[j]) >= threshold]
 
 
+def questions(texts: list[str]) -> Questions:
+    return Questions(texts, signatures(texts))
+
+
 @given(TEXTS, THRESHOLDS)
 @example(["abcdefghi", "abcdefgh"], 0.8)  # 4 of 5 shingles: exactly the threshold
 @example(["", "?", "a"], 1.0)
-def test_similar_pairs_equal_brute_force(texts: list[str], threshold: float) -> None:
-    found = list(similar_pairs(texts, threshold))
-    assert sorted(found) == brute_force(texts, threshold)
-    assert len(found) == len(set(found))
+@settings(deadline=None)
+def test_near_pairs_are_near_and_those_well_above_the_threshold_are_found(texts: list[str], threshold: float) -> None:
+    found = set(questions(texts).near_pairs(threshold))
+    assert found <= set(brute_force(texts, max(threshold - 0.15, 0)))
+    assert found >= set(brute_force(texts, min(threshold + 0.15, 1)))
 
 
-@given(TEXTS, THRESHOLDS)
-def test_clusters_are_the_connected_components_named_by_their_first_text(texts: list[str], threshold: float) -> None:
-    component = list(range(len(texts)))
-    for one, other in brute_force(texts, threshold) * len(texts):  # relaxed until nothing moves
+@given(TEXTS, THRESHOLDS, st.data())
+@settings(deadline=None)
+def test_near_any_finds_what_near_pairs_finds_across_the_two_kinds(
+    texts: list[str], threshold: float, data: st.DataObject
+) -> None:
+    held = {row for row in range(len(texts)) if data.draw(st.booleans())}
+    wanted = set(range(len(texts))) - held
+    one, other = (np.array(sorted(rows), np.int64) for rows in (wanted, held))
+    expected = {
+        row for pair in questions(texts).near_pairs(threshold) for row in pair if row in wanted and held & set(pair)
+    }
+    assert questions(texts).near_any(one, other, threshold) == expected
+
+
+def test_of_ten_thousand_near_pairs_hardly_one_is_missed() -> None:
+    random = np.random.default_rng(0)
+    words = np.array([f"{first}{second}" for first in "bdfgklmnprst" for second in ("a", "el", "io", "un", "ory")])
+    texts = [" ".join(random.choice(words, 12)) for _ in range(5000)]
+    texts += [f"{text[:-1]}{'xyz'[n % 3]}" for n, text in enumerate(texts)]
+    near = {(n, n + 5000) for n in range(5000) if jaccard(shingles(texts[n]), shingles(texts[n + 5000])) >= 0.8}
+    assert len(near) > 4000
+    assert len(near - set(questions(texts).near_pairs(0.8))) <= 2
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=12))
+def test_clusters_are_the_connected_components_named_by_their_first(pairs: list[tuple[int, int]]) -> None:
+    component = list(range(10))
+    for one, other in pairs * 10:  # relaxed until nothing moves
         component[one] = component[other] = min(component[one], component[other])
-    assert clusters(texts, threshold) == component
+    assert clusters(pairs, 10) == component
 
 
 @given(st.text(max_size=20))

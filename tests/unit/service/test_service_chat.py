@@ -13,9 +13,10 @@ from feedback.errors import BurnishError, EngineUnavailable, TimedOut
 from feedback.models import Message
 from feedback.states import MessageStatus
 from feedback.testing import House
-from service.chat import Chat, ChatTurn, Reply
+from service.chat import Chat, ChatTurn
 from service.engines.base import Delta, GenerationRequest, SamplingParams
 from service.engines.echo import EchoEngine
+from service.reply import Reply
 from service.routing import Routing
 
 DEADLINE_SECONDS = 30

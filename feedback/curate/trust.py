@@ -1,0 +1,194 @@
+"""How far people are believed: by how they agree with others; what is too much, copied or dictated is held back.
+
+Nobody's word is lost: what is held back waits for a person's decision, and says why. An operator's own words, imports
+and what a reviewer approved are believed.
+"""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from feedback.curate.agreement import PRIOR_RIGHT, PRIOR_WRONG, agree
+from feedback.curate.items import Dropped, Item, drop_where, oldest_first
+from feedback.curate.lockstep import in_lockstep
+from feedback.curate.looks import Looks
+from feedback.curate.voices import lone_facts
+from feedback.curation_policies import TrustPolicy
+from feedback.states import FeedbackKind
+
+ANONYMOUS_WEIGHT = 0.1
+"""Nobody stands behind it."""
+NEW_WEIGHT = 2 * PRIOR_RIGHT / (PRIOR_RIGHT + PRIOR_WRONG) - 1
+_HOUR_SECONDS = 3600
+_COPIED_TOKENS = 8
+_DICTATED_WORDS = 4
+_DICTATION = re.compile(
+    r"\b(?:say|repeat|write|print|output|type|copy|respond|reply|answer|echo|recite)\b[^\n]{0,60}$|(?:重复|复述|回答|输出)[^\n]{0,20}$",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What is known of the contributors before anything is dropped for it."""
+
+    weights: dict[str, float]  # 0 … 1, of those whom others can be compared with
+    wrong: frozenset[str]  # contradicted by others too often
+    lockstep: frozenset[str]
+
+    def weight(self, item: Item) -> float:
+        """How much its giver's word counts: 2p - 1 for somebody who is right with probability p."""
+        if item.trusted:
+            return 1.0
+        return ANONYMOUS_WEIGHT if item.contributor is None else self.weights.get(item.contributor, NEW_WEIGHT)
+
+
+def standing(items: Iterable[Item], policy: TrustPolicy) -> Standing:
+    """Compare ratings and choices on the same reply or pair. Who has said little keeps the weight of a newcomer."""
+    votes = _votes(items)
+    if not votes.people:
+        return Standing({}, frozenset(), frozenset())
+    people, targets = len(votes.people), len(votes.targets)
+    locked = in_lockstep(votes.who, votes.what, votes.good, people, targets, min_shared=policy.min_lockstep)
+    free = ~locked[votes.who]
+    found = agree(votes.who[free], votes.what[free], votes.good[free], people, targets)
+    wrong = (found.compared >= policy.min_compared) & (found.reliability < policy.min_reliability)
+    weights = np.clip(2 * found.reliability - 1, 0, 1)
+    names = np.array(votes.people, object)
+    return Standing(
+        dict(zip(votes.people, weights.tolist(), strict=True)),
+        frozenset(names[wrong & ~locked]),
+        frozenset(names[locked]),
+    )
+
+
+def trust(items: list[Item], looks: Looks, known: Standing, policy: TrustPolicy) -> tuple[list[Item], list[Dropped]]:
+    """Hold back what nobody should be taught yet.
+
+    >>> from feedback.testing import item, look_at
+    >>> alone = item(1, "How big?", "I don't know.", correction="Two metres.", key_facts=("two metres",))
+    >>> kept, dropped = trust([alone], look_at([alone]), standing([alone], TrustPolicy()), TrustPolicy())
+    >>> kept, dropped[0].reason, dropped[0].to_review
+    ([], 'a new fact that fewer than 2 people told us', True)
+    """
+    bursts, copied = _bursts(items, policy), _copied(items, looks, policy)
+
+    def held_back(item: Item) -> str | None:
+        if item.contributor in known.lockstep:
+            return "given in lockstep with others, against everybody else"
+        if item.contributor in known.wrong:
+            return "from somebody whom others contradict too often"
+        if (item.contributor, item.created_at // _HOUR_SECONDS) in bursts:
+            return f"more than {policy.burst_rows_per_hour} pieces of feedback by one contributor in an hour"
+        if item.id in copied:
+            return f"the same text was given to more than {policy.max_copies} different questions"
+        return None
+
+    kept, suspicious = _drop(items, lambda item: None if item.trusted else held_back(item), to_review=True)
+    lone = lone_facts(kept, looks, policy.min_voices)
+    new_fact = f"a new fact that fewer than {policy.min_voices} people told us"
+    kept, unheard = _drop(kept, lambda item: new_fact if item.id in lone else None, to_review=True)
+    kept, dictated = _drop(kept, lambda item: "the question dictates this reply" if _is_dictated(item) else None)
+    over = _over_caps(kept, looks, policy)
+    kept, surplus = _drop(kept, lambda item: over.get(item.id))
+    return kept, suspicious + unheard + dictated + surplus
+
+
+def _drop(
+    items: list[Item], why: Callable[[Item], str | None], *, to_review: bool = False
+) -> tuple[list[Item], list[Dropped]]:
+    kept, dropped = drop_where(items, "trust", why)
+    return kept, [out._replace(to_review=True) for out in dropped] if to_review else dropped
+
+
+@dataclass(frozen=True)
+class _Votes:
+    people: list[str]
+    targets: dict[int | tuple[int, int], int]
+    who: NDArray[np.int64]
+    what: NDArray[np.int64]
+    good: NDArray[np.bool_]
+
+
+def _votes(items: Iterable[Item]) -> _Votes:
+    """Everybody's latest word on a reply (good or bad) or on a pair of replies (which is better)."""
+    people: dict[str, int] = {}
+    targets: dict[int | tuple[int, int], int] = {}
+    latest: dict[tuple[int, int], tuple[tuple[float, int], bool]] = {}
+    for item in items:
+        if item.contributor is None or item.trusted:
+            continue
+        if item.kind == FeedbackKind.RATING and item.score:
+            target, good = targets.setdefault(item.exchange.id, len(targets)), item.score > 0
+        elif item.rejected is not None and item.tie is None:
+            pair = item.exchange.id, item.rejected.id
+            target, good = targets.setdefault((min(pair), max(pair)), len(targets)), pair[0] < pair[1]
+        else:
+            continue
+        vote = people.setdefault(item.contributor, len(people)), target
+        if vote not in latest or latest[vote][0] < oldest_first(item):
+            latest[vote] = oldest_first(item), good
+    places = np.array(list(latest), np.int64).reshape(-1, 2)
+    ways = np.array([way for _, way in latest.values()], bool)
+    return _Votes(list(people), targets, places[:, 0], places[:, 1], ways)
+
+
+def _bursts(items: Iterable[Item], policy: TrustPolicy) -> set[tuple[str | None, float]]:
+    """(contributor, hour) with more than may be in one."""
+    hours = Counter(
+        (item.contributor, item.created_at // _HOUR_SECONDS) for item in items if item.contributor and not item.trusted
+    )
+    return {hour for hour, count in hours.items() if count > policy.burst_rows_per_hour}
+
+
+def _copied(items: Iterable[Item], looks: Looks, policy: TrustPolicy) -> set[int]:
+    """Corrections whose text, longer than a few words, answers many different questions."""
+    corrections = [item for item in items if item.correction is not None and not item.trusted]
+    questions: dict[int, set[int]] = defaultdict(set)
+    for item in corrections:
+        if looks.taught(item).tokens >= _COPIED_TOKENS:
+            questions[looks.taught(item).digest].add(looks.asked[item.exchange.id].digest)
+    return {item.id for item in corrections if len(questions.get(looks.taught(item).digest, ())) > policy.max_copies}
+
+
+def _is_dictated(item: Item) -> bool:
+    """Whether the question has the taught words, after "say", "repeat" and the like: it would teach to obey."""
+    if not item.good or item.trusted:
+        return False
+    question, taught = item.exchange.question.casefold(), item.taught.casefold().strip(" \n\"'.!")
+    place = question.find(taught) if len(taught.split()) >= _DICTATED_WORDS or len(taught) >= 20 else -1
+    return place > 0 and _DICTATION.search(question[max(0, place - 80) : place]) is not None
+
+
+def _over_caps(items: list[Item], looks: Looks, policy: TrustPolicy) -> dict[int, str]:
+    """Reasons, by id, for what is over a contributor's caps: the newest words stay."""
+    rows: Counter[str] = Counter()
+    tokens: Counter[str] = Counter()
+    total = Counter(item.contributor for item in items if item.contributor and not item.trusted)
+    taught: Counter[str] = Counter()
+    for item in items:
+        if item.contributor in total and not item.trusted:
+            taught[str(item.contributor)] += looks.taught(item).tokens
+    watched = {
+        who
+        for who, count in total.items()
+        if count > policy.max_rows_per_contributor or taught[str(who)] > policy.max_tokens_per_contributor
+    }
+    over: dict[int, str] = {}
+    for item in sorted((one for one in items if one.contributor in watched), key=oldest_first, reverse=True):
+        who = str(item.contributor)
+        if item.trusted:
+            continue
+        size = looks.taught(item).tokens
+        if rows[who] + 1 > policy.max_rows_per_contributor:
+            over[item.id] = f"over {policy.max_rows_per_contributor} rows of one contributor"
+        elif tokens[who] + size > policy.max_tokens_per_contributor:
+            over[item.id] = f"over {policy.max_tokens_per_contributor} tokens of one contributor"
+        else:
+            rows[who] += 1
+            tokens[who] += size
+    return over
