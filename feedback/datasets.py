@@ -27,7 +27,7 @@ from feedback.gather import OPEN_STATES, gather
 from feedback.memory import without_cycle_search
 from feedback.models import Assistant, DatasetVersion, Example, ExampleSource, Feedback, Guidelines, Run
 from feedback.policies import Changes, Policies
-from feedback.review import decisions_between
+from feedback.review import decisions_between, is_undecided
 from feedback.run_folder import SPLITS, RunSpec, Turn
 from feedback.states import FeedbackStatus, ReviewDecision
 
@@ -178,7 +178,7 @@ def _tell(session: Session, numbers: list[int], outcomes: dict[int, tuple[Feedba
     """`numbers` are sorted: the rows are found by their range, a list of thousands would cost more than they do."""
     first, last = numbers[0], numbers[-1]
     told = select(Feedback.id, Feedback.status, Feedback.status_reason).with_for_update()
-    these = told.where(col(Feedback.id).between(first, last), col(Feedback.status).in_(OPEN_STATES))
+    these = told.where(col(Feedback.id).between(first, last), col(Feedback.status).in_(OPEN_STATES), ~is_undecided())
     before = session.connection().execute(these).all()
     decisions = decisions_between(session, first, last)
     changed = []

@@ -26,10 +26,10 @@ from feedback.models import (
     Feedback,
     Message,
 )
-from feedback.review import all_decisions
-from feedback.states import FeedbackKind, FeedbackStatus, MessageStatus, Side
+from feedback.review import all_reviews, is_undecided
+from feedback.review.opinions import learns
+from feedback.states import LEARNABLE, FeedbackKind, FeedbackStatus, MessageStatus, ReviewDecision, Side
 
-LEARNABLE = (FeedbackKind.CORRECTION, FeedbackKind.PREFERENCE, FeedbackKind.RATING)
 OPEN_STATES = (FeedbackStatus.RECEIVED, FeedbackStatus.DECLINED, FeedbackStatus.IN_REVIEW)
 """What was declined or held back is looked at again for every dataset."""
 ROWS_AT_ONCE = 5_000
@@ -41,12 +41,15 @@ def gather(session: Session, assistant: Assistant) -> list[Item]:
     people = select(Contributor.id, Contributor.side).where(Contributor.assistant_id == assistant.id)
     sides = {contributor: Side(side) for contributor, side in session.exec(people)}
     held_out = _held_out(session, assistant)
-    decisions = all_decisions(session, assistant)
+    reviews = all_reviews(session, assistant)
     names: dict[str, str] = {}  # one string a contributor and source, not one a row
     kinds = {kind.value: kind for kind in FeedbackKind}
     items = []
     for row in _rows(session, _said(session, assistant)):
         number, word, message_id, created_at, contributor, score, value, training, source = row
+        decision, edited = reviews.get(number) or (None, None)
+        if decision is not None and learns(decision):
+            decision = ReviewDecision.APPROVED  # an edit approves of the words that it leaves
         item = Item(
             id=number,
             kind=kinds[word],
@@ -55,13 +58,14 @@ def gather(session: Session, assistant: Assistant) -> list[Item]:
             contributor=names.setdefault(contributor, contributor),
             side=sides[contributor] if contributor else held_out.get(number),
             training=training,
-            review=decisions.get(number),
+            review=decision,
             source=names.setdefault(source, source),
         )
         if item.kind == FeedbackKind.RATING:
             item.score = score
         elif item.kind == FeedbackKind.CORRECTION:
-            item.correction, item.key_facts = value["content"], tuple(value.get("key_facts", ()))
+            right = edited or value
+            item.correction, item.key_facts = right["content"], tuple(right.get("key_facts", ()))
             item.expires_at = _moment(value.get("expires_at"))
         else:
             item.rejected, item.tie = exchanges[other_message_id(value)], value.get("tie")
@@ -70,11 +74,12 @@ def gather(session: Session, assistant: Assistant) -> list[Item]:
 
 
 def is_current(assistant: Assistant) -> tuple[ColumnElement[bool], ...]:
-    """What teaches and is its giver's latest word."""
+    """What teaches and is its giver's latest word; what reviewers haven't agreed on yet is left alone."""
     return (
         col(Feedback.assistant_id) == assistant.id,
         col(Feedback.kind).in_(LEARNABLE),
         col(Feedback.status).in_(OPEN_STATES),
+        ~is_undecided(),
     )
 
 

@@ -111,6 +111,17 @@ class ReleasePolicy(Policy):
     )
 
 
+class ReviewPolicy(Policy):
+    """How people look at what was said."""
+
+    second_opinion_fraction: float = Field(
+        0.0, ge=0, le=1, description="Share of what is decided on that a second person must decide on, unseen; by hash."
+    )
+    claim_seconds: float = Field(
+        900, gt=0, le=86_400, description="Seconds that somebody who took an entry of the queue has it for themselves."
+    )
+
+
 class SurveyQuestion(Policy):
     """What a survey asks. Answers go by `id`, so it stays for as long as the question means the same."""
 
@@ -177,6 +188,7 @@ class Policies(Policy):
     hyperparameters: Hyperparameters = Hyperparameters()
     verdict: VerdictPolicy = VerdictPolicy()
     release: ReleasePolicy = ReleasePolicy()
+    review: ReviewPolicy = ReviewPolicy()
 
 
 def _no_repeats(words: Iterable[str]) -> list[str]:

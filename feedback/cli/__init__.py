@@ -2,7 +2,7 @@
 
 import sys
 
-from feedback.cli import access, data, interchange, learning, programs, talk
+from feedback.cli import access, cases, data, guidelines, interchange, learning, programs, review, talk
 from feedback.cli.app import app
 from feedback.complaints import complaint_of
 from feedback.processes import keep_files_private
@@ -13,6 +13,9 @@ learning.register(app)
 data.register(app)
 interchange.register(data.feedback_app)
 access.register(app)
+guidelines.register(access.assistant_app)
+review.register(app, data.feedback_app)
+cases.register(app)
 
 
 def main() -> None:
