@@ -71,8 +71,8 @@ def disguised(text: str, random: Random) -> str:
 def filled(pattern: str, random: Random) -> str:
     """`#`: any digit, `N`: 2 to 9, `A`: a capital letter; anything else stands for itself.
 
-    >>> filled("(##) 12", Random(1))
-    '(29) 12'
+    >>> filled("(NA) 12", Random(1))
+    '(3I) 12'
     """
     choices = {"#": "0123456789", "N": "23456789", "A": "ABCDEFGHIJKLMNOPQRSTUVWXYZ"}
     return "".join(random.choice(choices.get(sign, sign)) for sign in pattern)
