@@ -91,7 +91,10 @@ def finish_reply(
     prompt_tokens: int,
     completion_tokens: int,
 ) -> None:
-    reply = session.get_one(Message, message_id)
+    """Nothing is stored of a reply whose conversation was erased while it was written."""
+    reply = session.get(Message, message_id, with_for_update=True)
+    if reply is None:
+        return
     reply.content = content
     reply.status = status
     reply.finish_reason = finish_reason

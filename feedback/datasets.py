@@ -1,6 +1,5 @@
 """Dataset versions: curate what was said, freeze it into a run's folder, remember its sources."""
 
-import hashlib
 import os
 import secrets
 import shutil
@@ -21,16 +20,18 @@ from feedback.curate.datasheet import as_markdown, datasheet
 from feedback.curate.evaluations import Evaluations
 from feedback.curate.items import Item, Turns
 from feedback.curate.pipeline import Curated, Progress, curate
-from feedback.database import Database, in_portions, reserve_ids
+from feedback.database import Database, in_portions, keep_out, reserve_ids
 from feedback.errors import Conflict, NotFound
-from feedback.gather import OPEN_STATES, gather
+from feedback.gather import OPEN_STATES, gather, is_current
 from feedback.memory import without_cycle_search
 from feedback.models import Assistant, DatasetVersion, Example, ExampleSource, Feedback, Guidelines, Run
 from feedback.policies import Changes, Policies
 from feedback.review import decisions_between, is_undecided
+from feedback.row_hashes import RowsWriter, Salts, rows_file
 from feedback.run_folder import SPLITS, RunSpec, Turn
 from feedback.states import FeedbackStatus, ReviewDecision
 
+DATASHEET = "datasheet.json"
 GIVERS_AT_ONCE = 5_000
 """In a transaction: on SQLite nobody else writes meanwhile."""
 
@@ -40,6 +41,8 @@ class Frozen:
     """A curated dataset as it lies in a run folder."""
 
     curated: Curated
+    hashes: list[bytes]
+    """The sha256 of each row's line, in the order of `curated.rows`."""
     sha256: str
     sheet: dict[str, Any]
 
@@ -50,18 +53,26 @@ class Material:
 
     assistant: str
     items: list[Item]
+    salts: Salts
     policies: Policies
     consent: str
     guidelines: Guidelines
     as_of: float  # seconds since 1970
 
 
+def gathering(assistant: Assistant) -> str:
+    """What an erasure keeps others out of (database.keep_out)."""
+    return f"gathering for assistant {assistant.id}"
+
+
 def gather_material(session: Session, assistant: Assistant) -> Material:
+    keep_out(session, gathering(assistant), shared=True)
     with without_cycle_search():
         items = gather(session, assistant)
     return Material(
         assistant.name,
         items,
+        _salts(session, assistant),
         assistants.policies(assistant),
         assistant.consent,
         assistants.current_guidelines(session, assistant),
@@ -112,25 +123,26 @@ def freeze(
     """
     curated = curate_material(material, _paragraphs(suites.values()), progress)
     prompt = prompt_of(material.guidelines)
+    with fence():
+        pass  # a run that an erasure cancelled meanwhile writes none of it
     aside = _beside(folder)
     try:
-        for split in SPLITS:
-            chosen = (one.row(prompt).model_dump(exclude_none=True) for one in curated.rows if one.side == split)
-            files.write_jsonl(aside / f"{split}.jsonl", chosen)
-        lines = "".join(f"{split} {files.file_sha256(aside / f'{split}.jsonl')}\n" for split in SPLITS)
-        sha256 = hashlib.sha256(lines.encode()).hexdigest()
-        sheet = datasheet(curated, material.assistant, material.policies, material.consent, sha256)
-        files.write_json(aside / "datasheet.json", sheet)
-        files.write_bytes(aside / "datasheet.md", as_markdown(sheet).encode())
+        with RowsWriter(aside) as writer:
+            hashes = [
+                writer.add(one.side, one.row(prompt, material.salts.of(one.feedback_ids))) for one in curated.rows
+            ]
+        sheet = datasheet(curated, material.assistant, material.policies, material.consent, writer.sha256)
         for name, content in suites.items():
             files.write_bytes(aside / "suites" / name, content)
         if baseline is not None:
             names = [path.name for path in baseline.iterdir() if path.is_file() and path.name != files.MANIFEST]
             files.publish_folder(baseline, aside / "baseline", names)
-        frozen = Frozen(curated, sha256, sheet)
-        inputs = sorted(path for path in aside.rglob("*") if path.is_file())
-        hashes = {path.relative_to(aside).as_posix(): files.file_sha256(path) for path in inputs}
-        files.write_json(aside / "run.json", spec(frozen, hashes).model_dump())
+        frozen = Frozen(curated, hashes, writer.sha256, sheet)
+        row_by_row = {rows_file(aside, split) for split in SPLITS}
+        inputs = sorted(path for path in aside.rglob("*") if path.is_file() and path not in row_by_row)
+        sha256s = {path.relative_to(aside).as_posix(): files.file_sha256(path) for path in inputs}
+        write_datasheet(aside, sheet)
+        files.write_json(aside / "run.json", spec(frozen, sha256s).model_dump())
         with fence():
             _put_in_place(aside, folder)
     except BaseException:
@@ -150,7 +162,7 @@ def record(session: Session, assistant: Assistant, run: Run, frozen: Frozen) -> 
     )
     session.add(dataset)
     session.flush()
-    _insert_examples(session, dataset, frozen.curated)
+    _insert_examples(session, dataset, frozen)
     run.dataset_version_id = dataset.id
     session.add(run)
     session.flush()
@@ -209,10 +221,22 @@ def get_dataset(session: Session, assistant: Assistant, number: int) -> DatasetV
     raise NotFound(f"'{assistant.name}' has no dataset v{number}: `burnish dataset list {assistant.name}` shows them.")
 
 
-def _insert_examples(session: Session, dataset: DatasetVersion, curated: Curated) -> None:
-    ids = reserve_ids(session, Example, len(curated.rows))
+def write_datasheet(folder: Path, sheet: dict[str, Any]) -> None:
+    """For people and programs; training doesn't read it."""
+    files.write_bytes(folder / "datasheet.md", as_markdown(sheet).encode())
+    files.write_json(folder / DATASHEET, sheet)
+
+
+def _salts(session: Session, assistant: Assistant) -> Salts:
+    chosen = select(Feedback.id, Feedback.salt).where(*is_current(assistant)).order_by(col(Feedback.id))
+    return Salts(session.exec(chosen.execution_options(yield_per=10_000)))
+
+
+def _insert_examples(session: Session, dataset: DatasetVersion, frozen: Frozen) -> None:
+    rows = frozen.curated.rows
+    ids = reserve_ids(session, Example, len(rows))
     connection = session.connection()
-    for some in in_portions(zip(ids, curated.rows, strict=True), 10_000):
+    for some in in_portions(zip(ids, rows, frozen.hashes, strict=True), 10_000):
         connection.execute(
             insert(Example),
             [
@@ -220,13 +244,16 @@ def _insert_examples(session: Session, dataset: DatasetVersion, curated: Curated
                     "id": number,
                     "dataset_version_id": dataset.id,
                     "row_id": one.id,
+                    "sha256": sha256.hex(),
                     "side": one.side,
                     "method": one.method,
                 }
-                for number, one in some
+                for number, one, sha256 in some
             ],
         )
-        sources = [{"example_id": number, "feedback_id": source} for number, one in some for source in one.feedback_ids]
+        sources = [
+            {"example_id": number, "feedback_id": source} for number, one, _ in some for source in one.feedback_ids
+        ]
         connection.execute(insert(ExampleSource), sources)
 
 

@@ -4,6 +4,7 @@ Times are UTC. JSON columns hold what later work may widen without a migration; 
 constrained is a column.
 """
 
+import secrets
 from datetime import date, datetime
 
 from sqlalchemy import Index, UniqueConstraint, false, text
@@ -26,6 +27,8 @@ from feedback.states import (
     CaseOutcome,
     CaseStatus,
     Consent,
+    ErasureKind,
+    ErasureState,
     FeedbackKind,
     FeedbackStatus,
     MessageStatus,
@@ -109,7 +112,7 @@ class Conversation(Table, table=True):
     assistant_id: int = reference("assistant.id")
     api_key_id: int = reference("api_key.id")
     external_id: str | None = Field(default=None, max_length=200)  # the client's metadata.conversation_id
-    contributor_id: str | None = Field(default=None, max_length=32)  # whose it is, where the client said so
+    contributor_id: str | None = Field(default=None, index=True, max_length=32)  # whose it is, where the client said so
     ui_task: bool = Field(default=False, sa_column_kwargs={"server_default": false()})  # see conversations.Turn
     created_at: datetime = moment()
 
@@ -174,6 +177,7 @@ class Feedback(Table, table=True):
     status_reason: str | None = None
     slot: str | None = Field(default=None, unique=True, max_length=120)  # one current word per giver, reply and kind
     receipt_sha256: str = Field(unique=True, max_length=64)
+    salt: str = Field(default_factory=lambda: secrets.token_hex(16), max_length=32)  # of the rows made of it
     idempotency_key: str | None = Field(default=None, max_length=200)
     request_sha256: str = Field(max_length=64)  # tells a repeated request from another one under the same key
     wants_second_opinion: bool = flag()  # one reviewer's decision isn't enough
@@ -241,6 +245,8 @@ class DatasetVersion(Table, table=True):
     number: int
     sha256: str = Field(max_length=64, index=True)
     datasheet: Json = json_column()
+    rows_erased: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    erased_at: datetime | None = moment(nullable=True)  # when rows of it were erased last
     created_at: datetime = moment()
 
 
@@ -252,8 +258,10 @@ class Example(Table, table=True):
     id: int = primary_key()
     dataset_version_id: int = reference("dataset_version.id")
     row_id: str = Field(max_length=64)
+    sha256: str | None = Field(default=None, max_length=64)  # of its line; None: frozen before rows had salts
     side: Side = word(Side)
     method: str = Field(max_length=8)
+    erasure_id: int | None = Field(default=None, index=True, sa_type=BIG)  # the erasure that took its row
 
 
 class ExampleSource(Table, table=True):
@@ -312,6 +320,8 @@ class AdapterVersion(Table, table=True):
     run_id: str | None = Field(default=None, foreign_key="run.id", unique=True, max_length=40)
     guidelines_id: int | None = reference("guidelines.id", nullable=True, index=False)
     created_at: datetime = moment()
+    tainted_at: datetime | None = moment(nullable=True)  # when something that it learned from, or was judged by, went
+    tainted_reason: str | None = None
 
 
 class Evaluation(Table, table=True):
@@ -353,6 +363,23 @@ class Release(Table, table=True):
     created_at: datetime = moment()
     live_at: datetime | None = moment(nullable=True)
     ended_at: datetime | None = moment(nullable=True)
+
+
+class Erasure(Table, table=True):
+    """That something was taken out for good, and how far that has got; never what it said. `public_id` is a receipt."""
+
+    __tablename__ = "erasure"
+    id: int = primary_key()
+    public_id: str = Field(unique=True, max_length=40)
+    assistant_id: int = reference("assistant.id")
+    kind: ErasureKind = word(ErasureKind)
+    subject_sha256: str = Field(max_length=64, index=True)  # what was erased, for whoever knows its name
+    actor: str = Field(max_length=120)
+    state: ErasureState = word(ErasureState, default=ErasureState.ROWS_GONE, index=True)
+    counts: Json = json_column()  # rows by table
+    created_at: datetime = moment()
+    files_gone_at: datetime | None = moment(nullable=True)
+    completed_at: datetime | None = moment(nullable=True)
 
 
 class AuditEntry(Table, table=True):

@@ -122,6 +122,15 @@ class ReviewPolicy(Policy):
     )
 
 
+class RetentionPolicy(Policy):
+    message_days: int | None = Field(
+        None,
+        ge=1,
+        le=36_500,
+        description="Days after its last message that a conversation is kept, with all feedback on it; null: for ever.",
+    )
+
+
 class SurveyQuestion(Policy):
     """What a survey asks. Answers go by `id`, so it stays for as long as the question means the same."""
 
@@ -189,6 +198,7 @@ class Policies(Policy):
     verdict: VerdictPolicy = VerdictPolicy()
     release: ReleasePolicy = ReleasePolicy()
     review: ReviewPolicy = ReviewPolicy()
+    retention: RetentionPolicy = RetentionPolicy()
 
 
 def _no_repeats(words: Iterable[str]) -> list[str]:

@@ -89,3 +89,16 @@ class ReleaseState(StrEnum):
     LIVE = "live"  # serves the assistant; one at a time
     RETIRED = "retired"  # served once
     DECLINED = "declined"  # proposed, and overtaken or turned down
+
+
+class ErasureKind(StrEnum):
+    CONTRIBUTOR = "contributor"  # everything of one person
+    CONVERSATION = "conversation"  # a conversation, and what was said about it
+    FEEDBACK = "feedback"  # a piece of feedback, by an operator or taken back by its giver
+    RETENTION = "retention"  # conversations that were older than the assistant keeps them
+
+
+class ErasureState(StrEnum):
+    ROWS_GONE = "rows_gone"  # in no table any more; the run folders' files are still to be rewritten
+    FILES_GONE = "files_gone"  # nor in a file of the data folder; the database may hold what it has deleted
+    COMPLETE = "complete"  # nor in the database's log and free space, as far as docs/erasure.md says

@@ -12,7 +12,19 @@ from litestar.openapi.plugins import JsonRenderPlugin
 
 from feedback.config import Settings
 from service import upkeep
-from service.api import assistants, cases, chat, comparisons, feedback, guidelines, health, models, review
+from service.api import (
+    assistants,
+    cases,
+    chat,
+    comparisons,
+    erasures,
+    feedback,
+    guidelines,
+    health,
+    lineage,
+    models,
+    review,
+)
 from service.auth import provide_caller
 from service.chat import Chat
 from service.engines.base import Engine
@@ -62,6 +74,7 @@ def create_app(settings: Settings, engine: Engine) -> Litestar:
             feedback.create_feedback,
             feedback.get_form,
             feedback.get_receipt,
+            feedback.withdraw_feedback,
             feedback.list_feedback,
             review.list_queue,
             review.take_next,
@@ -83,6 +96,10 @@ def create_app(settings: Settings, engine: Engine) -> Litestar:
             assistants.request_run,
             assistants.list_runs,
             assistants.cancel_run,
+            erasures.create_erasure,
+            erasures.list_erasures,
+            erasures.get_erasure,
+            lineage.get_lineage,
             health.live,
             health.ready,
         ],

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from feedback import assistants, datasets, review
+from feedback import assistants, datasets, review, verification
 from feedback.cli.app import AsJson, AssistantName, open_all, print_fields, print_json, print_rows
 from feedback.cli.policy_changes import parse_changes
 from feedback.curate.datasheet import as_markdown, compare
@@ -61,7 +61,13 @@ def dataset_list(assistant: AssistantName, as_json: AsJson = False) -> None:
     with database.read() as session:
         found = datasets.list_datasets(session, assistants.get_assistant(session, assistant))
     rows = [
-        {"dataset": f"v{one.number}", "sha256": one.sha256[:16], "rows": one.datasheet["rows"], "made": one.created_at}
+        {
+            "dataset": f"v{one.number}",
+            "sha256": one.sha256[:16],
+            "rows": one.datasheet["rows"],
+            "erased": one.rows_erased,
+            "made": one.created_at,
+        }
         for one in found
     ]
     print_rows(rows, as_json, empty="None: a run freezes one.")
@@ -81,6 +87,33 @@ def dataset_show(
         print_json(sheet)
     else:
         print(as_markdown(sheet))
+
+
+@dataset_app.command("verify")
+def dataset_verify(
+    assistant: AssistantName,
+    number: Annotated[int, typer.Argument(max=2**31 - 1, help="The dataset's number.")],
+    as_json: AsJson = False,
+) -> None:
+    """Check that the rows are the ones that were frozen, and that an erasure took every one that is gone."""
+    settings, database = open_all()
+    with database.read() as session:
+        dataset = datasets.get_dataset(session, assistants.get_assistant(session, assistant), number)
+        found = verification.verify(session, settings.runs, dataset)
+    fields = {
+        "dataset": f"{assistant} v{number}",
+        "sha256": dataset.sha256,
+        "rows": found.rows,
+        "erased": found.erased,
+        "to_erase": found.to_erase,
+    }
+    if as_json:
+        print_fields(fields, as_json)
+        return
+    waiting = f"; {found.to_erase} are being erased, and are still there" if found.to_erase else ""
+    print(
+        f"{assistant} v{number} holds: {found.rows} rows there, {found.erased} erased, nothing else differs{waiting}."
+    )
 
 
 @dataset_app.command("preview")

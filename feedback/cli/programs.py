@@ -87,6 +87,7 @@ def status(
                 "guidelines": f"v{current.version}",
                 "review_due": current.review_due,
                 "review_overdue": guidelines.is_review_due(current),
+                "tainted": live.version.tainted_reason,
             }
             for one in assistants.list_assistants(session)
             for live in [releases.live(session, one)]

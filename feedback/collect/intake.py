@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session, col, select
 
 from feedback import assistants, cases, contributors, runs
@@ -20,7 +20,7 @@ from feedback.collect import comments, corrections, preferences, ratings, report
 from feedback.collect.kinds import Parsed
 from feedback.columns import is_storable, texts_in
 from feedback.conversations import get_reply
-from feedback.database import Database
+from feedback.database import Database, came_first
 from feedback.errors import InvalidInput
 from feedback.keys import Caller
 from feedback.models import Assistant, Conversation, Feedback, Message
@@ -70,8 +70,8 @@ def receive(
         try:
             with database.write() as session:
                 return _receive(session, secret, caller, given, idempotency_key)
-        except IntegrityError:
-            if last_try:
+        except DBAPIError as error:
+            if last_try or not came_first(error):
                 raise
     raise AssertionError("unreachable")
 

@@ -26,7 +26,11 @@ class Receipt:
 def look_up(session: Session, receipt: str) -> Receipt:
     feedback = session.exec(select(Feedback).where(Feedback.receipt_sha256 == hash_receipt(receipt))).first()
     if feedback is None:
-        raise NotFound("No feedback with this receipt.", param="receipt", code="receipt_not_found")
+        raise NotFound(
+            "No feedback with this receipt (any more): none was given, or it was erased.",
+            param="receipt",
+            code="receipt_not_found",
+        )
     # what several people haven't agreed on yet is nobody's word
     review = session.exec(select(Review).where(Review.feedback_id == feedback.id, col(Review.counts).is_(True))).first()
     status, detail = _tell(session, feedback, review)

@@ -30,6 +30,7 @@ class AssistantRead(BaseModel):
     guidelines_version: int
     review_due: date | None
     review_overdue: bool
+    tainted: bool
     policies: dict[str, Any]
 
 
@@ -58,6 +59,7 @@ class Promote(StrictBody):
 class RollBack(StrictBody):
     reason: str = Field("rolled back through the API", max_length=500)
     version: int | None = Field(None, description="The version to take back; refused if another one serves.")
+    accept_tainted: bool = Field(False, description="Even to a version that learned from what was erased since.")
 
 
 class ReleaseRead(BaseModel):
@@ -95,7 +97,14 @@ def roll_back(name: str, data: JSONBody[RollBack], caller: Caller, database: Dat
     with database.write() as session:
         assistant = visible(session, caller, name)
         before = releases.live(session, assistant).version
-        releases.roll_back(session, assistant, actor=caller.actor, reason=data.reason, expected_live=data.version)
+        releases.roll_back(
+            session,
+            assistant,
+            actor=caller.actor,
+            reason=data.reason,
+            expected_live=data.version,
+            accept_tainted=data.accept_tainted,
+        )
         return _release(assistant, releases.live(session, assistant).version, before, data.reason)
 
 
@@ -131,6 +140,7 @@ def _assistant(session: Session, assistant: Assistant) -> AssistantRead:
         guidelines_version=guidelines.version,
         review_due=guidelines.review_due,
         review_overdue=is_review_due(guidelines),
+        tainted=now_live.version.tainted_at is not None,
         policies=policies(assistant).model_dump(),
     )
 
