@@ -7,17 +7,17 @@ and what a reviewer approved are believed.
 import re
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from feedback.curate.agreement import PRIOR_RIGHT, PRIOR_WRONG, agree
+from feedback.curate.agreement import PRIOR_RIGHT, PRIOR_WRONG, Agreement, agree
 from feedback.curate.items import Dropped, Item, drop_where, oldest_first
-from feedback.curate.lockstep import in_lockstep
+from feedback.curate.lockstep import groups, suspicious
 from feedback.curate.looks import Looks
-from feedback.curate.voices import lone_facts
+from feedback.curate.voices import COPY_TOKENS, lone_facts
 from feedback.curation_policies import TrustPolicy
 from feedback.states import FeedbackKind
 
@@ -55,9 +55,15 @@ def standing(items: Iterable[Item], policy: TrustPolicy) -> Standing:
     if not votes.people:
         return Standing({}, frozenset(), frozenset())
     people, targets = len(votes.people), len(votes.targets)
-    locked = in_lockstep(votes.who, votes.what, votes.good, people, targets, min_shared=policy.min_lockstep)
-    free = ~locked[votes.who]
-    found = agree(votes.who[free], votes.what[free], votes.good[free], people, targets)
+    group = groups(votes.who, votes.what, votes.good, people, targets, min_shared=policy.min_lockstep)
+
+    def agreement(of: NDArray[np.bool_]) -> Agreement:
+        """How far those of the contributors agree, everybody else left out."""
+        chosen = of[votes.who]
+        return agree(votes.who[chosen], votes.what[chosen], votes.good[chosen], people, targets)
+
+    locked = suspicious(votes.who, votes.what, votes.good, group, agreement(group < 0).reliability)
+    found = agreement(~locked)
     wrong = (found.compared >= policy.min_compared) & (found.reliability < policy.min_reliability)
     weights = np.clip(2 * found.reliability - 1, 0, 1)
     names = np.array(votes.people, object)
@@ -148,13 +154,21 @@ def _bursts(items: Iterable[Item], policy: TrustPolicy) -> set[tuple[str | None,
 
 
 def _copied(items: Iterable[Item], looks: Looks, policy: TrustPolicy) -> set[int]:
-    """Corrections whose text, longer than a few words, answers many different questions."""
+    """Corrections whose text answers many different questions: one contributor's, or anybody's where it is long.
+
+    Many people who ask one thing in words of their own may well correct it to the same few words.
+    """
     corrections = [item for item in items if item.correction is not None and not item.trusted]
-    questions: dict[int, set[int]] = defaultdict(set)
+    questions: dict[Hashable, set[int]] = defaultdict(set)
+
+    def author(item: Item) -> Hashable:
+        taught = looks.taught(item)
+        return taught.digest, None if taught.tokens >= COPY_TOKENS else item.contributor or item.id
+
     for item in corrections:
         if looks.taught(item).tokens >= _COPIED_TOKENS:
-            questions[looks.taught(item).digest].add(looks.asked[item.exchange.id].digest)
-    return {item.id for item in corrections if len(questions.get(looks.taught(item).digest, ())) > policy.max_copies}
+            questions[author(item)].add(looks.asked[item.exchange.id].digest)
+    return {item.id for item in corrections if len(questions.get(author(item), ())) > policy.max_copies}
 
 
 def _is_dictated(item: Item) -> bool:
