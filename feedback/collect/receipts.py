@@ -57,6 +57,8 @@ def _tell(session: Session, feedback: Feedback, review: Review | None) -> tuple[
     match feedback.status:
         case FeedbackStatus.RECEIVED:
             return "received", _received(feedback, review)
+        case FeedbackStatus.IN_REVIEW if feedback.status_reason:
+            return "in_review", f"Held back for now, for a person to look at: {feedback.status_reason}"
         case FeedbackStatus.IN_REVIEW:
             return "in_review", "A person looks at it first."
         case FeedbackStatus.DECLINED if feedback.kind in LEARNABLE:
@@ -89,8 +91,6 @@ def _received(feedback: Feedback, review: Review | None) -> str:
             return "Stored with the other answers for people to read; nothing is trained on surveys."
     if feedback.training is False:
         return "Stored for people to read; nothing is trained on it, as you wished."
-    if feedback.kind == FeedbackKind.PREFERENCE and "tie" in feedback.value:
-        return f"Stored: you found both replies {feedback.value['tie']}."
     if review is not None and learns(review.decision):
         return "A person has approved it; the next dataset can use it."
     return "Stored; it will be looked at when the next dataset is made."

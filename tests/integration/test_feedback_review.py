@@ -240,9 +240,11 @@ def learn_from(house: House) -> set[str]:
         run = runs.request(session, house.assistant, "a test", actor="test")
     with house.database.read() as session:
         curated = datasets.curate_material(datasets.gather_material(session, house.reload()))
+    datasets.tell_givers(house.database, curated)
     with house.database.write() as session:
         run = runs.get_run(session, run.id)
-        datasets.record(session, house.assistant, run, datasets.Frozen(curated, "0" * 64, {}))
+        hashes = [bytes(32)] * len(curated.rows)
+        datasets.record(session, house.assistant, run, datasets.Frozen(curated, hashes, "0" * 64, {}))
         runs.cancel(session, run.id, actor="test")
         used = {number for made in curated.rows for number in made.feedback_ids}
         return {session.get_one(Feedback, number).public_id for number in used}
