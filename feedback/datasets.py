@@ -3,15 +3,13 @@
 import os
 import secrets
 import shutil
-import sys
-from collections import defaultdict
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import func, insert, update
+from sqlalchemy import bindparam, func, insert, update
 from sqlmodel import Session, col, select
 
 from feedback import assistants, files
@@ -22,18 +20,20 @@ from feedback.curate.datasheet import as_markdown, datasheet
 from feedback.curate.evaluations import Evaluations
 from feedback.curate.items import Item, Turns
 from feedback.curate.pipeline import Curated, Progress, curate
-from feedback.database import in_portions, keep_out, reserve_ids
+from feedback.database import Database, in_portions, keep_out, reserve_ids
 from feedback.errors import Conflict, NotFound
-from feedback.gather import gather, is_current
+from feedback.gather import OPEN_STATES, gather, is_current
 from feedback.memory import without_cycle_search
 from feedback.models import Assistant, DatasetVersion, Example, ExampleSource, Feedback, Guidelines, Run
 from feedback.policies import Changes, Policies
-from feedback.review import all_decisions
+from feedback.review import decisions_between, is_undecided
 from feedback.row_hashes import RowsWriter, Salts, rows_file
 from feedback.run_folder import SPLITS, RunSpec, Turn
 from feedback.states import FeedbackStatus, ReviewDecision
 
 DATASHEET = "datasheet.json"
+GIVERS_AT_ONCE = 5_000
+"""In a transaction: on SQLite nobody else writes meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ def freeze(
 
 
 def record(session: Session, assistant: Assistant, run: Run, frozen: Frozen) -> DatasetVersion:
-    """Remember a frozen dataset: its number, its examples and their sources, and what became of the rest."""
+    """Remember a frozen dataset: its number, its examples and their sources. `tell_givers` comes first."""
     newest = session.exec(
         select(func.max(DatasetVersion.number)).where(DatasetVersion.assistant_id == assistant.id)
     ).one()
@@ -163,11 +163,45 @@ def record(session: Session, assistant: Assistant, run: Run, frozen: Frozen) -> 
     session.add(dataset)
     session.flush()
     _insert_examples(session, dataset, frozen)
-    _tell_givers(session, assistant, frozen.curated)
     run.dataset_version_id = dataset.id
     session.add(run)
     session.flush()
     return dataset
+
+
+def tell_givers(database: Database, curated: Curated) -> None:
+    """What became of every piece of feedback, on its receipt. In portions: nobody who chats waits for long.
+
+    What was replaced or turned down since the dataset was frozen stays so. Can be repeated.
+    """
+    outcomes: dict[int, tuple[FeedbackStatus, str | None]] = {}
+    for (_, reason, to_review), numbers in curated.dropped.by_reason().items():
+        outcome = FeedbackStatus.IN_REVIEW if to_review else FeedbackStatus.DECLINED, f"{reason}."
+        outcomes.update(dict.fromkeys(numbers, outcome))
+    used = FeedbackStatus.RECEIVED, None
+    for one in curated.rows:
+        outcomes.update(dict.fromkeys(one.feedback_ids, used))
+    for some in in_portions(sorted(outcomes), GIVERS_AT_ONCE):
+        with database.write() as session:
+            _tell(session, some, outcomes)
+
+
+def _tell(session: Session, numbers: list[int], outcomes: dict[int, tuple[FeedbackStatus, str | None]]) -> None:
+    """`numbers` are sorted: the rows are found by their range, a list of thousands would cost more than they do."""
+    first, last = numbers[0], numbers[-1]
+    told = select(Feedback.id, Feedback.status, Feedback.status_reason).with_for_update()
+    these = told.where(col(Feedback.id).between(first, last), col(Feedback.status).in_(OPEN_STATES), ~is_undecided())
+    before = session.connection().execute(these).all()
+    decisions = decisions_between(session, first, last)
+    changed = []
+    for number, status, reason in before:
+        outcome = outcomes.get(number)
+        if outcome is None or outcome == (status, reason) or decisions.get(number) == ReviewDecision.REJECTED:
+            continue
+        changed.append({"number": number, "to": outcome[0], "why": outcome[1]})
+    if changed:
+        one = update(Feedback).where(col(Feedback.id) == bindparam("number"))
+        session.connection().execute(one.values(status=bindparam("to"), status_reason=bindparam("why")), changed)
 
 
 def list_datasets(session: Session, assistant: Assistant) -> list[DatasetVersion]:
@@ -202,7 +236,7 @@ def _insert_examples(session: Session, dataset: DatasetVersion, frozen: Frozen) 
     rows = frozen.curated.rows
     ids = reserve_ids(session, Example, len(rows))
     connection = session.connection()
-    for some in in_portions(zip(ids, rows, frozen.hashes, strict=True)):
+    for some in in_portions(zip(ids, rows, frozen.hashes, strict=True), 10_000):
         connection.execute(
             insert(Example),
             [
@@ -221,31 +255,6 @@ def _insert_examples(session: Session, dataset: DatasetVersion, frozen: Frozen) 
             {"example_id": number, "feedback_id": source} for number, one, _ in some for source in one.feedback_ids
         ]
         connection.execute(insert(ExampleSource), sources)
-
-
-def _tell_givers(session: Session, assistant: Assistant, curated: Curated) -> None:
-    """Every piece of feedback's status: what was replaced or turned down since the dataset was frozen stays so."""
-    told = col(Feedback.id), col(Feedback.status), col(Feedback.status_reason)
-    locked = session.connection().execute(select(*told).where(*is_current(assistant)).with_for_update())
-    before = {number: (status, sys.intern(reason or "")) for number, status, reason in locked}
-    turned_down = {
-        number for number, review in all_decisions(session, assistant).items() if review == ReviewDecision.REJECTED
-    }
-    after: dict[int, tuple[FeedbackStatus, str]] = {}
-    for out in curated.dropped:
-        status = FeedbackStatus.IN_REVIEW if out.to_review else FeedbackStatus.DECLINED
-        after[out.id] = status, sys.intern(f"{out.reason}.")
-    for one in curated.rows:
-        after |= dict.fromkeys(one.feedback_ids, (FeedbackStatus.RECEIVED, ""))
-    changed: dict[tuple[FeedbackStatus, str], list[int]] = defaultdict(list)
-    for number, now_so in after.items():
-        if number in before and number not in turned_down and before[number] != now_so:
-            changed[now_so].append(number)
-    for (status, reason), numbers in changed.items():
-        for some in in_portions(numbers):
-            session.connection().execute(
-                update(Feedback).where(col(Feedback.id).in_(some)).values(status=status, status_reason=reason or None)
-            )
 
 
 def _paragraphs(suites: Iterable[bytes]) -> list[str]:

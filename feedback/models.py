@@ -5,13 +5,26 @@ constrained is a column.
 """
 
 import secrets
-from datetime import datetime
+from datetime import date, datetime
 
 from sqlalchemy import Index, UniqueConstraint, false, text
 from sqlmodel import Field
 
-from feedback.columns import BIG, Json, Table, json_column, json_list, moment, primary_key, reference, word
+from feedback.columns import (
+    BIG,
+    Json,
+    Table,
+    flag,
+    json_column,
+    json_list,
+    json_or_none,
+    moment,
+    primary_key,
+    reference,
+    word,
+)
 from feedback.states import (
+    CaseOutcome,
     CaseStatus,
     Consent,
     ErasureKind,
@@ -51,8 +64,12 @@ class Guidelines(Table, table=True):
     assistant_id: int = reference("assistant.id")
     version: int
     system_prompt: str = ""
+    purpose: str = ""
+    tone: str = ""
     boundaries: list[str] = json_list()
     sensitive_topics: list[str] = json_list()
+    disclaimer: str = ""
+    review_due: date | None = None  # when a person should read them again
     created_at: datetime = moment()
 
 
@@ -134,7 +151,16 @@ class Message(Table, table=True):
 
 class Feedback(Table, table=True):
     __tablename__ = "feedback"
-    __table_args__ = (UniqueConstraint("api_key_id", "idempotency_key"),)
+    __table_args__ = (
+        UniqueConstraint("api_key_id", "idempotency_key"),
+        Index(
+            "ix_feedback_in_review",
+            "assistant_id",
+            "id",
+            sqlite_where=text("status = 'in_review'"),
+            postgresql_where=text("status = 'in_review'"),
+        ),
+    )
     id: int = primary_key()
     public_id: str = Field(unique=True, max_length=40)
     assistant_id: int = reference("assistant.id")
@@ -154,33 +180,55 @@ class Feedback(Table, table=True):
     salt: str = Field(default_factory=lambda: secrets.token_hex(16), max_length=32)  # of the rows made of it
     idempotency_key: str | None = Field(default=None, max_length=200)
     request_sha256: str = Field(max_length=64)  # tells a repeated request from another one under the same key
+    wants_second_opinion: bool = flag()  # one reviewer's decision isn't enough
+    claimed_by: str | None = Field(default=None, max_length=120)  # the reviewer who looks at it now
+    claimed_until: datetime | None = moment(nullable=True)
     source: str | None = Field(default=None, max_length=200)  # `operator`, `import:FILE`: vouched for
     imported_at: datetime | None = moment(nullable=True)  # when it came in, where that isn't when it was said
     created_at: datetime = moment(index=True)
 
 
 class ReportCase(Table, table=True):
-    """What a report opens: somebody has to decide."""
+    """What reports about a reply open: somebody has to decide. All reports about one reply are one case."""
 
     __tablename__ = "report_case"
     id: int = primary_key()
-    feedback_id: int = reference("feedback.id", unique=True, index=False)
-    category: str = Field(max_length=16)
+    public_id: str = Field(unique=True, max_length=40)
+    assistant_id: int = reference("assistant.id")
+    message_id: int = reference("message.id", unique=True, index=False)
+    category: str = Field(max_length=16)  # the first report's, unless a person knew better
     status: CaseStatus = word(CaseStatus, default=CaseStatus.OPEN)
-    note: str | None = None
+    outcome: CaseOutcome | None = word(CaseOutcome, nullable=True)
+    assignee: str | None = Field(default=None, max_length=120)
+    answer: str | None = None  # shown to the reporters on their receipts
+    notes: list[Json] = json_list()  # internal: {at, by, text}
     created_at: datetime = moment()
-    closed_at: datetime | None = moment(nullable=True)
+    resolved_at: datetime | None = moment(nullable=True)
 
 
 class Review(Table, table=True):
-    """A person's decision on a piece of feedback; the latest one counts."""
+    """A person's decision on a piece of feedback. `feedback.review` says which of them counts, if any does."""
 
     __tablename__ = "review"
+    __table_args__ = (
+        Index(
+            "uq_review_one_counts",
+            "feedback_id",
+            unique=True,
+            sqlite_where=text("counts"),
+            postgresql_where=text("counts"),
+        ),
+    )
     id: int = primary_key()
     feedback_id: int = reference("feedback.id")
     decision: ReviewDecision = word(ReviewDecision)
+    edited: Json | None = json_or_none()  # the reviewer's words, as a correction's `value`
     note: str | None = None  # shown to the giver on the receipt
+    comment: str | None = None  # for other reviewers only
     actor: str = Field(max_length=120)
+    independent: bool = flag()  # given before another's decision could be seen
+    final: bool = flag()  # settles it whatever others said
+    counts: bool = flag()
     created_at: datetime = moment()
 
 

@@ -111,6 +111,17 @@ class ReleasePolicy(Policy):
     )
 
 
+class ReviewPolicy(Policy):
+    """How people look at what was said."""
+
+    second_opinion_fraction: float = Field(
+        0.0, ge=0, le=1, description="Share of what is decided on that a second person must decide on, unseen; by hash."
+    )
+    claim_seconds: float = Field(
+        900, gt=0, le=86_400, description="Seconds that somebody who took an entry of the queue has it for themselves."
+    )
+
+
 class RetentionPolicy(Policy):
     message_days: int | None = Field(
         None,
@@ -186,6 +197,7 @@ class Policies(Policy):
     hyperparameters: Hyperparameters = Hyperparameters()
     verdict: VerdictPolicy = VerdictPolicy()
     release: ReleasePolicy = ReleasePolicy()
+    review: ReviewPolicy = ReviewPolicy()
     retention: RetentionPolicy = RetentionPolicy()
 
 

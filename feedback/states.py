@@ -32,21 +32,31 @@ class FeedbackKind(StrEnum):
     SURVEY = "survey"  # answers to the assistant's questions about a conversation; never trains
 
 
+LEARNABLE = (FeedbackKind.CORRECTION, FeedbackKind.PREFERENCE, FeedbackKind.RATING)
+
+
 class FeedbackStatus(StrEnum):
     RECEIVED = "received"  # stored; will be looked at when the next dataset is made
-    IN_REVIEW = "in_review"  # a person looks at it first
+    IN_REVIEW = "in_review"  # a person looks at it first; `status_reason` says why
     DECLINED = "declined"  # a reviewer or the curation decided not to learn from it; `status_reason` says why
     REPLACED = "replaced"  # its giver said something newer about the same thing
 
 
 class CaseStatus(StrEnum):
-    OPEN = "open"  # a report nobody has decided on
-    CLOSED = "closed"  # decided; the note says what
+    OPEN = "open"  # nobody looks into it yet, or somebody should again
+    INVESTIGATING = "investigating"  # its assignee looks into it
+    RESOLVED = "resolved"  # decided; `outcome` says how, `answer` is what the reporters are told
+
+
+class CaseOutcome(StrEnum):
+    UPHELD = "upheld"  # the report was right
+    DISMISSED = "dismissed"  # there is nothing wrong with the reply
 
 
 class ReviewDecision(StrEnum):
-    APPROVED = "approved"  # may be learned from
-    REJECTED = "rejected"  # must not be learned from
+    APPROVED = "approved"  # may be learned from; of a report: it is right
+    EDITED = "edited"  # may be learned from, in the reviewer's words; corrections only
+    REJECTED = "rejected"  # must not be learned from; of a report: there is nothing to it
 
 
 class Side(StrEnum):

@@ -189,6 +189,9 @@ class Worker:
 
         suites = {"general.txt": GENERAL_TEXT.read_bytes()}
         frozen = datasets.freeze(material, folder, suites, baseline, spec, fence)
+        del material  # a million items
+        # before it is recorded: a worker killed here freezes and tells again
+        datasets.tell_givers(self._database, frozen.curated)
         if not frozen.curated.methods:
             received = frozen.curated.funnel[0][1]
             raise InvalidInput(

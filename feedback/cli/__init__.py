@@ -2,7 +2,19 @@
 
 import sys
 
-from feedback.cli import access, data, erasure, interchange, learning, lineage, programs, talk
+from feedback.cli import (
+    access,
+    cases,
+    data,
+    erasure,
+    guidelines,
+    interchange,
+    learning,
+    lineage,
+    programs,
+    review,
+    talk,
+)
 from feedback.cli.app import app
 from feedback.complaints import complaint_of
 from feedback.processes import keep_files_private
@@ -15,6 +27,9 @@ interchange.register(data.feedback_app)
 lineage.register(app)
 erasure.register(app)
 access.register(app)
+guidelines.register(access.assistant_app)
+review.register(app, data.feedback_app)
+cases.register(app)
 
 
 def main() -> None:

@@ -1,14 +1,14 @@
-"""`burnish feedback dataset`: what was said, and what is or would be learned from it."""
+"""`burnish feedback dataset`: what was said, and what is or would be learned from it. Deciding is review.py's."""
 
 from typing import Annotated
 
 import typer
 
 from feedback import assistants, datasets, review, verification
-from feedback.cli.app import ACTOR, AsJson, AssistantName, open_all, print_fields, print_json, print_rows
+from feedback.cli.app import AsJson, AssistantName, open_all, print_fields, print_json, print_rows
 from feedback.cli.policy_changes import parse_changes
 from feedback.curate.datasheet import as_markdown, compare
-from feedback.states import FeedbackStatus, ReviewDecision
+from feedback.states import FeedbackStatus
 
 feedback_app = typer.Typer(help="Feedback: list, inspect, decide, import, export.", no_args_is_help=True)
 dataset_app = typer.Typer(help="Dataset versions: list, inspect, preview.", no_args_is_help=True)
@@ -52,26 +52,6 @@ def feedback_show(feedback_id: FeedbackId, as_json: AsJson = False) -> None:
     _, database = open_all()
     with database.read() as session:
         print_fields(review.with_conversation(session, review.get_feedback(session, feedback_id)), as_json)
-
-
-@feedback_app.command("approve")
-def feedback_approve(
-    feedback_id: FeedbackId,
-    note: Annotated[str | None, typer.Option(help="Shown on the giver's receipt.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Let it be learned from."""
-    _decide(feedback_id, ReviewDecision.APPROVED, note, as_json)
-
-
-@feedback_app.command("reject")
-def feedback_reject(
-    feedback_id: FeedbackId,
-    note: Annotated[str | None, typer.Option(help="Shown on the giver's receipt.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Don't learn from it."""
-    _decide(feedback_id, ReviewDecision.REJECTED, note, as_json)
 
 
 @dataset_app.command("list")
@@ -155,11 +135,3 @@ def dataset_preview(
         print_json(sheet)
     else:
         print(as_markdown(sheet))
-
-
-def _decide(feedback_id: str, decision: ReviewDecision, note: str | None, as_json: bool) -> None:
-    _, database = open_all()
-    with database.write() as session:
-        feedback = review.get_feedback(session, feedback_id)
-        review.decide(session, feedback, decision, note=note, actor=ACTOR)
-    print_fields({"id": feedback.public_id, "status": feedback.status.value}, as_json)

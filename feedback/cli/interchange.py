@@ -113,7 +113,8 @@ def export_(
         audit.record(session, ACTOR, "feedback.export", assistant, format=format.value, file=file)
         began = newest_erasure(session, found)
     left_out: Counter[str] = Counter()
-    lines = export.lines(current_records(database, found), format, found.consent, left_out)
+    records = current_records(database, found, as_mended=format != export.ExportFormat.BURNISH)
+    lines = export.lines(records, format, found.consent, left_out)
     if out is None:
         _print(lines)
         return

@@ -15,7 +15,7 @@ from sqlalchemy import update
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session, col, select
 
-from feedback import assistants, contributors, runs
+from feedback import assistants, cases, contributors, runs
 from feedback.collect import comments, corrections, preferences, ratings, reports, surveys
 from feedback.collect.kinds import Parsed
 from feedback.columns import is_storable, texts_in
@@ -23,7 +23,7 @@ from feedback.conversations import get_reply
 from feedback.database import Database, came_first
 from feedback.errors import InvalidInput
 from feedback.keys import Caller
-from feedback.models import Assistant, Conversation, Feedback, Message, ReportCase
+from feedback.models import Assistant, Conversation, Feedback, Message
 from feedback.policies import CollectPolicy
 from feedback.states import FeedbackKind, FeedbackStatus
 
@@ -117,7 +117,7 @@ def _receive(session: Session, secret: bytes, caller: Caller, given: Given, idem
     session.add(feedback)
     session.flush()
     if parsed.report_category:
-        session.add(ReportCase(feedback_id=feedback.id, category=parsed.report_category))
+        cases.report_came_in(session, feedback, parsed.report_category, actor=caller.actor)
     session.flush()
     runs.request_if_due(session, assistant)
     return Accepted(public_id, receipt, feedback.status)

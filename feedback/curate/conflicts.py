@@ -8,7 +8,6 @@
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable
-from dataclasses import dataclass, field
 from itertools import combinations
 
 from feedback.curate.items import Dropped, Item, drop_where, oldest_first
@@ -23,29 +22,24 @@ _OPERATOR_WEIGHT = 100.0
 """Of somebody who may decide: no crowd outvotes them."""
 
 
-@dataclass(slots=True)
 class _Side:
-    """Everybody who says the same thing about one question."""
+    """Everybody who says the same thing about one question; nobody says it twice, see `_latest_words`."""
 
-    facts: tuple[str, ...] = ()
-    text: str = ""
-    items: list[Item] = field(default_factory=list)
-    voices: dict[str | int, float] = field(default_factory=dict)
+    __slots__ = ("facts", "items", "last_said", "text", "weight")
+
+    def __init__(self, facts: tuple[str, ...]) -> None:
+        self.facts = facts
+        self.text = ""
+        self.items: list[Item] = []
+        self.weight = 0.0
+        self.last_said = 0.0
 
     def add(self, item: Item, weight: float) -> None:
         self.items.append(item)
+        self.weight += weight
+        self.last_said = max(self.last_said, item.created_at)
         if item.correction is not None:
             self.text = max(self.text, item.correction, key=lambda text: (len(text), text))
-        # an anonymous word is a voice of its own, of little weight
-        self.voices[item.contributor or item.id] = weight
-
-    @property
-    def weight(self) -> float:
-        return sum(sorted(self.voices.values()))
-
-    @property
-    def last_said(self) -> float:
-        return max(item.created_at for item in self.items)
 
 
 def conflicts(
@@ -69,7 +63,7 @@ def conflicts(
 
 
 class _Subjects:
-    """What people can contradict each other on, as a number: a question's answer, a reply's worth, the better of two."""
+    """What people can contradict each other on, as a number: a question's answer, a reply's worth, which is better."""
 
     def __init__(self, looks: Looks) -> None:
         self._looks = looks

@@ -1,6 +1,6 @@
 """For operators: assistants, their versions and runs; promote and roll back."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from litestar import get, post
@@ -9,10 +9,11 @@ from pydantic import BaseModel, Field
 from sqlmodel import Session
 
 from feedback import adapters, releases, runs
-from feedback.assistants import list_assistants, policies
+from feedback.assistants import current_guidelines, list_assistants, policies
 from feedback.config import Settings
 from feedback.database import Database
 from feedback.errors import NotFound
+from feedback.guidelines import is_review_due
 from feedback.keys import Caller
 from feedback.models import AdapterVersion, Assistant, Run
 from feedback.report import VersionReport, version_reports
@@ -26,6 +27,9 @@ class AssistantRead(BaseModel):
     base_model: str
     live: str
     live_since: datetime
+    guidelines_version: int
+    review_due: date | None
+    review_overdue: bool
     tainted: bool
     policies: dict[str, Any]
 
@@ -127,12 +131,15 @@ def cancel_run(run_id: str, caller: Caller, database: Database) -> RunRead:
 
 
 def _assistant(session: Session, assistant: Assistant) -> AssistantRead:
-    now_live = releases.live(session, assistant)
+    now_live, guidelines = releases.live(session, assistant), current_guidelines(session, assistant)
     return AssistantRead(
         name=assistant.name,
         base_model=assistant.base_model,
         live=f"{assistant.name}@{now_live.version.number}",
         live_since=now_live.release.live_at or now_live.release.created_at,
+        guidelines_version=guidelines.version,
+        review_due=guidelines.review_due,
+        review_overdue=is_review_due(guidelines),
         tainted=now_live.version.tainted_at is not None,
         policies=policies(assistant).model_dump(),
     )

@@ -1,4 +1,4 @@
-"""`POST /v1/feedback`, its receipts and its withdrawal; for reviewers, the list and their decision."""
+"""`POST /v1/feedback`, its receipts and its withdrawal; for reviewers, the list of all that was said."""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -16,7 +16,7 @@ from feedback.errors import InvalidInput
 from feedback.keys import Caller
 from feedback.models import Feedback
 from feedback.policies import SurveyQuestion
-from feedback.states import ErasureState, FeedbackKind, FeedbackStatus, ReviewDecision
+from feedback.states import ErasureState, FeedbackKind, FeedbackStatus
 from service.api.strict_body import StrictBody
 from service.auth import may, visible
 from service.secret import Secret
@@ -96,11 +96,6 @@ class FeedbackRead(BaseModel):
         return cls(id=row.public_id, **fields)
 
 
-class ReviewCreate(StrictBody):
-    decision: ReviewDecision
-    note: str | None = Field(None, max_length=2000)
-
-
 @post("/v1/feedback", guards=[may("feedback")], status_code=201, sync_to_thread=True)
 def create_feedback(
     request: Request[Any, Any, Any],
@@ -152,14 +147,6 @@ def list_feedback(
     with database.read() as session:
         assistant = visible(session, caller, name)
         return [FeedbackRead.of(row) for row in review.list_feedback(session, assistant, status=status, limit=limit)]
-
-
-@post("/v1/feedback/{feedback_id:str}/review", guards=[may("review")], status_code=200, sync_to_thread=True)
-def review_feedback(feedback_id: str, data: JSONBody[ReviewCreate], caller: Caller, database: Database) -> FeedbackRead:
-    with database.write() as session:
-        feedback = review.get_feedback(session, feedback_id, caller.assistant_ids)
-        review.decide(session, feedback, data.decision, note=data.note, actor=caller.actor)
-        return FeedbackRead.of(feedback)
 
 
 def idempotency_key(request: Request[Any, Any, Any]) -> str | None:

@@ -61,7 +61,7 @@ def correct(closed: Deployment, question: str, wrong: str, right: str) -> str:
     return intake.receive(closed.database, SECRET, caller(closed), given).id
 
 
-GROUPS = ("key", "assistant", "adapters", "dataset", "feedback", "model")
+GROUPS = ("key", "assistant", "adapters", "dataset", "feedback", "review", "case", "model")
 COMMANDS = (
     "up",
     "serve",

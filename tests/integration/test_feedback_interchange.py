@@ -15,6 +15,7 @@ from sqlmodel import col, func, select
 import migrations
 from feedback import assistants, datasets, keys, review, runs
 from feedback.columns import now
+from feedback.gather import gather
 from feedback.interchange import export, ours, store
 from feedback.interchange.export import ExportFormat
 from feedback.interchange.records import BadLine, Read, Record, Tie, correction, preference, rating
@@ -119,12 +120,20 @@ def test_the_curation_knows_no_version_of_an_imported_reply(house: House) -> Non
     completion = house.reply("How wide?", ["Wide.", "125 metres."])
     house.say(completion, "preference", {"rejected": {"choice": 1}})
     take_in(house, [preference(1, ASKED, "330 metres.", "Tall."), Record(2, *_corrected("How deep?"))])
+    with house.database.write() as session:
+        all_pairs = {"training": {"min_preference_pairs": 1, "dev_fraction": 0}}
+        assistants.set_policies(session, house.assistant, all_pairs, actor="test")
     with house.database.read() as session:
-        native, choice, corrected = datasets.gather(session, house.assistant)
+        native, choice, corrected = gather(session, house.assistant)
         curated, _ = datasets.preview(session, house.assistant)
-    assert (native.reply_version, native.rejected_version) == ("base", "base")
-    assert (choice.reply_version, choice.rejected_version, corrected.reply_version) == (None, None, None)
-    pairs = [made.row for made in curated.rows if made.row.method == "dpo"]
+        prompt = datasets.prompt_of(assistants.current_guidelines(session, house.assistant))
+    by_version = [
+        [exchange.version for exchange in (item.exchange, item.rejected) if exchange]
+        for item in (native, choice, corrected)
+    ]
+    assert by_version == [["base", "base"], [None, None], [None]]
+    pairs = [planned.row(prompt) for planned in curated.rows if planned.method == "dpo"]
+    assert len(pairs) == 3
     expected = {"How wide?": ("base", "base"), "How tall?": (None, None), "How deep?": (None, None)}
     for row in pairs:
         assert (row.chosen_version, row.rejected_version) == expected[row.prompt[-1].content]

@@ -34,7 +34,7 @@ def test_an_operator_erases_a_person_and_follows_it_to_the_end(server: Deploymen
     done = server.http.post(url, json={"user": "ada"})
     assert done.status_code == 200
     erasure = done.json()["erasure"]
-    assert erasure | {"state": "rows_gone", "counts": expected, "actor": "key:a admin key"} == erasure
+    assert erasure | {"state": "rows_gone", "counts": expected, "actor": "key:a admin key#1"} == erasure
     assert server.anyone.get(f"/v1/feedback/{given['receipt']}").status_code == 404
     assert server.http.post(url, json={"user": "ada"}).status_code == 404
     assert server.http.get(url).json() == [erasure]

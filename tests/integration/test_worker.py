@@ -66,46 +66,55 @@ def test_a_release_that_goes_live_at_the_last_moment_sends_the_candidate_round_a
 # ── freezing ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def before_curating(monkeypatch: pytest.MonkeyPatch, deed: Callable[[], object]) -> None:
+    """Have the worker, in the middle of its freeze, do something first."""
+    curate = datasets.curate
+
+    def first(*arguments: Any, **settings: Any) -> Any:
+        deed()
+        return curate(*arguments, **settings)
+
+    monkeypatch.setattr(datasets, "curate", first)
+
+
 def test_a_long_freeze_keeps_the_lease(embedded: House, monkeypatch: pytest.MonkeyPatch) -> None:
     works = Works(embedded, lease_seconds=0.8)
-    curate, claimed = datasets.curate, []
+    claimed = []
 
-    def slowly(*arguments: Any) -> Any:
+    def take_long() -> None:
         for _ in range(20):
             time.sleep(0.1)
             claimed.append(runs.claim(embedded.database, "another", 60))
-        return curate(*arguments)
 
-    monkeypatch.setattr(datasets, "curate", slowly)
+    before_curating(monkeypatch, take_long)
     works.learn()
     assert claimed == [None] * 20
 
 
 def test_a_freeze_holds_no_snapshot_while_it_curates(works: Works, monkeypatch: pytest.MonkeyPatch) -> None:
-    curate, log = datasets.curate, Path(works.house.database.url.removeprefix("sqlite:///") + "-wal")
+    log = Path(works.house.database.url.removeprefix("sqlite:///") + "-wal")
+    looked = []
 
-    def look(*arguments: Any) -> Any:
-        assert log.stat().st_size > 0
+    def look() -> None:
+        looked.append(log.stat().st_size > 0)
         works.house.database.checkpoint(last=True)
         assert log.stat().st_size == 0, "a reader kept the log from being folded back"
-        return curate(*arguments)
 
-    monkeypatch.setattr(datasets, "curate", look)
+    before_curating(monkeypatch, look)
     works.learn()
+    assert looked == [True]
 
 
 def stall(works: Works, run_id: str, monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[], object]) -> None:
     """Have the worker, in the middle of its freeze, sleep until its lease has run out."""
-    curate = datasets.curate
 
-    def stalled(*arguments: Any) -> Any:
+    def sleep() -> None:
         monkeypatch.undo()
         with works.house.database.write() as session:
             runs.get_run(session, run_id).lease_expires_at = now()
         meanwhile()
-        return curate(*arguments)
 
-    monkeypatch.setattr(datasets, "curate", stalled)
+    before_curating(monkeypatch, sleep)
 
 
 def test_a_worker_that_was_taken_over_while_it_froze_leaves_the_others_folder(
