@@ -4,6 +4,7 @@ The tables' foreign keys say what points where, so that a table that comes later
 else's feedback on an erased conversation goes too: it holds, or answers, what was said there.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -15,7 +16,17 @@ from sqlmodel import Session, col
 from feedback.columns import Table
 from feedback.database import in_portions
 from feedback.erasure.subjects import Subject
-from feedback.models import Assistant, Contributor, Conversation, Example, ExampleSource, Feedback, Message
+from feedback.models import (
+    Assistant,
+    Contributor,
+    Conversation,
+    Example,
+    ExampleSource,
+    Feedback,
+    Message,
+    ReportCase,
+)
+from feedback.states import FeedbackKind
 
 Ids = dict[str, list[Any]]
 """By table: what goes, or what is looked for."""
@@ -72,6 +83,8 @@ def mark(session: Session, assistant: Assistant, subject: Subject, *, lock: bool
             counts[table.name] = len(rows)
         else:
             ids.pop(table.name, None)
+    if cases := sorted({*ids.get(ReportCase.__tablename__, ()), *_emptied_cases(session, ids)}):
+        ids[ReportCase.__tablename__], counts[ReportCase.__tablename__] = cases, len(cases)
     return Marked(ids, counts, _examples(session, ids.get(Feedback.__tablename__, [])))
 
 
@@ -96,6 +109,24 @@ def _conversations_of(session: Session, assistant: Assistant, subject: Subject) 
             col(Conversation.assistant_id) == assistant.id, col(Conversation.contributor_id).in_(some)
         )
         yield from session.connection().execute(chosen).scalars()
+
+
+def _emptied_cases(session: Session, ids: Ids) -> Iterator[int]:
+    """Cases about replies that nobody reports any more: their notes are about reports that go."""
+    said = set(ids.get(Feedback.__tablename__, ()))
+    for some in in_portions(said):
+        mine = select(col(Feedback.message_id)).where(
+            col(Feedback.id).in_(some), col(Feedback.kind) == FeedbackKind.REPORT
+        )
+        about = (
+            select(col(ReportCase.id), col(Feedback.id))
+            .join(Feedback, col(Feedback.message_id) == col(ReportCase.message_id))
+            .where(col(ReportCase.message_id).in_(mine), col(Feedback.kind) == FeedbackKind.REPORT)
+        )
+        reports: dict[int, set[int]] = defaultdict(set)
+        for case_id, report in session.connection().execute(about):
+            reports[case_id].add(report)
+        yield from (case_id for case_id, given in reports.items() if given <= said)
 
 
 def _pointing(table: TableObject, ids: Ids) -> list[ColumnElement[bool]]:
