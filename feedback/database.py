@@ -103,7 +103,7 @@ class Database:
                 return False
             raise BurnishError(
                 f"SQLite can't write the database anew ({error}): that takes as much room as {self._file} has, there "
-                "and in the folder for temporary files (SQLITE_TMPDIR). Its free space keeps what was erased until then."
+                "and in the folder for temporary files (SQLITE_TMPDIR). Until then it may hold what was erased."
             ) from error
         finally:
             if not owned:

@@ -186,6 +186,15 @@ def test_somebody_elses_words_on_an_erased_conversation_go_too(house: House) -> 
     assert tables_with(house.database, ADAS) == []
 
 
+def test_a_case_goes_with_the_last_report_of_it(house: House) -> None:
+    asked = house.reply("Where is it?", "Nowhere.", user="carl")
+    for user in ("ada", "bob"):
+        house.say(asked, "report", "privacy", comment=ADAS, user=user)
+    assert "report_case" not in erase(house, user="ada")[1].counts
+    assert erase(house, user="bob")[1].counts == {"contributor": 1, "feedback": 1, "report_case": 1}
+    assert tables_with(house.database, ADAS) == []
+
+
 def test_words_about_somebody_elses_conversation_leave_that_where_it_is(house: House) -> None:
     asked = house.reply(f"Where is {BOBS}?", "Nowhere.", user="bob")
     house.say(asked, "correction", ADAS, user="ada")
