@@ -55,6 +55,8 @@ def _tell(session: Session, feedback: Feedback) -> tuple[str, str]:
             return "received", _received(session, feedback)
         case FeedbackStatus.IN_REVIEW if feedback.kind == FeedbackKind.REPORT:
             return "in_review", "Your report has opened a case; a person looks into it."
+        case FeedbackStatus.IN_REVIEW if feedback.status_reason:
+            return "in_review", f"Held back for now, for a person to look at: {feedback.status_reason}"
         case FeedbackStatus.IN_REVIEW:
             return "in_review", "A person looks at it first."
         case FeedbackStatus.DECLINED if feedback.kind in LEARNABLE:
@@ -79,8 +81,6 @@ def _received(session: Session, feedback: Feedback) -> str:
             return "Stored with the other answers for people to read; nothing is trained on surveys."
     if feedback.training is False:
         return "Stored for people to read; nothing is trained on it, as you wished."
-    if feedback.kind == FeedbackKind.PREFERENCE and "tie" in feedback.value:
-        return f"Stored: you found both replies {feedback.value['tie']}."
     if latest_decisions(session, [feedback.id]).get(feedback.id) == ReviewDecision.APPROVED:
         return "A person has approved it; the next dataset can use it."
     return "Stored; it will be looked at when the next dataset is made."

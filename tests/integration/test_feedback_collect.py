@@ -9,6 +9,7 @@ from feedback import assistants, datasets, review, runs
 from feedback.collect import comparisons, form, receipts
 from feedback.collect.intake import Accepted
 from feedback.errors import InvalidInput, NotFound
+from feedback.gather import LEARNABLE, gather
 from feedback.models import Feedback
 from feedback.states import FeedbackKind, FeedbackStatus, ReviewDecision
 from feedback.testing import SECRET, House
@@ -160,7 +161,7 @@ def test_surveys_never_train_and_make_no_run_due(embedded: House) -> None:
         assistants.set_policies(session, embedded.reload(), {"training": {"min_new_feedback": 1}}, actor="test")
     embedded.say(embedded.reply("Which colour?", "Red."), "survey", {"csat": 5}, training=True)
     with embedded.database.read() as session:
-        assert datasets.gather(session, embedded.assistant) == []
+        assert gather(session, embedded.assistant) == []
         assert runs.list_runs(session) == []
 
 
@@ -212,7 +213,7 @@ def test_a_tie_is_a_preference_of_its_own_shape_in_the_same_slot(house: House) -
     assert (first.status, first.score) == (FeedbackStatus.REPLACED, 1.0)
     assert (second.status, second.score) == (FeedbackStatus.RECEIVED, -1.0)
     assert second.value == {"tie": "bad", "other_message_id": first.value["other_message_id"]}
-    assert told(house, worse) == ("received", "Stored: you found both replies bad.")
+    assert told(house, worse) == ("received", "Stored; it will be looked at when the next dataset is made.")
     house.say(again, "preference", {"rejected": {"completion_id": both}})
     assert [one.status for one in stored(house)][1:] == [FeedbackStatus.REPLACED, FeedbackStatus.RECEIVED]
 
@@ -237,17 +238,24 @@ def test_other_ties_are_refused(embedded: House, value: Any) -> None:
     assert refused.value.param == "value"
 
 
-def test_a_tie_is_not_gathered_as_a_choice_and_makes_no_run_due(house: House) -> None:
+def test_a_tie_is_gathered_as_no_choice_and_makes_no_run_due(house: House) -> None:
     with house.database.write() as session:
-        assistants.set_policies(session, house.reload(), {"training": {"min_new_feedback": 1}}, actor="test")
+        policy = {"min_new_feedback": 1, "min_ratings": 2, "dev_fraction": 0}
+        assistants.set_policies(session, house.reload(), {"training": policy}, actor="test")
     both = house.reply("Which colour?", ["Red.", "Blue."], user="ada")
     house.say(both, "preference", {"tie": "good", "other": {"choice": 1}})
     with house.database.read() as session:
-        assert datasets.gather(session, house.assistant) == []
+        (tie,) = gather(session, house.assistant)
+        curated, _ = datasets.preview(session, house.reload())
         assert runs.list_runs(session) == []
+    assert tie.rejected is not None
+    assert (tie.kind, tie.tie, tie.exchange.reply, tie.rejected.reply) == ("preference", "good", "Red.", "Blue.")
+    rows = [planned.row(lambda turns: []) for planned in curated.rows]
+    rated = {row.completion[0].content: row.label for row in rows if row.completion}
+    assert ({row.method for row in rows}, rated) == ({"kto"}, {"Red.": True, "Blue.": True})
     house.say(both, "preference", {"rejected": {"choice": 1}}, user="bob")
     with house.database.read() as session:
-        assert [item.rejected for item in datasets.gather(session, house.assistant)] == ["Blue."]
+        assert [item.tie for item in gather(session, house.assistant)] == ["good", None]
         assert len(runs.list_runs(session)) == 1
 
 
@@ -289,7 +297,7 @@ def test_a_receipt_tells_of_every_state_of_every_kind(embedded: House, kind: Fee
     for _, detail in states:
         assert detail.count(" ") >= 3, "a sentence for people"
         assert "None" not in detail
-    learns = kind in datasets.LEARNABLE
+    learns = kind in LEARNABLE
     assert ("dataset" in states[1][1]) == learns
     assert ("learned" in states[2][1]) == learns
 

@@ -15,6 +15,7 @@ from feedback.collect import receipts
 from feedback.contributors import contributor_id, side_of
 from feedback.datasets import Frozen
 from feedback.errors import Conflict, LeaseLost, NotFound
+from feedback.gather import gather
 from feedback.models import AdapterVersion, Example, Feedback
 from feedback.run_folder import SPLITS, Row, RunSpec
 from feedback.runs import Claim
@@ -69,7 +70,7 @@ def freeze(house: House, run_id: str, baseline: Path | None = None, **fence: Any
         )
 
     with house.database.read() as session:
-        material = datasets.gather_material(session, house.assistant)
+        material = datasets.gather_material(session, house.reload())
     return folder, datasets.freeze(material, folder, SUITES, baseline, spec, **fence)
 
 
@@ -326,7 +327,7 @@ def test_a_word_replaced_while_the_dataset_was_frozen_stays_replaced(house: Hous
     assert status_of(house, earlier.id) == FeedbackStatus.REPLACED
     assert status_of(house, newer.id) == FeedbackStatus.RECEIVED
     with house.database.read() as session:
-        assert [item.correction for item in datasets.gather(session, house.assistant)] == ["Green."]
+        assert [item.correction for item in gather(session, house.assistant)] == ["Green."]
 
 
 def test_a_word_turned_down_while_the_dataset_was_frozen_stays_declined(embedded: House) -> None:
@@ -352,6 +353,30 @@ def test_what_the_curation_declined_is_looked_at_again(embedded: House) -> None:
     assert told(embedded, first.receipt) == ("learned", "Learned by support@2.")
 
 
+def test_what_one_person_alone_says_is_held_back_until_another_says_it_or_a_reviewer_approves(house: House) -> None:
+    with house.database.write() as session:
+        assistants.set_policies(session, house.reload(), {"trust": {"min_voices": 2}}, actor="test")
+    ada, bob = (person(house, Side.TRAIN, number) for number in (0, 1))
+    fact, other = (
+        house.correct("Which colour is it?", "Red.", "It is blue.", "blue", user=ada),
+        house.correct("How large is it?", "Small.", "It is large.", "large", user=ada),
+    )
+    known = house.correct("Is it new?", "Yes, it is new, I think.", "It is new.", user=ada)  # tells nothing new
+    held = "Held back for now, for a person to look at: a new fact that fewer than 2 people told us."
+    learn(house)
+    assert [told(house, given.receipt) for given in (fact, other)] == [("in_review", held)] * 2
+    assert told(house, known.receipt) == ("learned", "Learned by support@1.")
+    with house.database.read() as session:
+        waiting = review.list_feedback(session, house.assistant, status=FeedbackStatus.IN_REVIEW)
+    assert [one.public_id for one in waiting] == [other.id, fact.id]
+
+    house.correct("Tell me its colour.", "Green?", "Its colour is blue.", "blue", user=bob)
+    with house.database.write() as session:
+        review.decide(session, review.get_feedback(session, other.id), ReviewDecision.APPROVED, note=None, actor="test")
+    learn(house)
+    assert [told(house, given.receipt)[0] for given in (fact, other)] == ["learned"] * 2
+
+
 def test_datasets_are_numbered_and_found(embedded: House) -> None:
     embedded.correct("Which colour?", "Red.", "Blue.", user=person(embedded, Side.TRAIN))
     learn(embedded)
@@ -371,5 +396,5 @@ def test_reports_comments_and_other_assistants_words_are_never_gathered(embedded
     embedded.say(completion, "comment", "Nice.")
     House(embedded.settings, embedded.database, "school").correct("Which size?", "Tall.", "Small.")
     with embedded.database.read() as session:
-        assert datasets.gather(session, embedded.assistant) == []
+        assert gather(session, embedded.assistant) == []
         assert len(session.exec(select(Feedback)).all()) == 3

@@ -15,6 +15,7 @@ from sqlmodel import col, func, select
 import migrations
 from feedback import assistants, datasets, keys, review, runs
 from feedback.columns import now
+from feedback.gather import gather
 from feedback.interchange import export, ours, store
 from feedback.interchange.export import ExportFormat
 from feedback.interchange.records import BadLine, Read, Record, Tie, correction, preference, rating
@@ -123,7 +124,7 @@ def test_the_curation_knows_no_version_of_an_imported_reply(house: House) -> Non
         all_pairs = {"training": {"min_preference_pairs": 1, "dev_fraction": 0}}
         assistants.set_policies(session, house.assistant, all_pairs, actor="test")
     with house.database.read() as session:
-        native, choice, corrected = datasets.gather(session, house.assistant)
+        native, choice, corrected = gather(session, house.assistant)
         curated, _ = datasets.preview(session, house.assistant)
         prompt = datasets.prompt_of(assistants.current_guidelines(session, house.assistant))
     by_version = [
