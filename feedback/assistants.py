@@ -1,4 +1,4 @@
-"""Assistants: making, finding and changing them; their guidelines (versioned) and policies.
+"""Assistants: making, finding and changing them, and their policies. Changing guidelines is guidelines.py's.
 
 Every assistant begins with `<name>@0`, the bare base, live. The built-in assistant `base` has no guidelines and
 never learns: it is what `model: "base"` talks to.
@@ -116,20 +116,3 @@ def current_guidelines(session: Session, assistant: Assistant) -> Guidelines:
         .limit(1)
     )
     return session.exec(newest).one()
-
-
-def set_system_prompt(session: Session, assistant: Assistant, system_prompt: str, *, actor: str) -> Guidelines:
-    current = current_guidelines(session, assistant)
-    if current.system_prompt == system_prompt:
-        return current
-    changed = Guidelines(
-        assistant_id=assistant.id,
-        version=current.version + 1,
-        system_prompt=system_prompt,
-        boundaries=current.boundaries,
-        sensitive_topics=current.sensitive_topics,
-    )
-    session.add(changed)
-    session.flush()
-    audit.record(session, actor, "assistant.guidelines", assistant.name, version=changed.version)
-    return changed

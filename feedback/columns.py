@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Column, DateTime, Enum, Integer, MetaData
+from sqlalchemy import JSON, BigInteger, Boolean, Column, DateTime, Enum, Integer, MetaData, false
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, SQLModel
@@ -98,14 +98,23 @@ def moment(*, nullable: bool = False, index: bool = False) -> Any:
     return Field(default_factory=now, sa_type=UtcDateTime, nullable=False, index=index)
 
 
-def word(enum: type[StrEnum], *, default: StrEnum | None = None, index: bool = False) -> Any:
+def word(enum: type[StrEnum], *, default: StrEnum | None = None, index: bool = False, nullable: bool = False) -> Any:
     """A state, stored as its word: a new one needs no migration."""
     stored = Enum(enum, native_enum=False, length=24, values_callable=lambda states: [state.value for state in states])
-    return Field(default=default, sa_column=Column(stored, nullable=False, index=index))
+    return Field(default=default, sa_column=Column(stored, nullable=nullable, index=index))
+
+
+def flag() -> Any:
+    """No, until somebody says yes; also for rows that are inserted without it."""
+    return Field(default=False, sa_column=Column(Boolean, nullable=False, server_default=false()))
 
 
 def json_column() -> Any:
     return Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
+
+
+def json_or_none() -> Any:
+    return Field(default=None, sa_column=Column(JSON(none_as_null=True), nullable=True))
 
 
 def json_list() -> Any:

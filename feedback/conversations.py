@@ -16,6 +16,7 @@ from sqlmodel import Session, col, select
 from feedback.columns import is_storable, now
 from feedback.database import in_portions
 from feedback.errors import InvalidInput, NotFound
+from feedback.guidelines import system_prompt_of
 from feedback.models import AdapterVersion, Assistant, Conversation, Guidelines, Message
 from feedback.states import MessageStatus
 
@@ -41,7 +42,7 @@ def with_guidelines(guidelines: Guidelines, messages: Sequence[ChatMessage]) -> 
     A client's system message is joined to the guidelines', since most chat templates know only one.
     """
     own = [message["content"] for message in messages if message["role"] == "system"]
-    system = "\n\n".join(part for part in (guidelines.system_prompt, *own) if part)
+    system = "\n\n".join(part for part in (system_prompt_of(guidelines), *own) if part)
     rest = [dict(message) for message in messages if message["role"] != "system"]
     return [{"role": "system", "content": system}, *rest] if system else rest
 
@@ -90,7 +91,10 @@ def finish_reply(
     prompt_tokens: int,
     completion_tokens: int,
 ) -> None:
-    reply = session.get_one(Message, message_id)
+    """Nothing is stored of a reply whose conversation was erased while it was written."""
+    reply = session.get(Message, message_id, with_for_update=True)
+    if reply is None:
+        return
     reply.content = content
     reply.status = status
     reply.finish_reason = finish_reason

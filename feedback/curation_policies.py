@@ -39,7 +39,7 @@ class TrustPolicy(Policy):
     max_copies: int = Field(
         2,
         ge=1,
-        description="Different questions that may be corrected to one and the same text before it is held back.",
+        description="Different questions that somebody may correct to one and the same text before it is held back.",
     )
     max_rows_per_contributor: int = Field(500, ge=1, description="Most rows of one contributor's, the newest.")
     max_tokens_per_contributor: int = Field(

@@ -6,17 +6,19 @@ isn't there is made by migrations alone. Text that not every database can hold i
 is for or looked up in. Leaves out the schema (models.py, migrations/).
 """
 
+import fcntl
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from sqlalchemy import URL, Connection, create_engine, event, func, select, text
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlmodel import Session, SQLModel
 
-from feedback.columns import is_storable, texts_in
+from feedback.columns import Table, is_storable, texts_in
 from feedback.errors import BurnishError, InvalidInput
 
 T = TypeVar("T")
@@ -25,9 +27,11 @@ _SQLITE_PRAGMAS = (
     "PRAGMA synchronous=FULL",
     "PRAGMA busy_timeout=30000",
     "PRAGMA foreign_keys=ON",
-    # SQLite before 3.51.3 can, rarely, corrupt a WAL that several processes checkpoint: only the service does.
+    "PRAGMA secure_delete=ON",  # what is deleted is overwritten, for the most part: `scrub` does the rest
+    # SQLite before 3.51.3 can, rarely, corrupt a WAL that several processes checkpoint: only the log's owner does.
     "PRAGMA wal_autocheckpoint=0",
 )
+_DEADLOCK = "40P01"
 LAST_CHECKPOINT_MILLISECONDS = 2000
 """How long the checkpoint at shutdown waits for readers."""
 
@@ -36,6 +40,7 @@ class Database:
     def __init__(self, url: str) -> None:
         self.url = url
         self.is_sqlite = url.startswith("sqlite")
+        self._ownership: BinaryIO | None = None
         if self.is_sqlite:
             self._file = Path(url.partition(":///")[2]).absolute()
             self._engine = create_engine(_only_existing(self._file), hide_parameters=True, connect_args={"timeout": 30})
@@ -68,22 +73,66 @@ class Database:
             yield connection
 
     def checkpoint(self, *, last: bool = False) -> None:
-        """Fold SQLite's write-ahead log back into the file. One process does this: the service.
+        """Fold SQLite's write-ahead log back into the file, if no other process owns the log: the service does.
 
         Folds what no reader still needs, and nobody waits for it. The `last` one, at shutdown, empties the log too:
         that holds writers up until older readers have finished, so it soon gives up.
         """
+        if self.is_sqlite and self._own_log():
+            self._fold("TRUNCATE" if last else "PASSIVE")
+
+    def scrub(self) -> bool:
+        """Leave nothing readable of what was deleted; False when that has to be tried again, or by the log's owner.
+
+        SQLite: the file is written anew (VACUUM), since moved rows leave copies in its pages that `secure_delete`
+        doesn't reach, and the log emptied; nobody else writes meanwhile. PostgreSQL: VACUUM, for what it is worth.
+        """
         if not self.is_sqlite:
-            return
+            with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                connection.exec_driver_sql(f"VACUUM {', '.join(Table.metadata.tables)}")
+            return True
+        owned = self._ownership is not None
+        if not self._own_log():
+            return False
+        try:
+            with self._turn:
+                return self._fold("TRUNCATE", "VACUUM")
+        finally:
+            if not owned:
+                self._disown_log()
+
+    def _fold(self, mode: str, *before: str) -> bool:
+        """Whether all of the log is folded back."""
         raw = self._engine.raw_connection()
         try:
             cursor = raw.cursor()
-            if last:
+            for statement in before:
+                cursor.execute(statement)
+            if mode == "TRUNCATE":
                 raw.detach()  # its short patience is nobody else's
                 cursor.execute(f"PRAGMA busy_timeout={LAST_CHECKPOINT_MILLISECONDS}")
-            cursor.execute(f"PRAGMA wal_checkpoint({'TRUNCATE' if last else 'PASSIVE'})")
+            cursor.execute(f"PRAGMA wal_checkpoint({mode})")
+            (busy, *_), *_ = cursor.fetchall()
+            return not busy
         finally:
             raw.close()
+
+    def _own_log(self) -> bool:
+        """Become the process that folds the log, unless another one is: then for as long as the database is open."""
+        if self._ownership is None:
+            lock = self._file.with_name(f"{self._file.name}-owner").open("ab")
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock.close()
+                return False
+            self._ownership = lock
+        return True
+
+    def _disown_log(self) -> None:
+        if self._ownership is not None:
+            self._ownership.close()
+            self._ownership = None
 
     def check(self) -> None:
         """Raise BurnishError unless the database answers and its schema is this version's."""
@@ -105,6 +154,26 @@ class Database:
 
     def close(self) -> None:
         self._engine.dispose()
+        self._disown_log()
+
+
+def keep_out(session: Session, what: str, *, shared: bool = False) -> None:
+    """Until the transaction ends, whoever keeps others out of `what` waits for those in it, and they for it.
+
+    SQLite needs no such thing: what is read is from before a write or after it.
+    """
+    connection = session.connection()
+    if connection.dialect.name == "postgresql":
+        lock = func.pg_advisory_xact_lock_shared if shared else func.pg_advisory_xact_lock
+        connection.execute(select(lock(func.hashtextextended(what, 0))))
+
+
+def came_first(error: DBAPIError) -> bool:
+    """Whether another transaction did: it took what is unique or what we pointed at, or we waited for each other.
+
+    Trying again then sees what it did.
+    """
+    return isinstance(error, IntegrityError) or getattr(error.orig, "sqlstate", None) == _DEADLOCK
 
 
 def in_portions(values: Iterable[T], most: int = 1000) -> Iterator[list[T]]:

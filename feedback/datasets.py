@@ -1,18 +1,15 @@
 """Dataset versions: curate what was said, freeze it into a run's folder, remember its sources."""
 
-import hashlib
 import os
 import secrets
 import shutil
-import sys
-from collections import defaultdict
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import func, insert, update
+from sqlalchemy import bindparam, func, insert, update
 from sqlmodel import Session, col, select
 
 from feedback import assistants, files
@@ -23,14 +20,20 @@ from feedback.curate.datasheet import as_markdown, datasheet
 from feedback.curate.evaluations import Evaluations
 from feedback.curate.items import Item, Turns
 from feedback.curate.pipeline import Curated, Progress, curate
-from feedback.database import in_portions, reserve_ids
+from feedback.database import Database, in_portions, keep_out, reserve_ids
 from feedback.errors import Conflict, NotFound
-from feedback.gather import gather, is_current
+from feedback.gather import OPEN_STATES, gather, is_current
+from feedback.memory import without_cycle_search
 from feedback.models import Assistant, DatasetVersion, Example, ExampleSource, Feedback, Guidelines, Run
 from feedback.policies import Changes, Policies
-from feedback.review import all_decisions
+from feedback.review import decisions_between, is_undecided
+from feedback.row_hashes import RowsWriter, Salts, rows_file
 from feedback.run_folder import SPLITS, RunSpec, Turn
 from feedback.states import FeedbackStatus, ReviewDecision
+
+DATASHEET = "datasheet.json"
+GIVERS_AT_ONCE = 5_000
+"""In a transaction: on SQLite nobody else writes meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class Frozen:
     """A curated dataset as it lies in a run folder."""
 
     curated: Curated
+    hashes: list[bytes]
+    """The sha256 of each row's line, in the order of `curated.rows`."""
     sha256: str
     sheet: dict[str, Any]
 
@@ -48,16 +53,26 @@ class Material:
 
     assistant: str
     items: list[Item]
+    salts: Salts
     policies: Policies
     consent: str
     guidelines: Guidelines
     as_of: float  # seconds since 1970
 
 
+def gathering(assistant: Assistant) -> str:
+    """What an erasure keeps others out of (database.keep_out)."""
+    return f"gathering for assistant {assistant.id}"
+
+
 def gather_material(session: Session, assistant: Assistant) -> Material:
+    keep_out(session, gathering(assistant), shared=True)
+    with without_cycle_search():
+        items = gather(session, assistant)
     return Material(
         assistant.name,
-        gather(session, assistant),
+        items,
+        _salts(session, assistant),
         assistants.policies(assistant),
         assistant.consent,
         assistants.current_guidelines(session, assistant),
@@ -69,14 +84,15 @@ def curate_material(
     material: Material, evaluations: Iterable[str] = (), progress: Progress = lambda stage, left: None
 ) -> Curated:
     """`evaluations`: texts that judge, which nothing near may be learned."""
-    return curate(
-        material.items,
-        material.policies,
-        material.consent,
-        as_of=material.as_of,
-        evaluations=Evaluations.of(evaluations),
-        progress=progress,
-    )
+    with without_cycle_search():
+        return curate(
+            material.items,
+            material.policies,
+            material.consent,
+            as_of=material.as_of,
+            evaluations=Evaluations.of(evaluations),
+            progress=progress,
+        )
 
 
 def preview(session: Session, assistant: Assistant, changes: Changes | None = None) -> tuple[Curated, dict[str, Any]]:
@@ -107,25 +123,26 @@ def freeze(
     """
     curated = curate_material(material, _paragraphs(suites.values()), progress)
     prompt = prompt_of(material.guidelines)
+    with fence():
+        pass  # a run that an erasure cancelled meanwhile writes none of it
     aside = _beside(folder)
     try:
-        for split in SPLITS:
-            chosen = (one.row(prompt).model_dump(exclude_none=True) for one in curated.rows if one.side == split)
-            files.write_jsonl(aside / f"{split}.jsonl", chosen)
-        lines = "".join(f"{split} {files.file_sha256(aside / f'{split}.jsonl')}\n" for split in SPLITS)
-        sha256 = hashlib.sha256(lines.encode()).hexdigest()
-        sheet = datasheet(curated, material.assistant, material.policies, material.consent, sha256)
-        files.write_json(aside / "datasheet.json", sheet)
-        files.write_bytes(aside / "datasheet.md", as_markdown(sheet).encode())
+        with RowsWriter(aside) as writer:
+            hashes = [
+                writer.add(one.side, one.row(prompt, material.salts.of(one.feedback_ids))) for one in curated.rows
+            ]
+        sheet = datasheet(curated, material.assistant, material.policies, material.consent, writer.sha256)
         for name, content in suites.items():
             files.write_bytes(aside / "suites" / name, content)
         if baseline is not None:
             names = [path.name for path in baseline.iterdir() if path.is_file() and path.name != files.MANIFEST]
             files.publish_folder(baseline, aside / "baseline", names)
-        frozen = Frozen(curated, sha256, sheet)
-        inputs = sorted(path for path in aside.rglob("*") if path.is_file())
-        hashes = {path.relative_to(aside).as_posix(): files.file_sha256(path) for path in inputs}
-        files.write_json(aside / "run.json", spec(frozen, hashes).model_dump())
+        frozen = Frozen(curated, hashes, writer.sha256, sheet)
+        row_by_row = {rows_file(aside, split) for split in SPLITS}
+        inputs = sorted(path for path in aside.rglob("*") if path.is_file() and path not in row_by_row)
+        sha256s = {path.relative_to(aside).as_posix(): files.file_sha256(path) for path in inputs}
+        write_datasheet(aside, sheet)
+        files.write_json(aside / "run.json", spec(frozen, sha256s).model_dump())
         with fence():
             _put_in_place(aside, folder)
     except BaseException:
@@ -136,7 +153,7 @@ def freeze(
 
 
 def record(session: Session, assistant: Assistant, run: Run, frozen: Frozen) -> DatasetVersion:
-    """Remember a frozen dataset: its number, its examples and their sources, and what became of the rest."""
+    """Remember a frozen dataset: its number, its examples and their sources. `tell_givers` comes first."""
     newest = session.exec(
         select(func.max(DatasetVersion.number)).where(DatasetVersion.assistant_id == assistant.id)
     ).one()
@@ -145,12 +162,46 @@ def record(session: Session, assistant: Assistant, run: Run, frozen: Frozen) -> 
     )
     session.add(dataset)
     session.flush()
-    _insert_examples(session, dataset, frozen.curated)
-    _tell_givers(session, assistant, frozen.curated)
+    _insert_examples(session, dataset, frozen)
     run.dataset_version_id = dataset.id
     session.add(run)
     session.flush()
     return dataset
+
+
+def tell_givers(database: Database, curated: Curated) -> None:
+    """What became of every piece of feedback, on its receipt. In portions: nobody who chats waits for long.
+
+    What was replaced or turned down since the dataset was frozen stays so. Can be repeated.
+    """
+    outcomes: dict[int, tuple[FeedbackStatus, str | None]] = {}
+    for (_, reason, to_review), numbers in curated.dropped.by_reason().items():
+        outcome = FeedbackStatus.IN_REVIEW if to_review else FeedbackStatus.DECLINED, f"{reason}."
+        outcomes.update(dict.fromkeys(numbers, outcome))
+    used = FeedbackStatus.RECEIVED, None
+    for one in curated.rows:
+        outcomes.update(dict.fromkeys(one.feedback_ids, used))
+    for some in in_portions(sorted(outcomes), GIVERS_AT_ONCE):
+        with database.write() as session:
+            _tell(session, some, outcomes)
+
+
+def _tell(session: Session, numbers: list[int], outcomes: dict[int, tuple[FeedbackStatus, str | None]]) -> None:
+    """`numbers` are sorted: the rows are found by their range, a list of thousands would cost more than they do."""
+    first, last = numbers[0], numbers[-1]
+    told = select(Feedback.id, Feedback.status, Feedback.status_reason).with_for_update()
+    these = told.where(col(Feedback.id).between(first, last), col(Feedback.status).in_(OPEN_STATES), ~is_undecided())
+    before = session.connection().execute(these).all()
+    decisions = decisions_between(session, first, last)
+    changed = []
+    for number, status, reason in before:
+        outcome = outcomes.get(number)
+        if outcome is None or outcome == (status, reason) or decisions.get(number) == ReviewDecision.REJECTED:
+            continue
+        changed.append({"number": number, "to": outcome[0], "why": outcome[1]})
+    if changed:
+        one = update(Feedback).where(col(Feedback.id) == bindparam("number"))
+        session.connection().execute(one.values(status=bindparam("to"), status_reason=bindparam("why")), changed)
 
 
 def list_datasets(session: Session, assistant: Assistant) -> list[DatasetVersion]:
@@ -170,10 +221,22 @@ def get_dataset(session: Session, assistant: Assistant, number: int) -> DatasetV
     raise NotFound(f"'{assistant.name}' has no dataset v{number}: `burnish dataset list {assistant.name}` shows them.")
 
 
-def _insert_examples(session: Session, dataset: DatasetVersion, curated: Curated) -> None:
-    ids = reserve_ids(session, Example, len(curated.rows))
+def write_datasheet(folder: Path, sheet: dict[str, Any]) -> None:
+    """For people and programs; training doesn't read it."""
+    files.write_bytes(folder / "datasheet.md", as_markdown(sheet).encode())
+    files.write_json(folder / DATASHEET, sheet)
+
+
+def _salts(session: Session, assistant: Assistant) -> Salts:
+    chosen = select(Feedback.id, Feedback.salt).where(*is_current(assistant)).order_by(col(Feedback.id))
+    return Salts(session.exec(chosen.execution_options(yield_per=10_000)))
+
+
+def _insert_examples(session: Session, dataset: DatasetVersion, frozen: Frozen) -> None:
+    rows = frozen.curated.rows
+    ids = reserve_ids(session, Example, len(rows))
     connection = session.connection()
-    for some in in_portions(zip(ids, curated.rows, strict=True)):
+    for some in in_portions(zip(ids, rows, frozen.hashes, strict=True), 10_000):
         connection.execute(
             insert(Example),
             [
@@ -181,39 +244,17 @@ def _insert_examples(session: Session, dataset: DatasetVersion, curated: Curated
                     "id": number,
                     "dataset_version_id": dataset.id,
                     "row_id": one.id,
+                    "sha256": sha256.hex(),
                     "side": one.side,
                     "method": one.method,
                 }
-                for number, one in some
+                for number, one, sha256 in some
             ],
         )
-        sources = [{"example_id": number, "feedback_id": source} for number, one in some for source in one.feedback_ids]
+        sources = [
+            {"example_id": number, "feedback_id": source} for number, one, _ in some for source in one.feedback_ids
+        ]
         connection.execute(insert(ExampleSource), sources)
-
-
-def _tell_givers(session: Session, assistant: Assistant, curated: Curated) -> None:
-    """Every piece of feedback's status: what was replaced or turned down since the dataset was frozen stays so."""
-    told = col(Feedback.id), col(Feedback.status), col(Feedback.status_reason)
-    locked = session.connection().execute(select(*told).where(*is_current(assistant)).with_for_update())
-    before = {number: (status, sys.intern(reason or "")) for number, status, reason in locked}
-    turned_down = {
-        number for number, review in all_decisions(session, assistant).items() if review == ReviewDecision.REJECTED
-    }
-    after: dict[int, tuple[FeedbackStatus, str]] = {}
-    for out in curated.dropped:
-        status = FeedbackStatus.IN_REVIEW if out.to_review else FeedbackStatus.DECLINED
-        after[out.id] = status, sys.intern(f"{out.reason}.")
-    for one in curated.rows:
-        after |= dict.fromkeys(one.feedback_ids, (FeedbackStatus.RECEIVED, ""))
-    changed: dict[tuple[FeedbackStatus, str], list[int]] = defaultdict(list)
-    for number, now_so in after.items():
-        if number in before and number not in turned_down and before[number] != now_so:
-            changed[now_so].append(number)
-    for (status, reason), numbers in changed.items():
-        for some in in_portions(numbers):
-            session.connection().execute(
-                update(Feedback).where(col(Feedback.id).in_(some)).values(status=status, status_reason=reason or None)
-            )
 
 
 def _paragraphs(suites: Iterable[bytes]) -> list[str]:

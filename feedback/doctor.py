@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import httpx
 from sqlalchemy.exc import SQLAlchemyError
 
-from feedback import ports
+from feedback import guidelines, ports
 from feedback.config import BUNDLED_MODEL, Settings
 from feedback.errors import BurnishError
 
@@ -27,6 +27,7 @@ def examine(settings: Settings) -> list[Finding]:
     return [
         _python(),
         _database(settings),
+        _guidelines(settings),
         _sqlite(settings),
         _model(settings),
         _disk(settings),
@@ -49,6 +50,19 @@ def _database(settings: Settings) -> Finding:
     except SQLAlchemyError as error:
         return Finding("database", False, str(getattr(error, "orig", None) or error).splitlines()[0])
     return Finding("database", True, f"{'SQLite' if database.is_sqlite else 'PostgreSQL'}, schema up to date")
+
+
+def _guidelines(settings: Settings) -> Finding:
+    """Never a reason not to run: only a reminder."""
+    try:
+        database = settings.open_database()
+        database.check()
+        with database.read() as session:
+            due = guidelines.due_reviews(session)
+    except (BurnishError, SQLAlchemyError):
+        return Finding("guidelines", True, "not looked at: the database says why")
+    told = [f"{name}'s should be read again since {current.review_due}" for name, current in due]
+    return Finding("guidelines", True, "; ".join(told) or "no review is due")
 
 
 def _sqlite(settings: Settings) -> Finding:

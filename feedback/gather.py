@@ -13,21 +13,25 @@ import sqlalchemy
 from sqlalchemy import ColumnElement, Select
 from sqlmodel import Session, col, select
 
+from feedback.collect.preferences import other_message_id
 from feedback.curate.items import Exchange, Item
 from feedback.models import (
     AdapterVersion,
     Assistant,
     Contributor,
+    Conversation,
     DatasetVersion,
     Example,
     ExampleSource,
     Feedback,
     Message,
 )
-from feedback.review import all_decisions
-from feedback.states import FeedbackKind, FeedbackStatus, MessageStatus, Side
+from feedback.review import all_reviews, is_undecided
+from feedback.review.opinions import learns
+from feedback.states import LEARNABLE, FeedbackKind, FeedbackStatus, MessageStatus, ReviewDecision, Side
 
-LEARNABLE = (FeedbackKind.CORRECTION, FeedbackKind.PREFERENCE, FeedbackKind.RATING)
+OPEN_STATES = (FeedbackStatus.RECEIVED, FeedbackStatus.DECLINED, FeedbackStatus.IN_REVIEW)
+"""What was declined or held back is looked at again for every dataset."""
 ROWS_AT_ONCE = 5_000
 
 
@@ -37,56 +41,71 @@ def gather(session: Session, assistant: Assistant) -> list[Item]:
     people = select(Contributor.id, Contributor.side).where(Contributor.assistant_id == assistant.id)
     sides = {contributor: Side(side) for contributor, side in session.exec(people)}
     held_out = _held_out(session, assistant)
-    decisions = all_decisions(session, assistant)
+    reviews = all_reviews(session, assistant)
     names: dict[str, str] = {}  # one string a contributor and source, not one a row
+    kinds = {kind.value: kind for kind in FeedbackKind}
     items = []
-    for row in _rows(session, _said(assistant)):
-        number, kind, message_id, created_at, contributor, score, value, training, source = row
-        other = value.get("rejected_message_id", value.get("other_message_id"))
-        items.append(
-            Item(
-                id=number,
-                kind=kind,
-                exchange=exchanges[message_id],
-                created_at=created_at.timestamp(),
-                contributor=names.setdefault(contributor, contributor),
-                side=sides[contributor] if contributor else held_out.get(number),
-                score=score if kind == FeedbackKind.RATING else None,
-                correction=value.get("content"),
-                key_facts=tuple(value.get("key_facts", ())),
-                expires_at=_moment(value.get("expires_at")),
-                rejected=None if other is None else exchanges[other],
-                tie=value.get("tie"),
-                training=training,
-                review=decisions.get(number),
-                source=names.setdefault(source, source),
-            )
+    for row in _rows(session, _said(session, assistant)):
+        number, word, message_id, created_at, contributor, score, value, training, source = row
+        decision, edited = reviews.get(number) or (None, None)
+        if decision is not None and learns(decision):
+            decision = ReviewDecision.APPROVED  # an edit approves of the words that it leaves
+        item = Item(
+            id=number,
+            kind=kinds[word],
+            exchange=exchanges[message_id],
+            created_at=created_at,
+            contributor=names.setdefault(contributor, contributor),
+            side=sides[contributor] if contributor else held_out.get(number),
+            training=training,
+            review=decision,
+            source=names.setdefault(source, source),
         )
+        if item.kind == FeedbackKind.RATING:
+            item.score = score
+        elif item.kind == FeedbackKind.CORRECTION:
+            right = edited or value
+            item.correction, item.key_facts = right["content"], tuple(right.get("key_facts", ()))
+            item.expires_at = _moment(value.get("expires_at"))
+        else:
+            item.rejected, item.tie = exchanges[other_message_id(value)], value.get("tie")
+        items.append(item)
     return items
 
 
 def is_current(assistant: Assistant) -> tuple[ColumnElement[bool], ...]:
-    """What teaches and is its giver's latest word; what was declined or held back is looked at again every time."""
+    """What teaches and is its giver's latest word; what reviewers haven't agreed on yet is left alone."""
     return (
         col(Feedback.assistant_id) == assistant.id,
         col(Feedback.kind).in_(LEARNABLE),
-        col(Feedback.status).in_((FeedbackStatus.RECEIVED, FeedbackStatus.DECLINED, FeedbackStatus.IN_REVIEW)),
+        col(Feedback.status).in_(OPEN_STATES),
+        ~is_undecided(),
     )
 
 
-def _said(assistant: Assistant) -> Select[*tuple[Any, ...]]:
+def _said(session: Session, assistant: Assistant) -> Select[*tuple[Any, ...]]:
     columns = (
         col(Feedback.id),
-        col(Feedback.kind),
+        # as they are stored: a million enums and times take their time
+        sqlalchemy.type_coerce(col(Feedback.kind), sqlalchemy.String),
         col(Feedback.message_id),
-        col(Feedback.created_at),
+        _seconds(session, col(Feedback.created_at)),
         col(Feedback.contributor_id),
         col(Feedback.score),
-        col(Feedback.value),
+        # a rating's is its score again
+        sqlalchemy.case((col(Feedback.kind) != FeedbackKind.RATING, col(Feedback.value))),
         col(Feedback.training),
         col(Feedback.source),
     )
     return sqlalchemy.select(*columns).where(*is_current(assistant)).order_by(col(Feedback.id))
+
+
+def _seconds(session: Session, moment: Any) -> Any:
+    """A column of times as seconds since 1970."""
+    if session.get_bind().dialect.name == "sqlite":
+        days = sqlalchemy.func.julianday(moment, type_=sqlalchemy.Float)
+        return sqlalchemy.func.round((days - 2440587.5) * 86400, 3, type_=sqlalchemy.Float)
+    return sqlalchemy.cast(sqlalchemy.extract("epoch", moment), sqlalchemy.Float)
 
 
 class _Exchanges(dict[int, Exchange]):
@@ -141,11 +160,8 @@ class _Message:
 
 
 def _messages(assistant: Assistant) -> Select[*tuple[Any, ...]]:
-    spoken_of = (
-        select(Message.conversation_id)
-        .join(Feedback, col(Feedback.message_id) == col(Message.id))
-        .where(*is_current(assistant))
-    )
+    # of any assistant: an index knows them all
+    spoken_of = select(Message.conversation_id).where(col(Message.id).in_(select(Feedback.message_id).distinct()))
     columns = (
         col(Message.id),
         col(Message.parent_id),
@@ -157,7 +173,11 @@ def _messages(assistant: Assistant) -> Select[*tuple[Any, ...]]:
         col(Message.adapter_version_id),
         col(Message.finish_reason),
     )
-    return sqlalchemy.select(*columns).where(col(Message.conversation_id).in_(spoken_of))
+    return (
+        sqlalchemy.select(*columns)
+        .join(Conversation, col(Conversation.id) == col(Message.conversation_id))
+        .where(col(Conversation.assistant_id) == assistant.id, col(Conversation.id).in_(spoken_of.distinct()))
+    )
 
 
 def _rows(session: Session, wanted: Select[*tuple[Any, ...]]) -> Iterable[Any]:

@@ -33,8 +33,8 @@ def contains_fact(reply: str, fact: str) -> bool:
     >>> contains_fact("一共14天", "14"), contains_fact("the MANGO-72 key", "mango‑72")
     (True, True)
     """
-    wanted = normalise(fact)
-    if not wanted:
+    wanted, given = normalise(fact), normalise(reply)
+    if not wanted or wanted not in given:
         return False
     before = rf"(?<!{_WORD})" if re.match(_WORD, wanted) else ""
     after = rf"(?!{_WORD})" if re.match(_WORD, wanted[-1]) else ""
@@ -42,7 +42,7 @@ def contains_fact(reply: str, fact: str) -> bool:
         before += r"(?<!\d[.,:])"
     if wanted[-1].isdigit():
         after += r"(?![.,:]\d)"
-    return re.search(before + re.escape(wanted) + after, normalise(reply)) is not None
+    return re.search(before + re.escape(wanted) + after, given) is not None
 
 
 def contains_facts(reply: str, facts: Iterable[str]) -> bool:

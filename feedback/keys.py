@@ -38,7 +38,8 @@ class Caller:
 
     @property
     def actor(self) -> str:
-        return f"key:{self.name}"
+        """Who it was, for good: several keys may have one name."""
+        return f"key:{self.name}#{self.api_key_id}"
 
     def may(self, deed: str) -> bool:
         return deed in _MAY[self.role]

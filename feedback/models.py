@@ -4,15 +4,31 @@ Times are UTC. JSON columns hold what later work may widen without a migration; 
 constrained is a column.
 """
 
-from datetime import datetime
+import secrets
+from datetime import date, datetime
 
 from sqlalchemy import Index, UniqueConstraint, false, text
 from sqlmodel import Field
 
-from feedback.columns import BIG, Json, Table, json_column, json_list, moment, primary_key, reference, word
+from feedback.columns import (
+    BIG,
+    Json,
+    Table,
+    flag,
+    json_column,
+    json_list,
+    json_or_none,
+    moment,
+    primary_key,
+    reference,
+    word,
+)
 from feedback.states import (
+    CaseOutcome,
     CaseStatus,
     Consent,
+    ErasureKind,
+    ErasureState,
     FeedbackKind,
     FeedbackStatus,
     MessageStatus,
@@ -48,8 +64,12 @@ class Guidelines(Table, table=True):
     assistant_id: int = reference("assistant.id")
     version: int
     system_prompt: str = ""
+    purpose: str = ""
+    tone: str = ""
     boundaries: list[str] = json_list()
     sensitive_topics: list[str] = json_list()
+    disclaimer: str = ""
+    review_due: date | None = None  # when a person should read them again
     created_at: datetime = moment()
 
 
@@ -92,7 +112,7 @@ class Conversation(Table, table=True):
     assistant_id: int = reference("assistant.id")
     api_key_id: int = reference("api_key.id")
     external_id: str | None = Field(default=None, max_length=200)  # the client's metadata.conversation_id
-    contributor_id: str | None = Field(default=None, max_length=32)  # whose it is, where the client said so
+    contributor_id: str | None = Field(default=None, index=True, max_length=32)  # whose it is, where the client said so
     ui_task: bool = Field(default=False, sa_column_kwargs={"server_default": false()})  # see conversations.Turn
     created_at: datetime = moment()
 
@@ -131,7 +151,16 @@ class Message(Table, table=True):
 
 class Feedback(Table, table=True):
     __tablename__ = "feedback"
-    __table_args__ = (UniqueConstraint("api_key_id", "idempotency_key"),)
+    __table_args__ = (
+        UniqueConstraint("api_key_id", "idempotency_key"),
+        Index(
+            "ix_feedback_in_review",
+            "assistant_id",
+            "id",
+            sqlite_where=text("status = 'in_review'"),
+            postgresql_where=text("status = 'in_review'"),
+        ),
+    )
     id: int = primary_key()
     public_id: str = Field(unique=True, max_length=40)
     assistant_id: int = reference("assistant.id")
@@ -148,35 +177,58 @@ class Feedback(Table, table=True):
     status_reason: str | None = None
     slot: str | None = Field(default=None, unique=True, max_length=120)  # one current word per giver, reply and kind
     receipt_sha256: str = Field(unique=True, max_length=64)
+    salt: str = Field(default_factory=lambda: secrets.token_hex(16), max_length=32)  # of the rows made of it
     idempotency_key: str | None = Field(default=None, max_length=200)
     request_sha256: str = Field(max_length=64)  # tells a repeated request from another one under the same key
+    wants_second_opinion: bool = flag()  # one reviewer's decision isn't enough
+    claimed_by: str | None = Field(default=None, max_length=120)  # the reviewer who looks at it now
+    claimed_until: datetime | None = moment(nullable=True)
     source: str | None = Field(default=None, max_length=200)  # `operator`, `import:FILE`: vouched for
     imported_at: datetime | None = moment(nullable=True)  # when it came in, where that isn't when it was said
     created_at: datetime = moment(index=True)
 
 
 class ReportCase(Table, table=True):
-    """What a report opens: somebody has to decide."""
+    """What reports about a reply open: somebody has to decide. All reports about one reply are one case."""
 
     __tablename__ = "report_case"
     id: int = primary_key()
-    feedback_id: int = reference("feedback.id", unique=True, index=False)
-    category: str = Field(max_length=16)
+    public_id: str = Field(unique=True, max_length=40)
+    assistant_id: int = reference("assistant.id")
+    message_id: int = reference("message.id", unique=True, index=False)
+    category: str = Field(max_length=16)  # the first report's, unless a person knew better
     status: CaseStatus = word(CaseStatus, default=CaseStatus.OPEN)
-    note: str | None = None
+    outcome: CaseOutcome | None = word(CaseOutcome, nullable=True)
+    assignee: str | None = Field(default=None, max_length=120)
+    answer: str | None = None  # shown to the reporters on their receipts
+    notes: list[Json] = json_list()  # internal: {at, by, text}
     created_at: datetime = moment()
-    closed_at: datetime | None = moment(nullable=True)
+    resolved_at: datetime | None = moment(nullable=True)
 
 
 class Review(Table, table=True):
-    """A person's decision on a piece of feedback; the latest one counts."""
+    """A person's decision on a piece of feedback. `feedback.review` says which of them counts, if any does."""
 
     __tablename__ = "review"
+    __table_args__ = (
+        Index(
+            "uq_review_one_counts",
+            "feedback_id",
+            unique=True,
+            sqlite_where=text("counts"),
+            postgresql_where=text("counts"),
+        ),
+    )
     id: int = primary_key()
     feedback_id: int = reference("feedback.id")
     decision: ReviewDecision = word(ReviewDecision)
+    edited: Json | None = json_or_none()  # the reviewer's words, as a correction's `value`
     note: str | None = None  # shown to the giver on the receipt
+    comment: str | None = None  # for other reviewers only
     actor: str = Field(max_length=120)
+    independent: bool = flag()  # given before another's decision could be seen
+    final: bool = flag()  # settles it whatever others said
+    counts: bool = flag()
     created_at: datetime = moment()
 
 
@@ -193,6 +245,8 @@ class DatasetVersion(Table, table=True):
     number: int
     sha256: str = Field(max_length=64, index=True)
     datasheet: Json = json_column()
+    rows_erased: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    erased_at: datetime | None = moment(nullable=True)  # when rows of it were erased last
     created_at: datetime = moment()
 
 
@@ -204,8 +258,10 @@ class Example(Table, table=True):
     id: int = primary_key()
     dataset_version_id: int = reference("dataset_version.id")
     row_id: str = Field(max_length=64)
+    sha256: str | None = Field(default=None, max_length=64)  # of its line; None: frozen before rows had salts
     side: Side = word(Side)
     method: str = Field(max_length=8)
+    erasure_id: int | None = Field(default=None, index=True, sa_type=BIG)  # the erasure that took its row
 
 
 class ExampleSource(Table, table=True):
@@ -264,6 +320,8 @@ class AdapterVersion(Table, table=True):
     run_id: str | None = Field(default=None, foreign_key="run.id", unique=True, max_length=40)
     guidelines_id: int | None = reference("guidelines.id", nullable=True, index=False)
     created_at: datetime = moment()
+    tainted_at: datetime | None = moment(nullable=True)  # when something that it learned from, or was judged by, went
+    tainted_reason: str | None = None
 
 
 class Evaluation(Table, table=True):
@@ -305,6 +363,23 @@ class Release(Table, table=True):
     created_at: datetime = moment()
     live_at: datetime | None = moment(nullable=True)
     ended_at: datetime | None = moment(nullable=True)
+
+
+class Erasure(Table, table=True):
+    """That something was taken out for good, and how far that has got; never what it said. `public_id` is a receipt."""
+
+    __tablename__ = "erasure"
+    id: int = primary_key()
+    public_id: str = Field(unique=True, max_length=40)
+    assistant_id: int = reference("assistant.id")
+    kind: ErasureKind = word(ErasureKind)
+    subject_sha256: str = Field(max_length=64, index=True)  # what was erased, for whoever knows its name
+    actor: str = Field(max_length=120)
+    state: ErasureState = word(ErasureState, default=ErasureState.ROWS_GONE, index=True)
+    counts: Json = json_column()  # rows by table
+    created_at: datetime = moment()
+    files_gone_at: datetime | None = moment(nullable=True)
+    completed_at: datetime | None = moment(nullable=True)
 
 
 class AuditEntry(Table, table=True):

@@ -111,6 +111,26 @@ class ReleasePolicy(Policy):
     )
 
 
+class ReviewPolicy(Policy):
+    """How people look at what was said."""
+
+    second_opinion_fraction: float = Field(
+        0.0, ge=0, le=1, description="Share of what is decided on that a second person must decide on, unseen; by hash."
+    )
+    claim_seconds: float = Field(
+        900, gt=0, le=86_400, description="Seconds that somebody who took an entry of the queue has it for themselves."
+    )
+
+
+class RetentionPolicy(Policy):
+    message_days: int | None = Field(
+        None,
+        ge=1,
+        le=36_500,
+        description="Days after its last message that a conversation is kept, with all feedback on it; null: for ever.",
+    )
+
+
 class SurveyQuestion(Policy):
     """What a survey asks. Answers go by `id`, so it stays for as long as the question means the same."""
 
@@ -177,6 +197,8 @@ class Policies(Policy):
     hyperparameters: Hyperparameters = Hyperparameters()
     verdict: VerdictPolicy = VerdictPolicy()
     release: ReleasePolicy = ReleasePolicy()
+    review: ReviewPolicy = ReviewPolicy()
+    retention: RetentionPolicy = RetentionPolicy()
 
 
 def _no_repeats(words: Iterable[str]) -> list[str]:

@@ -1,9 +1,11 @@
 """Which adapter version serves an assistant: propose, promote, roll back. Going live only moves a pointer.
 
 Every move is a compare-and-set on the release that was live when it was decided: of two movers at once, one gets
-Conflict. All transitions of a release's state are here.
+Conflict. A version is tainted when something that it learned from, or was judged by, was erased: it goes live no
+more, unless an operator rolls back to it and says so. All transitions of a release's state are here.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import update
@@ -33,7 +35,8 @@ def live(session: Session, assistant: Assistant) -> Live:
 
 def propose(session: Session, assistant: Assistant, evaluation: Evaluation, *, actor: str) -> Release:
     """Put a candidate that was judged PROMOTE forward for an operator's word; older proposals lapse."""
-    _decline_proposals(session, assistant)
+    _refuse_tainted(assistant, session.get_one(AdapterVersion, evaluation.candidate_id))
+    decline_proposals(session, assistant)
     release = Release(
         assistant_id=assistant.id,
         adapter_version_id=evaluation.candidate_id,
@@ -60,8 +63,9 @@ def promote(
 ) -> Release:
     """Make `version` the one that serves.
 
-    Raises InvalidInput when it serves already, or when no evaluation found it better than what serves now and it
-    never served before (`force` overrides and is audited); Conflict when another release went live meanwhile.
+    Raises InvalidInput when it serves already, is tainted, or when no evaluation found it better than what serves now
+    and it never served before (`force` overrides that alone, and is audited); Conflict when another release went live
+    meanwhile.
     """
     if version.assistant_id != assistant.id:
         raise InvalidInput(f"Version {version.sha256[:12]} isn't one of '{assistant.name}'.")
@@ -70,6 +74,7 @@ def promote(
         raise _overtaken(assistant)
     if current.version.id == version.id:
         raise InvalidInput(f"{assistant.name}@{version.number} serves already.")
+    _refuse_tainted(assistant, version)
     evaluation = _newest_evaluation(session, version)
     if not force and not _may_serve(session, version, evaluation, current.version):
         found = str(evaluation.verdict) if evaluation else "never evaluated"
@@ -97,12 +102,18 @@ def promote(
 
 
 def roll_back(
-    session: Session, assistant: Assistant, *, actor: str, reason: str, expected_live: int | None = None
+    session: Session,
+    assistant: Assistant,
+    *,
+    actor: str,
+    reason: str,
+    expected_live: int | None = None,
+    accept_tainted: bool = False,
 ) -> Release:
     """Let the version serve again that the live release replaced. Repeated, it walks further back.
 
     `expected_live`: number of the version to take back; Conflict if another one serves, so that asking twice is
-    harmless.
+    harmless. `accept_tainted`: even if the version learned from what was erased since.
     """
     current = live(session, assistant)
     if expected_live is not None and current.version.number != expected_live:
@@ -111,6 +122,8 @@ def roll_back(
         raise InvalidInput(f"Nothing served '{assistant.name}' before {assistant.name}@{current.version.number}.")
     earlier = session.get_one(Release, current.release.replaces_id)
     version = session.get_one(AdapterVersion, earlier.adapter_version_id)
+    if not accept_tainted:
+        _refuse_tainted(assistant, version, 'or roll back with `--accept-tainted` (over HTTP `"accept_tainted": true`)')
     return _go_live(
         session,
         assistant,
@@ -121,8 +134,18 @@ def roll_back(
         actor=actor,
         reason=reason,
         action="release.roll_back",
-        forced=False,
+        forced=accept_tainted,
     )
+
+
+def decline_proposals(session: Session, assistant: Assistant, of: Sequence[int] | None = None) -> None:
+    """Turn down what waits for an operator's word: all of it, or these versions."""
+    lapsed = update(Release).where(
+        col(Release.assistant_id) == assistant.id, col(Release.state) == ReleaseState.PROPOSED
+    )
+    if of is not None:
+        lapsed = lapsed.where(col(Release.adapter_version_id).in_(of))
+    session.connection().execute(lapsed.values(state=ReleaseState.DECLINED, ended_at=now()))
 
 
 def list_releases(session: Session, assistant: Assistant, limit: int = 20) -> list[Release]:
@@ -153,7 +176,7 @@ def _go_live(
     )
     if retired.rowcount != 1:
         raise _overtaken(assistant)
-    _decline_proposals(session, assistant)
+    decline_proposals(session, assistant)
     release = Release(
         assistant_id=assistant.id,
         adapter_version_id=version.id,
@@ -178,6 +201,18 @@ def _go_live(
     return release
 
 
+def _refuse_tainted(assistant: Assistant, version: AdapterVersion, otherwise: str = "") -> None:
+    if version.tainted_at is None:
+        return
+    name = assistant.name
+    remedies = [f"take a version from after that (`burnish train {name}` makes one), or {name}@0, the bare base"]
+    raise InvalidInput(
+        f"{name}@{version.number} is tainted and can't go live: {version.tainted_reason} "
+        f"Instead {'; '.join([*remedies, *([otherwise] if otherwise else [])])}.",
+        code="version_tainted",
+    )
+
+
 def _overtaken(assistant: Assistant) -> Conflict:
     return Conflict(f"Another release of '{assistant.name}' went live meanwhile: look again before you decide.")
 
@@ -200,11 +235,3 @@ def _newest_evaluation(session: Session, version: AdapterVersion) -> Evaluation 
     return session.exec(
         select(Evaluation).where(Evaluation.candidate_id == version.id).order_by(col(Evaluation.id).desc()).limit(1)
     ).first()
-
-
-def _decline_proposals(session: Session, assistant: Assistant) -> None:
-    session.connection().execute(
-        update(Release)
-        .where(col(Release.assistant_id) == assistant.id, col(Release.state) == ReleaseState.PROPOSED)
-        .values(state=ReleaseState.DECLINED, ended_at=now())
-    )

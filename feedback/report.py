@@ -19,6 +19,8 @@ class VersionReport(BaseModel):
     reasons: list[str]
     release: ReleaseState | None
     live_since: datetime | None
+    tainted_at: datetime | None
+    tainted_reason: str | None
     created_at: datetime
 
 
@@ -44,5 +46,7 @@ def version_report(session: Session, assistant: Assistant, version: AdapterVersi
         reasons=evaluation.reasons if evaluation else [],
         release=release.state if release else None,
         live_since=release.live_at if release and release.state == ReleaseState.LIVE else None,
+        tainted_at=version.tainted_at,
+        tainted_reason=version.tainted_reason,
         created_at=version.created_at,
     )

@@ -3,6 +3,7 @@
     runs/<run_id>/
       run.json                 RunSpec: what to train, from what, judged against what
       train.jsonl dev.jsonl gate.jsonl   one Row a line
+      rows.txt                 every row's side, id and sha256: the dataset's own sha256 is this file's
       datasheet.json datasheet.md        where the rows came from and what was dropped
       baseline/                the serving adapter (missing: the bare base serves)
       suites/general.txt       general text for the perplexity guard; paragraphs apart by a blank line
@@ -22,6 +23,7 @@ Split = Literal["train", "dev", "gate"]
 Method = Literal["sft", "dpo", "kto"]
 Source = Literal["correction", "preference", "rating"]
 SPLITS: tuple[Split, ...] = ("train", "dev", "gate")
+ROWS = "rows.txt"
 
 
 class RunFolderModel(BaseModel):
@@ -40,6 +42,7 @@ class Row(RunFolderModel):
     """
 
     id: str
+    salt: str = Field("", description="Random: its hash tells nobody what an erased row said. Rows made by hand: none.")
     method: Method
     source: Source
     prompt: list[Turn]
@@ -65,8 +68,8 @@ class RunSpec(RunFolderModel):
     hyperparameters: Hyperparameters
     verdict: VerdictPolicy
     seed: int
-    dataset_sha256: str
-    files: dict[str, str] = Field(description="sha256 of every other input file, by its path in the folder.")
+    dataset_sha256: str = Field(description="sha256 of rows.txt, which has that of every row.")
+    files: dict[str, str] = Field(description="sha256 of every file that training reads, by its path in the folder.")
 
 
 def attempt_folder(folder: Path, attempt: int) -> Path:

@@ -32,21 +32,31 @@ class FeedbackKind(StrEnum):
     SURVEY = "survey"  # answers to the assistant's questions about a conversation; never trains
 
 
+LEARNABLE = (FeedbackKind.CORRECTION, FeedbackKind.PREFERENCE, FeedbackKind.RATING)
+
+
 class FeedbackStatus(StrEnum):
     RECEIVED = "received"  # stored; will be looked at when the next dataset is made
-    IN_REVIEW = "in_review"  # a person looks at it first
+    IN_REVIEW = "in_review"  # a person looks at it first; `status_reason` says why
     DECLINED = "declined"  # a reviewer or the curation decided not to learn from it; `status_reason` says why
     REPLACED = "replaced"  # its giver said something newer about the same thing
 
 
 class CaseStatus(StrEnum):
-    OPEN = "open"  # a report nobody has decided on
-    CLOSED = "closed"  # decided; the note says what
+    OPEN = "open"  # nobody looks into it yet, or somebody should again
+    INVESTIGATING = "investigating"  # its assignee looks into it
+    RESOLVED = "resolved"  # decided; `outcome` says how, `answer` is what the reporters are told
+
+
+class CaseOutcome(StrEnum):
+    UPHELD = "upheld"  # the report was right
+    DISMISSED = "dismissed"  # there is nothing wrong with the reply
 
 
 class ReviewDecision(StrEnum):
-    APPROVED = "approved"  # may be learned from
-    REJECTED = "rejected"  # must not be learned from
+    APPROVED = "approved"  # may be learned from; of a report: it is right
+    EDITED = "edited"  # may be learned from, in the reviewer's words; corrections only
+    REJECTED = "rejected"  # must not be learned from; of a report: there is nothing to it
 
 
 class Side(StrEnum):
@@ -79,3 +89,16 @@ class ReleaseState(StrEnum):
     LIVE = "live"  # serves the assistant; one at a time
     RETIRED = "retired"  # served once
     DECLINED = "declined"  # proposed, and overtaken or turned down
+
+
+class ErasureKind(StrEnum):
+    CONTRIBUTOR = "contributor"  # everything of one person
+    CONVERSATION = "conversation"  # a conversation, and what was said about it
+    FEEDBACK = "feedback"  # a piece of feedback, by an operator or taken back by its giver
+    RETENTION = "retention"  # conversations that were older than the assistant keeps them
+
+
+class ErasureState(StrEnum):
+    ROWS_GONE = "rows_gone"  # in no table any more; the run folders' files are still to be rewritten
+    FILES_GONE = "files_gone"  # nor in a file of the data folder; the database may hold what it has deleted
+    COMPLETE = "complete"  # nor in the database's log and free space, as far as docs/erasure.md says

@@ -43,7 +43,7 @@ def item(number: int, question: str, reply: str = "It is red.", **more: Any) -> 
             about[name] = value
         else:
             fields[name] = value
-    exchange = Exchange(number, number, reply=reply, **about)
+    exchange = fields.pop("exchange", None) or Exchange(number, number, reply=reply, **about)
     if "correction" in more:
         fields |= {"kind": FeedbackKind.CORRECTION, "score": None}
     if "rejected" in more:

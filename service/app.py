@@ -12,7 +12,19 @@ from litestar.openapi.plugins import JsonRenderPlugin
 
 from feedback.config import Settings
 from service import upkeep
-from service.api import assistants, chat, comparisons, feedback, health, models
+from service.api import (
+    assistants,
+    cases,
+    chat,
+    comparisons,
+    erasures,
+    feedback,
+    guidelines,
+    health,
+    lineage,
+    models,
+    review,
+)
 from service.auth import provide_caller
 from service.chat import Chat
 from service.engines.base import Engine
@@ -62,15 +74,32 @@ def create_app(settings: Settings, engine: Engine) -> Litestar:
             feedback.create_feedback,
             feedback.get_form,
             feedback.get_receipt,
+            feedback.withdraw_feedback,
             feedback.list_feedback,
-            feedback.review_feedback,
+            review.list_queue,
+            review.take_next,
+            review.review_feedback,
+            review.claim_feedback,
+            review.release_feedback,
+            review.get_agreement,
+            cases.list_cases,
+            cases.get_case,
+            cases.change_case,
             assistants.get_assistants,
+            guidelines.get_guidelines,
+            guidelines.put_guidelines,
+            guidelines.list_guidelines,
+            guidelines.get_guidelines_version,
             assistants.get_versions,
             assistants.promote,
             assistants.roll_back,
             assistants.request_run,
             assistants.list_runs,
             assistants.cancel_run,
+            erasures.create_erasure,
+            erasures.list_erasures,
+            erasures.get_erasure,
+            lineage.get_lineage,
             health.live,
             health.ready,
         ],

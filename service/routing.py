@@ -66,6 +66,7 @@ class Routing:
         """Make what the database calls live what serves."""
         async with self._refreshing:
             for route in await asyncio.to_thread(self._read_live_routes):
+                self._tell_taint(route)
                 current = self._live.get(route.assistant.id)
                 unchanged = current is not None and current.release_id == route.release_id
                 if not unchanged or not self._is_loaded(route.version):
@@ -89,6 +90,16 @@ class Routing:
         self._live[route.assistant.id] = route
         self.problems.pop(name, None)
         _log.info("now live", model=route.model, before=current.model if current else None)
+
+    def _tell_taint(self, route: Route) -> None:
+        name = f"{route.assistant.name}: tainted"
+        if route.version.tainted_at is None:
+            self.problems.pop(name, None)
+        else:
+            self.problems[name] = (
+                f"{route.model} serves on. {route.version.tainted_reason} Let a version from after that go live, or "
+                f"{route.assistant.name}@0 until there is one."
+            )
 
     async def follow(self) -> None:
         """Look for new releases for as long as the service runs."""

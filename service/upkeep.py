@@ -1,4 +1,5 @@
-"""Housekeeping on the database, done by the service alone: SQLite's log is folded back, abandoned replies are closed.
+"""Housekeeping on the database, done by the service alone: SQLite's log is folded back, abandoned replies are closed,
+what was erased leaves no traces in the file.
 
 What fails is logged, told in readiness and tried again.
 """
@@ -9,6 +10,7 @@ import structlog
 
 from feedback.conversations import fail_abandoned
 from feedback.database import Database
+from feedback.erasure import finish as finish_erasures
 from feedback.logs import whereabouts
 
 _log = structlog.get_logger()
@@ -28,6 +30,7 @@ async def tend(
         try:
             await asyncio.to_thread(database.checkpoint)
             await asyncio.to_thread(_fail_abandoned, database, request_seconds + ABANDONED_SECONDS)
+            await asyncio.to_thread(finish_erasures.scrub, database)
             problems.pop(UPKEEP_PROBLEM, None)
         except Exception as error:
             _log.error("upkeep failed", **whereabouts(error))

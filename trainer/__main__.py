@@ -19,8 +19,8 @@ from pathlib import Path
 
 from feedback.complaints import complaint_of
 from feedback.errors import BurnishError
+from feedback.folder_lock import FolderBusy
 from feedback.processes import die_with_parent, keep_files_private
-from trainer.lock import FolderBusy
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -8,16 +8,18 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from feedback.errors import AdapterRefused, RunFailed
-from feedback.files import file_sha256, read_json, read_jsonl
+from feedback.files import file_sha256, read_json
+from feedback.row_hashes import RowsChanged, SideReader, require_list, rows_file
 from feedback.run_folder import SPLITS, Row, RunSpec, Split
 from service.engines.adapter_format import read_adapter
 from service.engines.base import BASE
 
+ANEW = "Start a new run, without them: `burnish train ASSISTANT`."
 RESTORE = "Restore the folder from a backup, or let `burnish train ASSISTANT` make a new run."
 
 
 def read_run(folder: Path) -> tuple[RunSpec, dict[Split, list[Row]]]:
-    """The specification and the rows, once every input file has the hash that run.json gives it."""
+    """The specification and the rows, once every input file, and every row, has the hash that run.json stands for."""
     spec = _read_spec(folder)
     for name, expected in spec.files.items():
         path = folder / name
@@ -30,7 +32,11 @@ def read_run(folder: Path) -> tuple[RunSpec, dict[Split, list[Row]]]:
             read_adapter(folder / "baseline", expected_sha256=spec.baseline_version)
         except AdapterRefused as refusal:
             raise RunFailed(f"The baseline can't be compared with: {refusal.message}") from refusal
-    return spec, {split: _read_rows(folder, split, spec) for split in SPLITS}
+    try:
+        require_list(folder, spec.dataset_sha256)
+        return spec, {split: _read_rows(folder, split) for split in SPLITS}
+    except RowsChanged as changed:
+        raise RunFailed(f"{changed.message} {RESTORE}") from None
 
 
 def _read_spec(folder: Path) -> RunSpec:
@@ -43,19 +49,22 @@ def _read_spec(folder: Path) -> RunSpec:
         raise RunFailed(f"{path} isn't a run's specification: {_first_complaint(error)}") from None
 
 
-def _read_rows(folder: Path, split: Split, spec: RunSpec) -> list[Row]:
-    path = folder / f"{split}.jsonl"
-    if path.name not in spec.files:
-        raise RunFailed(f"run.json lists no {path.name}, so it can't be trusted. {RESTORE}")
+def _read_rows(folder: Path, split: Split) -> list[Row]:
     rows: list[Row] = []
+    reader = SideReader(folder, split)
     try:
-        for raw in read_jsonl(path):
-            row = Row.model_validate(raw)
+        for line in reader.lines():
+            row = Row.model_validate_json(line)
             if complaint := _incomplete(row):
                 raise ValueError(complaint)
             rows.append(row)
     except ValueError as error:
-        raise RunFailed(f"{path}, row {len(rows) + 1}: {_first_complaint(error)}") from None
+        raise RunFailed(f"{rows_file(folder, split)}, row {len(rows) + 1}: {_first_complaint(error)}") from None
+    if reader.missing:
+        raise RunFailed(
+            f"{rows_file(folder, split)} lacks {len(reader.missing)} of its rows: they were erased since, so that "
+            f"nothing is trained or judged with this folder any more. {ANEW}"
+        )
     return rows
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from feedback.errors import RunFailed
 from feedback.files import read_json, write_bytes, write_json
+from feedback.folder_lock import folder_lock
 from feedback.run_folder import Row, RunSpec, Split, attempt_folder
 from service.engines.adapter_format import read_adapter
 from trainer.adapter import publish_adapter
@@ -26,7 +27,6 @@ from trainer.evaluation.record import Evaluation
 from trainer.evaluation.report import report
 from trainer.evaluation.verdict import Verdict, judge
 from trainer.inputs import read_run
-from trainer.lock import folder_lock
 from trainer.progress import RunProgress
 
 log = logging.getLogger("trainer")

@@ -22,6 +22,7 @@ from feedback.config import Settings
 from feedback.database import Database
 from feedback.errors import BurnishError, Conflict, InvalidInput, LeaseLost, RunFailed
 from feedback.heartbeat import Heartbeat
+from feedback.housekeeping import Housekeeping
 from feedback.models import AdapterVersion, Assistant, Evaluation, Run
 from feedback.processes import TrainerTask
 from feedback.run_folder import RunSpec, attempt_folder
@@ -61,17 +62,19 @@ class Worker:
         self._stopping = True
 
     def run_forever(self) -> None:
+        self._settings.runs.mkdir(parents=True, exist_ok=True)
         self._sweep()
         _log.info("worker ready", worker=self._name)
-        while not self._stopping:
-            try:
-                worked = self.work_once()
-            except SQLAlchemyError as error:
-                if not self._away:  # once an outage, however long it lasts
-                    _log.error("database away", worker=self._name, **logs.whereabouts(error))
-                self._away, worked = True, False
-            if not worked:
-                time.sleep(self._settings.queue_poll_seconds)
+        with Housekeeping(self._settings, self._database):
+            while not self._stopping:
+                try:
+                    worked = self.work_once()
+                except SQLAlchemyError as error:
+                    if not self._away:  # once an outage, however long it lasts
+                        _log.error("database away", worker=self._name, **logs.whereabouts(error))
+                    self._away, worked = True, False
+                if not worked:
+                    time.sleep(self._settings.queue_poll_seconds)
         _log.info("worker stopped", worker=self._name)
 
     def _sweep(self) -> None:
@@ -186,6 +189,9 @@ class Worker:
 
         suites = {"general.txt": GENERAL_TEXT.read_bytes()}
         frozen = datasets.freeze(material, folder, suites, baseline, spec, fence)
+        del material  # a million items
+        # before it is recorded: a worker killed here freezes and tells again
+        datasets.tell_givers(self._database, frozen.curated)
         if not frozen.curated.methods:
             received = frozen.curated.funnel[0][1]
             raise InvalidInput(

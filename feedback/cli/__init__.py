@@ -2,7 +2,19 @@
 
 import sys
 
-from feedback.cli import access, data, interchange, learning, programs, talk
+from feedback.cli import (
+    access,
+    cases,
+    data,
+    erasure,
+    guidelines,
+    interchange,
+    learning,
+    lineage,
+    programs,
+    review,
+    talk,
+)
 from feedback.cli.app import app
 from feedback.complaints import complaint_of
 from feedback.processes import keep_files_private
@@ -12,7 +24,12 @@ talk.register(app)
 learning.register(app)
 data.register(app)
 interchange.register(data.feedback_app)
+lineage.register(app)
+erasure.register(app)
 access.register(app)
+guidelines.register(access.assistant_app)
+review.register(app, data.feedback_app)
+cases.register(app)
 
 
 def main() -> None:

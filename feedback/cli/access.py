@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from feedback import assistants, keys, releases
+from feedback import assistants, guidelines, keys, releases
 from feedback.cli.app import ACTOR, AsJson, AssistantName, open_all, print_fields, print_json, print_rows
 from feedback.cli.policy_changes import parse_changes
 from feedback.states import Consent, Role
@@ -129,7 +129,9 @@ def assistant_set(
         assistant = assistants.get_assistant(session, name)
         changed = assistants.set_policies(session, assistant, parse_changes(policy or []), actor=ACTOR)
         if system_prompt is not None:
-            assistants.set_system_prompt(session, assistant, system_prompt, actor=ACTOR)
+            current = guidelines.draft_of(assistants.current_guidelines(session, assistant))
+            draft = current.model_copy(update={"system_prompt": system_prompt})
+            guidelines.revise(session, assistant, draft, actor=ACTOR)
         if consent is not None:
             assistants.set_consent(session, assistant, consent, actor=ACTOR)
     if as_json:

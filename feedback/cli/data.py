@@ -1,14 +1,14 @@
-"""`burnish feedback dataset`: what was said, and what is or would be learned from it."""
+"""`burnish feedback dataset`: what was said, and what is or would be learned from it. Deciding is review.py's."""
 
 from typing import Annotated
 
 import typer
 
-from feedback import assistants, datasets, review
-from feedback.cli.app import ACTOR, AsJson, AssistantName, open_all, print_fields, print_json, print_rows
+from feedback import assistants, datasets, review, verification
+from feedback.cli.app import AsJson, AssistantName, open_all, print_fields, print_json, print_rows
 from feedback.cli.policy_changes import parse_changes
 from feedback.curate.datasheet import as_markdown, compare
-from feedback.states import FeedbackStatus, ReviewDecision
+from feedback.states import FeedbackStatus
 
 feedback_app = typer.Typer(help="Feedback: list, inspect, decide, import, export.", no_args_is_help=True)
 dataset_app = typer.Typer(help="Dataset versions: list, inspect, preview.", no_args_is_help=True)
@@ -54,26 +54,6 @@ def feedback_show(feedback_id: FeedbackId, as_json: AsJson = False) -> None:
         print_fields(review.with_conversation(session, review.get_feedback(session, feedback_id)), as_json)
 
 
-@feedback_app.command("approve")
-def feedback_approve(
-    feedback_id: FeedbackId,
-    note: Annotated[str | None, typer.Option(help="Shown on the giver's receipt.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Let it be learned from."""
-    _decide(feedback_id, ReviewDecision.APPROVED, note, as_json)
-
-
-@feedback_app.command("reject")
-def feedback_reject(
-    feedback_id: FeedbackId,
-    note: Annotated[str | None, typer.Option(help="Shown on the giver's receipt.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Don't learn from it."""
-    _decide(feedback_id, ReviewDecision.REJECTED, note, as_json)
-
-
 @dataset_app.command("list")
 def dataset_list(assistant: AssistantName, as_json: AsJson = False) -> None:
     """The frozen datasets, newest first."""
@@ -81,7 +61,13 @@ def dataset_list(assistant: AssistantName, as_json: AsJson = False) -> None:
     with database.read() as session:
         found = datasets.list_datasets(session, assistants.get_assistant(session, assistant))
     rows = [
-        {"dataset": f"v{one.number}", "sha256": one.sha256[:16], "rows": one.datasheet["rows"], "made": one.created_at}
+        {
+            "dataset": f"v{one.number}",
+            "sha256": one.sha256[:16],
+            "rows": one.datasheet["rows"],
+            "erased": one.rows_erased,
+            "made": one.created_at,
+        }
         for one in found
     ]
     print_rows(rows, as_json, empty="None: a run freezes one.")
@@ -103,6 +89,33 @@ def dataset_show(
         print(as_markdown(sheet))
 
 
+@dataset_app.command("verify")
+def dataset_verify(
+    assistant: AssistantName,
+    number: Annotated[int, typer.Argument(max=2**31 - 1, help="The dataset's number.")],
+    as_json: AsJson = False,
+) -> None:
+    """Check that the rows are the ones that were frozen, and that an erasure took every one that is gone."""
+    settings, database = open_all()
+    with database.read() as session:
+        dataset = datasets.get_dataset(session, assistants.get_assistant(session, assistant), number)
+        found = verification.verify(session, settings.runs, dataset)
+    fields = {
+        "dataset": f"{assistant} v{number}",
+        "sha256": dataset.sha256,
+        "rows": found.rows,
+        "erased": found.erased,
+        "to_erase": found.to_erase,
+    }
+    if as_json:
+        print_fields(fields, as_json)
+        return
+    waiting = f"; {found.to_erase} are being erased, and are still there" if found.to_erase else ""
+    print(
+        f"{assistant} v{number} holds: {found.rows} rows there, {found.erased} erased, nothing else differs{waiting}."
+    )
+
+
 @dataset_app.command("preview")
 def dataset_preview(
     assistant: AssistantName,
@@ -122,11 +135,3 @@ def dataset_preview(
         print_json(sheet)
     else:
         print(as_markdown(sheet))
-
-
-def _decide(feedback_id: str, decision: ReviewDecision, note: str | None, as_json: bool) -> None:
-    _, database = open_all()
-    with database.write() as session:
-        feedback = review.get_feedback(session, feedback_id)
-        review.decide(session, feedback, decision, note=note, actor=ACTOR)
-    print_fields({"id": feedback.public_id, "status": feedback.status.value}, as_json)

@@ -18,7 +18,8 @@ from feedback import assistants, audit, files
 from feedback.cli.app import ACTOR, AsJson, AssistantName, console, open_all, print_fields, print_json, print_rows
 from feedback.config import Settings
 from feedback.database import Database
-from feedback.errors import InvalidInput
+from feedback.erasure.erase import newest_erasure
+from feedback.errors import Conflict, InvalidInput
 from feedback.interchange import export, store
 from feedback.interchange.formats import FORMATS, Format, detect
 from feedback.interchange.reading import count_lines
@@ -108,9 +109,12 @@ def export_(
         raise InvalidInput("`--json` tells what was written to a file: name one with `--out FILE`.")
     with database.write() as session:
         found = assistants.get_assistant(session, assistant)
-        audit.record(session, ACTOR, "feedback.export", assistant, format=format.value)
+        file = str(out.resolve()) if out else None  # an erasure removes those in the data folder
+        audit.record(session, ACTOR, "feedback.export", assistant, format=format.value, file=file)
+        began = newest_erasure(session, found)
     left_out: Counter[str] = Counter()
-    lines = export.lines(current_records(database, found), format, found.consent, left_out)
+    records = current_records(database, found, as_mended=format != export.ExportFormat.BURNISH)
+    lines = export.lines(records, format, found.consent, left_out)
     if out is None:
         _print(lines)
         return
@@ -120,6 +124,9 @@ def export_(
         for line in lines:
             file.write(line.encode())
             written += 1
+        with database.read() as session:
+            if newest_erasure(session, found) != began:
+                raise Conflict("Something was erased meanwhile, and may be in what was written: export once more.")
     written -= format == export.ExportFormat.CSV  # its header
     fields: dict[str, Any] = {"file": str(out), "format": format.value, "written": written}
     told = left_out if as_json else [f"{count} × {reason}" for reason, count in left_out.most_common()]

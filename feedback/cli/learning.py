@@ -14,7 +14,7 @@ from feedback.config import Settings
 from feedback.errors import BurnishError, InvalidInput
 from feedback.models import Run
 from feedback.processes import TrainerTask, trainer_command
-from feedback.states import OPEN_RUNS
+from feedback.states import OPEN_RUNS, Side
 
 adapters_app = typer.Typer(help="Adapter versions: list, inspect, promote, roll back.", no_args_is_help=True)
 
@@ -78,6 +78,7 @@ def adapters_list(assistant: AssistantName, as_json: AsJson = False) -> None:
         {
             "version": one.version,
             "release": one.release.value if one.release else None,
+            "tainted": one.tainted_at,
             "verdict": one.verdict.value if one.verdict else None,
             "dataset": f"v{one.dataset}" if one.dataset else None,
             "run": one.run_id,
@@ -96,8 +97,10 @@ def adapters_show(label: Label, as_json: AsJson = False) -> None:
         assistant, version = adapters.get_version(session, label)
         one = report.version_report(session, assistant, version)
         folder = adapters.folder_of(settings.adapters, version)
-        behind = lineage.feedback_behind(session, version)
-    fields = one.model_dump(mode="json") | {"folder": str(folder) if folder else None, "feedback": len(behind)}
+        run = session.get(Run, version.run_id) if version.run_id else None
+        behind = lineage.sources_of(session, run.dataset_version_id).by_side if run and run.dataset_version_id else {}
+    taught = sum(behind.get(Side.TRAIN, {}).values())
+    fields = one.model_dump(mode="json") | {"folder": str(folder) if folder else None, "feedback": taught}
     print_fields(fields, as_json)
 
 
@@ -133,13 +136,18 @@ def adapters_rollback(
     assistant: AssistantName,
     take_back: Annotated[int | None, typer.Option("--from", help="Only if this version serves.")] = None,
     reason: Reason = "rolled back on the command line",
+    accept_tainted: Annotated[
+        bool, typer.Option("--accept-tainted", help="Even to a version that learned from what was erased since.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Let the version serve again that served before."""
     _, database = open_all()
     with database.write() as session:
         found = assistants.get_assistant(session, assistant)
-        releases.roll_back(session, found, actor=ACTOR, reason=reason, expected_live=take_back)
+        releases.roll_back(
+            session, found, actor=ACTOR, reason=reason, expected_live=take_back, accept_tainted=accept_tainted
+        )
         live = releases.live(session, found)
     print_fields({"live": f"{assistant}@{live.version.number}"}, as_json)
 

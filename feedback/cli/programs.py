@@ -10,7 +10,7 @@ import httpx
 import typer
 
 import migrations
-from feedback import assistants, doctor, releases, runs
+from feedback import assistants, doctor, guidelines, releases, runs
 from feedback.cli import supervisor
 from feedback.cli.app import AsJson, console, open_all, print_fields, print_json, print_rows
 from feedback.config import BUNDLED_MODEL, Settings, settings_rows, settings_table
@@ -80,9 +80,18 @@ def status(
         raise typer.Exit(1 if watch and last == RunStatus.FAILED else 0)
     with database.read() as session:
         serving = [
-            {"assistant": one.name, "live": f"{one.name}@{live.version.number}", "since": live.release.live_at}
+            {
+                "assistant": one.name,
+                "live": f"{one.name}@{live.version.number}",
+                "since": live.release.live_at,
+                "guidelines": f"v{current.version}",
+                "review_due": current.review_due,
+                "review_overdue": guidelines.is_review_due(current),
+                "tainted": live.version.tainted_reason,
+            }
             for one in assistants.list_assistants(session)
             for live in [releases.live(session, one)]
+            for current in [assistants.current_guidelines(session, one)]
         ]
         listed = [
             {

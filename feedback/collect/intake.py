@@ -12,18 +12,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session, col, select
 
-from feedback import assistants, contributors, runs
+from feedback import assistants, cases, contributors, runs
 from feedback.collect import comments, corrections, preferences, ratings, reports, surveys
 from feedback.collect.kinds import Parsed
 from feedback.columns import is_storable, texts_in
 from feedback.conversations import get_reply
-from feedback.database import Database
+from feedback.database import Database, came_first
 from feedback.errors import InvalidInput
 from feedback.keys import Caller
-from feedback.models import Assistant, Conversation, Feedback, Message, ReportCase
+from feedback.models import Assistant, Conversation, Feedback, Message
 from feedback.policies import CollectPolicy
 from feedback.states import FeedbackKind, FeedbackStatus
 
@@ -70,8 +70,8 @@ def receive(
         try:
             with database.write() as session:
                 return _receive(session, secret, caller, given, idempotency_key)
-        except IntegrityError:
-            if last_try:
+        except DBAPIError as error:
+            if last_try or not came_first(error):
                 raise
     raise AssertionError("unreachable")
 
@@ -117,7 +117,7 @@ def _receive(session: Session, secret: bytes, caller: Caller, given: Given, idem
     session.add(feedback)
     session.flush()
     if parsed.report_category:
-        session.add(ReportCase(feedback_id=feedback.id, category=parsed.report_category))
+        cases.report_came_in(session, feedback, parsed.report_category, actor=caller.actor)
     session.flush()
     runs.request_if_due(session, assistant)
     return Accepted(public_id, receipt, feedback.status)

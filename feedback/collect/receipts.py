@@ -5,39 +5,41 @@ from datetime import datetime
 
 from sqlmodel import Session, col, select
 
-from feedback import lineage
+from feedback import cases, lineage
 from feedback.collect.intake import hash_receipt
 from feedback.errors import NotFound
-from feedback.gather import LEARNABLE
-from feedback.models import Feedback, Review
-from feedback.review import latest_decisions
-from feedback.states import FeedbackKind, FeedbackStatus, ReviewDecision
+from feedback.models import Feedback, ReportCase, Review
+from feedback.review.opinions import learns
+from feedback.states import LEARNABLE, CaseOutcome, CaseStatus, FeedbackKind, FeedbackStatus
 
 
 @dataclass(frozen=True)
 class Receipt:
     id: str
     kind: str
-    status: str  # received, in_review, declined, replaced; used, learned, live
+    status: str  # received, in_review, declined, replaced; used, learned, live; of a report: resolved
     detail: str
-    note: str | None  # the reviewer's public words
+    note: str | None  # the reviewer's public words; of a report: the answer
     created_at: datetime
 
 
 def look_up(session: Session, receipt: str) -> Receipt:
     feedback = session.exec(select(Feedback).where(Feedback.receipt_sha256 == hash_receipt(receipt))).first()
     if feedback is None:
-        raise NotFound("No feedback with this receipt.", param="receipt", code="receipt_not_found")
-    status, detail = _tell(session, feedback)
-    review = session.exec(
-        select(Review).where(Review.feedback_id == feedback.id).order_by(col(Review.id).desc()).limit(1)
-    ).first()
+        raise NotFound(
+            "No feedback with this receipt (any more): none was given, or it was erased.",
+            param="receipt",
+            code="receipt_not_found",
+        )
+    # what several people haven't agreed on yet is nobody's word
+    review = session.exec(select(Review).where(Review.feedback_id == feedback.id, col(Review.counts).is_(True))).first()
+    status, detail = _tell(session, feedback, review)
     return Receipt(
         feedback.public_id, feedback.kind, status, detail, review.note if review else None, feedback.created_at
     )
 
 
-def _tell(session: Session, feedback: Feedback) -> tuple[str, str]:
+def _tell(session: Session, feedback: Feedback, review: Review | None) -> tuple[str, str]:
     reach = lineage.reach_of(session, feedback.id)
     if reach.live_since is not None:
         return (
@@ -50,19 +52,17 @@ def _tell(session: Session, feedback: Feedback) -> tuple[str, str]:
         return "used", f"Used to judge {reach.judged_by}; kept out of training so that the judgement is fair."
     if reach.dataset_number is not None:
         return "used", f"Used in dataset v{reach.dataset_number}."
+    if feedback.kind == FeedbackKind.REPORT:
+        return _tell_case(feedback, cases.of_reply(session, feedback.message_id))
     match feedback.status:
         case FeedbackStatus.RECEIVED:
-            return "received", _received(session, feedback)
-        case FeedbackStatus.IN_REVIEW if feedback.kind == FeedbackKind.REPORT:
-            return "in_review", "Your report has opened a case; a person looks into it."
+            return "received", _received(feedback, review)
         case FeedbackStatus.IN_REVIEW if feedback.status_reason:
             return "in_review", f"Held back for now, for a person to look at: {feedback.status_reason}"
         case FeedbackStatus.IN_REVIEW:
             return "in_review", "A person looks at it first."
         case FeedbackStatus.DECLINED if feedback.kind in LEARNABLE:
             return "declined", f"Not learned from: {feedback.status_reason}"
-        case FeedbackStatus.DECLINED if feedback.kind == FeedbackKind.REPORT:
-            return "declined", f"A person has looked into it and turned it down: {feedback.status_reason}"
         case FeedbackStatus.DECLINED:
             return "declined", f"A person has turned it down: {feedback.status_reason}"
         case FeedbackStatus.REPLACED if feedback.kind == FeedbackKind.SURVEY:
@@ -71,16 +71,26 @@ def _tell(session: Session, feedback: Feedback) -> tuple[str, str]:
             return "replaced", "You said something newer about this reply."
 
 
-def _received(session: Session, feedback: Feedback) -> str:
+def _tell_case(report: Feedback, case: ReportCase | None) -> tuple[str, str]:
+    if case is None or case.status != CaseStatus.RESOLVED:
+        if case is not None and case.status == CaseStatus.INVESTIGATING:
+            return "in_review", "A person is looking into it."
+        if report.status != FeedbackStatus.IN_REVIEW:
+            return "in_review", "It is being looked at again."
+        return "in_review", "Your report has opened a case; a person looks into it."
+    if case.outcome == CaseOutcome.DISMISSED:
+        return "declined", "A person has looked into it and sees nothing wrong with the reply."
+    return "resolved", "A person has looked at it and closed the case."
+
+
+def _received(feedback: Feedback, review: Review | None) -> str:
     match feedback.kind:
-        case FeedbackKind.REPORT:
-            return "A person has looked at it and closed the case."
         case FeedbackKind.COMMENT:
             return "Stored for people to read; nothing is trained on comments."
         case FeedbackKind.SURVEY:
             return "Stored with the other answers for people to read; nothing is trained on surveys."
     if feedback.training is False:
         return "Stored for people to read; nothing is trained on it, as you wished."
-    if latest_decisions(session, [feedback.id]).get(feedback.id) == ReviewDecision.APPROVED:
+    if review is not None and learns(review.decision):
         return "A person has approved it; the next dataset can use it."
     return "Stored; it will be looked at when the next dataset is made."

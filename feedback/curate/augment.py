@@ -52,14 +52,14 @@ def augment(items: list[Item], looks: Looks, policy: AugmentPolicy, near: float)
 
 def _not_held_out(made: list[Item], items: list[Item], looks: Looks, near: float) -> list[Item]:
     held = {looks.asked[item.exchange.id].question for item in items if item.side != Side.TRAIN}
-    held.update(looks.cases.tolist())
+    held |= looks.cases
     texts = [question_key(item.exchange.history) for item in made]
     rows = sorted(held)
     known = looks.questions
     both = Questions(
         [*texts, *(known.texts[row] for row in rows)], np.concatenate([signatures(texts), known.signed[rows]])
     )
-    close = both.near_any(np.arange(len(texts)), np.arange(len(texts), len(both.texts)), near)
+    close = both.near_any(set(range(len(texts))), set(range(len(texts), len(both.texts))), near)
     return [item for place, item in enumerate(made) if place not in close]
 
 

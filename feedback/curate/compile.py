@@ -7,6 +7,7 @@ A row is planned first, which takes little memory, and made when it is written.
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -37,11 +38,12 @@ class Planned:
     def feedback_ids(self) -> tuple[int, ...]:
         return self.item.feedback_ids
 
-    def row(self, prompt: Prompt) -> Row:
-        """The row as the trainer reads it; `prompt` puts the guidelines in front."""
+    def row(self, prompt: Prompt, salt: str = "") -> Row:
+        """The row as the trainer reads it; `prompt` puts the guidelines in front, `salt` hides it in its hash."""
         item = self.item
         return Row(
             id=self.id,
+            salt=salt,
             method=self.method,
             source=self.source,
             prompt=prompt(item.exchange.history),
@@ -77,7 +79,11 @@ def plan_rows(
     >>> sorted((planned.method, planned.source) for planned in rows), dropped
     ([('dpo', 'correction'), ('sft', 'correction')], [])
     """
-    rows = [planned for item in items for planned in _plan(item, cluster(item.exchange))]
+    rows: list[Planned] = []
+    copies = Counter[int]()
+    for item in items:
+        copies[item.id] += item.synthetic
+        rows += _plan(item, cluster(item.exchange), copies[item.id])
     pairs = [planned for planned in rows if planned.method == "dpo" and planned.side == Side.TRAIN]
     pairs.sort(key=lambda planned: (planned.source != "preference", planned.id))
     surplus = {planned.id for planned in pairs[policy.max_preference_pairs :]}
@@ -121,12 +127,14 @@ def leave_out_untrained(
     return kept, dropped
 
 
-def _plan(item: Item, cluster: str) -> list[Planned]:
+def _plan(item: Item, cluster: str, copy: int) -> list[Planned]:
+    """`copy`: a synthetic item's number among its own; an id tells nothing of what the row says."""
+
     def planned(method: Method, source: Source, part: str = "", *, of_rejected: bool = False) -> Planned:
         name = hashlib.sha256(f"{method}:{item.id}{part}".encode()).hexdigest()[:20]
         return Planned(f"{method}-{name}", method, source, item, cluster, of_rejected)
 
-    part = f":synthetic:{item.exchange.history[-1][1]}" if item.synthetic else ""
+    part = f":synthetic:{copy}" if item.synthetic else ""
     if item.kind == FeedbackKind.CORRECTION:
         rows = [planned("sft", "correction", part)]
         if item.exchange.reply.strip() and not item.synthetic:

@@ -8,7 +8,6 @@
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable
-from dataclasses import dataclass, field
 from itertools import combinations
 
 from feedback.curate.items import Dropped, Item, drop_where, oldest_first
@@ -23,28 +22,24 @@ _OPERATOR_WEIGHT = 100.0
 """Of somebody who may decide: no crowd outvotes them."""
 
 
-@dataclass(slots=True)
 class _Side:
-    """Everybody who says the same thing about one question."""
+    """Everybody who says the same thing about one question; nobody says it twice, see `_latest_words`."""
 
-    facts: tuple[str, ...] = ()
-    text: str = ""
-    items: list[Item] = field(default_factory=list)
-    voices: dict[str | int, float] = field(default_factory=dict)
+    __slots__ = ("facts", "items", "last_said", "text", "weight")
+
+    def __init__(self, facts: tuple[str, ...]) -> None:
+        self.facts = facts
+        self.text = ""
+        self.items: list[Item] = []
+        self.weight = 0.0
+        self.last_said = 0.0
 
     def add(self, item: Item, weight: float) -> None:
         self.items.append(item)
-        self.text = max(self.text, item.taught, key=lambda text: (len(text), text))
-        # an anonymous word is a voice of its own, of little weight
-        self.voices[item.contributor or item.id] = weight
-
-    @property
-    def weight(self) -> float:
-        return sum(sorted(self.voices.values()))
-
-    @property
-    def last_said(self) -> float:
-        return max(item.created_at for item in self.items)
+        self.weight += weight
+        self.last_said = max(self.last_said, item.created_at)
+        if item.correction is not None:
+            self.text = max(self.text, item.correction, key=lambda text: (len(text), text))
 
 
 def conflicts(
@@ -59,28 +54,54 @@ def conflicts(
     >>> kept, {out.reason for out in dropped}
     ([], {'people corrected this question to different facts'})
     """
-    latest, outdated = _latest_words(items, looks)
+    subjects = _Subjects(looks)
+    latest, outdated = _latest_words(items, subjects)
     kept, overruled = _overruled_by_corrections(latest)
-    against = _contradicted(kept, looks, known, policy)
+    against = _contradicted(kept, subjects, looks, known, policy)
     kept, contradicted = drop_where(kept, "conflicts", lambda item: against.get(item.id))
     return kept, outdated + overruled + contradicted
 
 
-def _latest_words(items: list[Item], looks: Looks) -> tuple[list[Item], list[Dropped]]:
+class _Subjects:
+    """What people can contradict each other on, as a number: a question's answer, a reply's worth, which is better."""
+
+    def __init__(self, looks: Looks) -> None:
+        self._looks = looks
+        self._numbers: dict[Hashable, int] = {}
+        self._replies: dict[int, int] = {}  # by exchange: most of what is said are ratings
+
+    def of(self, item: Item) -> int:
+        exchange = item.exchange.id
+        if item.kind == FeedbackKind.RATING:
+            if exchange not in self._replies:
+                self._replies[exchange] = self._number(
+                    (self._looks.asked[exchange].digest, self._looks.said[exchange].digest)
+                )
+            return self._replies[exchange]
+        asked, said = self._looks.asked[exchange].digest, self._looks.said[exchange].digest
+        if item.rejected is None:
+            return self._number(("answer", asked))
+        other = self._looks.said[item.rejected.id].digest
+        return self._number(("pair", asked, min(said, other), max(said, other)))
+
+    def _number(self, subject: Hashable) -> int:
+        return self._numbers.setdefault(subject, len(self._numbers))
+
+
+def _latest_words(items: list[Item], subjects: _Subjects) -> tuple[list[Item], list[Dropped]]:
     """Per contributor: one correction a question, one rating a reply, one choice a pair."""
-    newest: dict[tuple[str | None, Hashable], Item] = {}
+    newest: dict[tuple[str, int], Item] = {}
+    outdated: set[int] = set()
     for item in items:
-        if item.contributor is not None:
-            subject = item.contributor, _subject(item, looks)
-            if subject not in newest or oldest_first(newest[subject]) < oldest_first(item):
-                newest[subject] = item
-
-    def why(item: Item) -> str | None:
-        if item.contributor is None or newest[item.contributor, _subject(item, looks)] is item:
-            return None
-        return "the same person said something newer about the same question"
-
-    return drop_where(items, "conflicts", why)
+        if item.contributor is None:
+            continue
+        word = item.contributor, subjects.of(item)
+        earlier = newest.setdefault(word, item)
+        if earlier is not item:
+            older, newest[word] = sorted((earlier, item), key=oldest_first)
+            outdated.add(older.id)
+    reason = "the same person said something newer about the same question"
+    return drop_where(items, "conflicts", lambda item: reason if item.id in outdated else None)
 
 
 def _overruled_by_corrections(items: list[Item]) -> tuple[list[Item], list[Dropped]]:
@@ -93,17 +114,6 @@ def _overruled_by_corrections(items: list[Item]) -> tuple[list[Item], list[Dropp
     return drop_where(items, "conflicts", why)
 
 
-def _subject(item: Item, looks: Looks) -> Hashable:
-    """What two people can contradict each other on: a question's answer, a reply's worth, the better of two."""
-    asked, said = looks.asked[item.exchange.id].digest, looks.said[item.exchange.id].digest
-    if item.correction is not None:
-        return "answer", asked
-    if item.rejected is not None:
-        other = looks.said[item.rejected.id].digest
-        return "pair", asked, min(said, other), max(said, other)
-    return asked, said
-
-
 def _position(item: Item, looks: Looks) -> Hashable:
     """What is said on the subject."""
     if item.correction is not None:
@@ -113,15 +123,19 @@ def _position(item: Item, looks: Looks) -> Hashable:
     return item.good
 
 
-def _contradicted(items: Iterable[Item], looks: Looks, known: Standing, policy: ConflictPolicy) -> dict[int, str]:
+def _contradicted(
+    items: Iterable[Item], subjects: _Subjects, looks: Looks, known: Standing, policy: ConflictPolicy
+) -> dict[int, str]:
     """Reasons by the ids of those that aren't believed."""
-    subjects: dict[Hashable, dict[Hashable, _Side]] = defaultdict(dict)
+    spoken_of: dict[int, list[Item]] = defaultdict(list)
     for item in items:
-        sides = subjects[_subject(item, looks)]
-        side = sides.setdefault(_position(item, looks), _Side(item.key_facts))
-        side.add(item, _OPERATOR_WEIGHT if item.trusted else known.weight(item))
+        spoken_of[subjects.of(item)].append(item)
     found: dict[int, str] = {}
-    for sides in subjects.values():
+    for said in spoken_of.values():
+        sides: dict[Hashable, _Side] = {}
+        for item in said if len(said) > 1 else ():
+            side = sides.setdefault(_position(item, looks), _Side(item.key_facts))
+            side.add(item, _OPERATOR_WEIGHT if item.trusted else known.weight(item))
         for one, other in combinations(sides.values(), 2):
             reason = _contradiction(one, other)
             if reason is not None:

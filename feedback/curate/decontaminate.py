@@ -1,7 +1,5 @@
 """Nothing near what judges may be learned: rows that quote an evaluation text, or ask nearly what a case asks."""
 
-import numpy as np
-
 from feedback.curate.evaluations import RUN_WORDS
 from feedback.curate.items import Dropped, Item, drop_where
 from feedback.curate.looks import Looks
@@ -20,7 +18,7 @@ def decontaminate(items: list[Item], looks: Looks, near: float) -> tuple[list[It
     ([2], 'nearly an evaluation case')
     """
     rows = {looks.asked[item.exchange.id].question for item in items if item.side in (Side.TRAIN, Side.DEV, None)}
-    close = looks.questions.near_any(np.array(sorted(rows), np.int64), looks.cases, near)
+    close = looks.questions.near_any(rows, looks.cases, near)
 
     def why(item: Item) -> str | None:
         if item.side == Side.GATE:

@@ -6,10 +6,11 @@ sides of the split: what one person holds back for judging isn't merged into ano
 
 from collections import defaultdict
 from collections.abc import Hashable
-from dataclasses import replace
+from copy import copy
 
 from feedback.curate.items import Dropped, Item, oldest_first
 from feedback.curate.looks import Looks
+from feedback.states import FeedbackKind
 
 
 def duplicates(items: list[Item], looks: Looks, clusters: dict[int, int]) -> tuple[list[Item], list[Dropped]]:
@@ -29,14 +30,28 @@ def duplicates(items: list[Item], looks: Looks, clusters: dict[int, int]) -> tup
     for said in same.values():
         first = min(said, key=oldest_first) if len(said) > 1 else said[0]
         rest = sorted(number for item in said if item is not first for number in item.feedback_ids)
-        kept.append(replace(first, merged=(*first.merged, *rest)) if rest else first)
+        kept.append(_with(first, rest) if rest else first)
         dropped += [Dropped(number, "duplicates", "somebody said the same; it counts with theirs") for number in rest]
     return kept, dropped
+
+
+def _with(first: Item, rest: list[int]) -> Item:
+    merged = copy(first)
+    merged.merged = (*first.merged, *rest)
+    return merged
 
 
 def _words(item: Item, looks: Looks, clusters: dict[int, int]) -> Hashable:
     """Equal for items that teach the same: near questions of one gist, and the same words about them."""
     exchange = item.exchange
+    if item.kind == FeedbackKind.RATING:  # most of them
+        return (
+            item.side,
+            item.good,
+            looks.asked[exchange.id].digest,
+            clusters[exchange.id],
+            looks.said[exchange.id].digest,
+        )
     other = looks.said[item.rejected.id].digest if item.rejected else None
     asked = looks.asked[exchange.id].digest, clusters[exchange.id]
     return item.kind, item.side, item.good, item.tie, asked, looks.taught(item).digest, other, item.key_facts

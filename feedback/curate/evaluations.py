@@ -24,6 +24,7 @@ class Evaluations:
 
     cases: tuple[str, ...] = ()
     runs: dict[str, frozenset[tuple[str, ...]]] = field(default_factory=dict)  # by their rarest word
+    rare: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, texts: Iterable[str]) -> "Evaluations":
@@ -35,13 +36,13 @@ class Evaluations:
             for run in _runs(words):
                 runs[min(run, key=lambda word: (-len(word), common[word], word))].add(run)
         cases = tuple(text for text, words in zip(texts, split, strict=True) if 0 < len(words) < _CASE_WORDS)
-        return cls(cases, {word: frozenset(some) for word, some in runs.items()})
+        return cls(cases, {word: frozenset(some) for word, some in runs.items()}, frozenset(runs))
 
     def quoted_in(self, words: Sequence[str]) -> bool:
         """Whether tidied `words` hold a run of an evaluation's."""
-        rare = self.runs.keys() & set(words)
-        if not rare:
+        if self.rare.isdisjoint(words):
             return False
+        rare = self.rare.intersection(words)
         wanted = frozenset().union(*(self.runs[word] for word in rare))
         return any(run in wanted for run in _runs(words))
 

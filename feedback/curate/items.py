@@ -5,7 +5,8 @@ Neither is changed by a stage: what changes is replaced.
 """
 
 import re
-from collections.abc import Callable, Iterable
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -81,10 +82,31 @@ class Dropped(NamedTuple):
     to_review: bool = False  # a person is to look at it; else it is just not used
 
 
+class Drops:
+    """Everything that was dropped; a million of them in eight megabytes."""
+
+    def __init__(self) -> None:
+        self._ids: dict[tuple[str, str, bool], array[int]] = {}
+
+    def add(self, dropped: Iterable[Dropped]) -> None:
+        for number, stage, reason, to_review in dropped:
+            self._ids.setdefault((stage, reason, to_review), array("q")).append(number)
+
+    def __iter__(self) -> Iterator[Dropped]:
+        return (Dropped(number, *why) for why, ids in self._ids.items() for number in ids)
+
+    def by_reason(self) -> dict[tuple[str, str, bool], Sequence[int]]:
+        """(stage, reason, whether a person is to look at it) → ids of feedback."""
+        return dict(self._ids)
+
+
 Stage = Callable[[list[Item]], tuple[list[Item], list[Dropped]]]
 
 
 _AROUND_WORDS = re.compile(r"(?<!\S)[^\w\s+#-]+|[^\w\s+#%-]+(?!\S)")
+_ASCII = map(chr, range(128))
+_BEFORE_WORDS = "".join(sign for sign in _ASCII if not sign.isalnum() and not sign.isspace() and sign not in "_+#-")
+_AFTER_WORDS = _BEFORE_WORDS.replace("%", "")
 
 
 def tidy(text: str) -> str:
@@ -93,6 +115,9 @@ def tidy(text: str) -> str:
     >>> tidy(" In  C++,   it is -5. ")
     'in c++ it is -5'
     """
+    if text.isascii():  # the same by cheaper means
+        words = (word.rstrip(_AFTER_WORDS).lstrip(_BEFORE_WORDS) for word in text.lower().split())
+        return " ".join(filter(None, words))
     return " ".join(_AROUND_WORDS.sub(" ", text.casefold()).split())
 
 

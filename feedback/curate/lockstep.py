@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from feedback.curate.similarity import clusters
+
 _MOST_VOTERS = 200
 """What so many spoke on is in everybody's history: it joins nobody."""
 _ALIKE = 0.95
@@ -16,11 +18,15 @@ _ALIKE = 0.95
 _ALWAYS_TOGETHER = 0.3
 """Share of the smaller one's votes that must be on common targets."""
 _SMALLEST_GROUP = 3
+_AT_ONCE = 1000
+"""Contributors, or pairs of them, that are compared at a time."""
 _DISSENT = 0.3
-"""Share of a group's votes that go against everybody else, where there is anybody else."""
+"""Share of a group's targets on which somebody else says the opposite."""
+_CREDIBLE = 0.6
+"""Reliability from which somebody's contradiction counts; a newcomer's does."""
 
 
-def in_lockstep(
+def groups(
     contributor: NDArray[np.int64],
     target: NDArray[np.int64],
     good: NDArray[np.bool_],
@@ -28,19 +34,16 @@ def in_lockstep(
     targets: int,
     *,
     min_shared: int,
-) -> NDArray[np.bool_]:
-    """(contributors,): who belongs to such a group. Votes as for `agreement.agree`, one a contributor and target.
-
-    Three who always say the opposite of two others, and one of the others who says it only once:
+) -> NDArray[np.int64]:
+    """(contributors,): the group that each votes as one with, or -1. Votes as for `agreement.agree`, one a target.
 
     >>> who, what = np.repeat(np.arange(5), 10), np.tile(np.arange(10), 5)
     >>> good = (what % 2 == 0) == (who < 2)
     >>> good[3] = not good[3]
-    >>> in_lockstep(who, what, good, 5, 10, min_shared=8).tolist()
-    [False, False, True, True, True]
+    >>> groups(who, what, good, 5, 10, min_shared=8).tolist()
+    [-1, -1, 2, 2, 2]
     """
     from scipy.sparse import csr_array
-    from scipy.sparse.csgraph import connected_components
 
     told = np.bincount(target, minlength=targets)
     active = np.bincount(contributor, minlength=contributors)
@@ -48,46 +51,51 @@ def in_lockstep(
     who, what, way = contributor[useful], target[useful], np.where(good[useful], 1, -1)
     there = csr_array((np.ones(len(who), np.int32), (who, what)), shape=(contributors, targets))
     voted = csr_array((way.astype(np.int32), (who, what)), shape=(contributors, targets))
-    shared = (there @ there.T).tocoo()
-    often = (shared.data >= min_shared) & (shared.row < shared.col)
-    one, other, common = shared.row[often], shared.col[often], shared.data[often]
-    agreeing = (common + _pairwise(voted, one, other)) / 2
-    alike = (agreeing >= _ALIKE * common) & (common >= _ALWAYS_TOGETHER * np.minimum(active[one], active[other]))
-    links = csr_array((np.ones(int(alike.sum())), (one[alike], other[alike])), shape=(contributors, contributors))
-    _, group = connected_components(links, directed=False)
-    sizes = np.bincount(group)
-    return _against_others(contributor, target, good, targets, np.where(sizes[group] >= _SMALLEST_GROUP, group, -1))
+    pairs: list[tuple[int, int]] = []
+    for start in range(0, contributors, _AT_ONCE):
+        shared = (there[start : start + _AT_ONCE] @ there.T).tocoo()
+        often = (shared.data >= min_shared) & (shared.row + start < shared.col)
+        one, other, common = shared.row[often] + start, shared.col[often], shared.data[often]
+        agreeing = (common + _pairwise(voted, one, other)) / 2
+        alike = (agreeing >= _ALIKE * common) & (common >= _ALWAYS_TOGETHER * np.minimum(active[one], active[other]))
+        pairs += zip(one[alike].tolist(), other[alike].tolist(), strict=True)
+    group = np.array(clusters(pairs, contributors))
+    sizes = np.bincount(group, minlength=contributors)
+    return np.where(sizes[group] >= _SMALLEST_GROUP, group, -1)
 
 
 def _pairwise(voted: Any, one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The dot products of rows `one` and `other`, a thousand at a time."""
+    """The dot products of rows `one` and `other`, some at a time."""
     found = [
-        np.asarray(voted[one[start : start + 1000]].multiply(voted[other[start : start + 1000]]).sum(axis=1)).ravel()
-        for start in range(0, len(one), 1000)
+        np.asarray(voted[one[start : start + _AT_ONCE]].multiply(voted[other[start : start + _AT_ONCE]]).sum(axis=1))
+        for start in range(0, len(one), _AT_ONCE)
     ]
-    return np.concatenate(found) if found else np.empty(0, np.int64)
+    return np.concatenate([some.ravel() for some in found]) if found else np.empty(0, np.int64)
 
 
-def _against_others(
+def suspicious(
     contributor: NDArray[np.int64],
     target: NDArray[np.int64],
     good: NDArray[np.bool_],
-    targets: int,
     group: NDArray[np.int64],
+    reliability: NDArray[np.float64],
 ) -> NDArray[np.bool_]:
-    """Of the groups' members, those whose group contradicts the others, or speaks where nobody else does."""
+    """(contributors,): members of groups that at least three reliable others contradict, or that nobody else joins.
+
+    Three who agree because they are right are contradicted by liars alone, whom `reliability` tells.
+    """
     way = np.where(good, 1, -1)
-    everybody = np.bincount(target, weights=way, minlength=targets)
+    credible = reliability[contributor] >= _CREDIBLE
+    targets = int(target.max(initial=-1)) + 1
     caught = np.zeros(len(group), bool)
     for number in np.unique(group[group >= 0]):
-        members = group == number
-        votes = members[contributor]
-        what = target[votes]
-        theirs = np.bincount(what, weights=way[votes], minlength=targets)
-        size = np.bincount(what, minlength=targets)
-        others = (everybody - theirs)[what]
-        alone = np.bincount(target, minlength=targets)[what] == size[what]
-        against = np.sign(others) == -np.sign(way[votes])
-        if alone.mean() > 0.5 or (against[~alone].mean() if (~alone).any() else 0) >= _DISSENT:
-            caught |= members
+        votes = (group == number)[contributor]
+        theirs = np.bincount(target[votes], weights=way[votes], minlength=targets)
+        there = theirs != 0
+        outside = ~votes & there[target]
+        against = outside & credible & (way != np.sign(theirs[target]))
+        alone = there & (np.bincount(target[outside], minlength=targets) == 0)
+        opposed = len(np.unique(target[against])) >= _DISSENT * int(there.sum())
+        if alone.sum() > there.sum() / 2 or (opposed and len(np.unique(contributor[against])) >= _SMALLEST_GROUP):
+            caught |= group == number
     return caught

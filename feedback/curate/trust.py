@@ -5,18 +5,19 @@ and what a reviewer approved are believed.
 """
 
 import re
+from array import array
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from feedback.curate.agreement import PRIOR_RIGHT, PRIOR_WRONG, agree
+from feedback.curate.agreement import PRIOR_RIGHT, PRIOR_WRONG, Agreement, agree
 from feedback.curate.items import Dropped, Item, drop_where, oldest_first
-from feedback.curate.lockstep import in_lockstep
+from feedback.curate.lockstep import groups, suspicious
 from feedback.curate.looks import Looks
-from feedback.curate.voices import lone_facts
+from feedback.curate.voices import COPY_TOKENS, lone_facts
 from feedback.curation_policies import TrustPolicy
 from feedback.states import FeedbackKind
 
@@ -25,7 +26,8 @@ ANONYMOUS_WEIGHT = 0.1
 NEW_WEIGHT = 2 * PRIOR_RIGHT / (PRIOR_RIGHT + PRIOR_WRONG) - 1
 _HOUR_SECONDS = 3600
 _COPIED_TOKENS = 8
-_DICTATED_WORDS = 4
+_DICTATED_WORDS, _DICTATED_CHARACTERS = 4, 20
+"""Shorter replies are often words of the question: "yes or no", "apples or pears"."""
 _DICTATION = re.compile(
     r"\b(?:say|repeat|write|print|output|type|copy|respond|reply|answer|echo|recite)\b[^\n]{0,60}$|(?:重复|复述|回答|输出)[^\n]{0,20}$",
     re.IGNORECASE,
@@ -53,9 +55,15 @@ def standing(items: Iterable[Item], policy: TrustPolicy) -> Standing:
     if not votes.people:
         return Standing({}, frozenset(), frozenset())
     people, targets = len(votes.people), len(votes.targets)
-    locked = in_lockstep(votes.who, votes.what, votes.good, people, targets, min_shared=policy.min_lockstep)
-    free = ~locked[votes.who]
-    found = agree(votes.who[free], votes.what[free], votes.good[free], people, targets)
+    group = groups(votes.who, votes.what, votes.good, people, targets, min_shared=policy.min_lockstep)
+
+    def agreement(of: NDArray[np.bool_]) -> Agreement:
+        """How far those of the contributors agree, everybody else left out."""
+        chosen = of[votes.who]
+        return agree(votes.who[chosen], votes.what[chosen], votes.good[chosen], people, targets)
+
+    locked = suspicious(votes.who, votes.what, votes.good, group, agreement(group < 0).reliability)
+    found = agreement(~locked)
     wrong = (found.compared >= policy.min_compared) & (found.reliability < policy.min_reliability)
     weights = np.clip(2 * found.reliability - 1, 0, 1)
     names = np.array(votes.people, object)
@@ -88,21 +96,17 @@ def trust(items: list[Item], looks: Looks, known: Standing, policy: TrustPolicy)
             return f"the same text was given to more than {policy.max_copies} different questions"
         return None
 
-    kept, suspicious = _drop(items, lambda item: None if item.trusted else held_back(item), to_review=True)
+    kept, suspicious = drop_where(items, "trust", lambda item: None if item.trusted else held_back(item))
     lone = lone_facts(kept, looks, policy.min_voices)
     new_fact = f"a new fact that fewer than {policy.min_voices} people told us"
-    kept, unheard = _drop(kept, lambda item: new_fact if item.id in lone else None, to_review=True)
-    kept, dictated = _drop(kept, lambda item: "the question dictates this reply" if _is_dictated(item) else None)
+    kept, unheard = drop_where(kept, "trust", lambda item: new_fact if item.id in lone else None)
     over = _over_caps(kept, looks, policy)
-    kept, surplus = _drop(kept, lambda item: over.get(item.id))
-    return kept, suspicious + unheard + dictated + surplus
 
+    def unwanted(item: Item) -> str | None:
+        return over.get(item.id) or ("the question dictates this reply" if _is_dictated(item) else None)
 
-def _drop(
-    items: list[Item], why: Callable[[Item], str | None], *, to_review: bool = False
-) -> tuple[list[Item], list[Dropped]]:
-    kept, dropped = drop_where(items, "trust", why)
-    return kept, [out._replace(to_review=True) for out in dropped] if to_review else dropped
+    kept, surplus = drop_where(kept, "trust", unwanted)
+    return kept, [out._replace(to_review=True) for out in suspicious + unheard] + surplus
 
 
 @dataclass(frozen=True)
@@ -118,7 +122,7 @@ def _votes(items: Iterable[Item]) -> _Votes:
     """Everybody's latest word on a reply (good or bad) or on a pair of replies (which is better)."""
     people: dict[str, int] = {}
     targets: dict[int | tuple[int, int], int] = {}
-    latest: dict[tuple[int, int], tuple[tuple[float, int], bool]] = {}
+    who, what, way, when, ids = array("q"), array("q"), array("b"), array("d"), array("q")
     for item in items:
         if item.contributor is None or item.trusted:
             continue
@@ -129,12 +133,16 @@ def _votes(items: Iterable[Item]) -> _Votes:
             target, good = targets.setdefault((min(pair), max(pair)), len(targets)), pair[0] < pair[1]
         else:
             continue
-        vote = people.setdefault(item.contributor, len(people)), target
-        if vote not in latest or latest[vote][0] < oldest_first(item):
-            latest[vote] = oldest_first(item), good
-    places = np.array(list(latest), np.int64).reshape(-1, 2)
-    ways = np.array([way for _, way in latest.values()], bool)
-    return _Votes(list(people), targets, places[:, 0], places[:, 1], ways)
+        who.append(people.setdefault(item.contributor, len(people)))
+        what.append(target)
+        way.append(good)
+        when.append(item.created_at)
+        ids.append(item.id)
+    newest = np.lexsort((ids, when))[::-1]
+    voters, about = np.array(who, np.int64), np.array(what, np.int64)
+    _, first = np.unique((voters * max(len(targets), 1) + about)[newest], return_index=True)
+    last = newest[first]  # of everybody's words on one target
+    return _Votes(list(people), targets, voters[last], about[last], np.array(way, bool)[last])
 
 
 def _bursts(items: Iterable[Item], policy: TrustPolicy) -> set[tuple[str | None, float]]:
@@ -146,21 +154,31 @@ def _bursts(items: Iterable[Item], policy: TrustPolicy) -> set[tuple[str | None,
 
 
 def _copied(items: Iterable[Item], looks: Looks, policy: TrustPolicy) -> set[int]:
-    """Corrections whose text, longer than a few words, answers many different questions."""
+    """Corrections whose text answers many different questions: one contributor's, or anybody's where it is long.
+
+    Many people who ask one thing in words of their own may well correct it to the same few words.
+    """
     corrections = [item for item in items if item.correction is not None and not item.trusted]
-    questions: dict[int, set[int]] = defaultdict(set)
+    questions: dict[Hashable, set[int]] = defaultdict(set)
+
+    def author(item: Item) -> Hashable:
+        taught = looks.taught(item)
+        return taught.digest, None if taught.tokens >= COPY_TOKENS else item.contributor or item.id
+
     for item in corrections:
         if looks.taught(item).tokens >= _COPIED_TOKENS:
-            questions[looks.taught(item).digest].add(looks.asked[item.exchange.id].digest)
-    return {item.id for item in corrections if len(questions.get(looks.taught(item).digest, ())) > policy.max_copies}
+            questions[author(item)].add(looks.asked[item.exchange.id].digest)
+    return {item.id for item in corrections if len(questions.get(author(item), ())) > policy.max_copies}
 
 
 def _is_dictated(item: Item) -> bool:
     """Whether the question has the taught words, after "say", "repeat" and the like: it would teach to obey."""
-    if not item.good or item.trusted:
+    if not item.good or item.trusted or len(item.taught) > 2 * sum(len(text) for _, text in item.exchange.history):
         return False
     question, taught = item.exchange.question.casefold(), item.taught.casefold().strip(" \n\"'.!")
-    place = question.find(taught) if len(taught.split()) >= _DICTATED_WORDS or len(taught) >= 20 else -1
+    if len(taught) < _DICTATED_CHARACTERS and len(taught.split()) < _DICTATED_WORDS:
+        return False
+    place = question.find(taught)
     return place > 0 and _DICTATION.search(question[max(0, place - 80) : place]) is not None
 
 

@@ -8,7 +8,7 @@ from feedback.curate.looks import Looks
 from feedback.curate.words import content_words
 from feedback.states import FeedbackKind
 
-_COPY_TOKENS = 40
+COPY_TOKENS = 40
 """Two texts of this length that are the same, word for word, have one author."""
 _SAME_WORDS = 0.5
 """Share of content words (Jaccard) from which two corrections of one question say the same."""
@@ -52,7 +52,7 @@ def lone_facts(items: Iterable[Item], looks: Looks, min_voices: int) -> set[int]
 
 def _voice(item: Item, looks: Looks) -> str:
     look = looks.taught(item)
-    return f"text {look.digest}" if look.tokens >= _COPY_TOKENS else str(item.contributor)
+    return f"text {look.digest}" if look.tokens >= COPY_TOKENS else str(item.contributor)
 
 
 def _alike(one: frozenset[str], other: frozenset[str]) -> bool:

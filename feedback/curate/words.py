@@ -16,8 +16,11 @@ def gist(text: str) -> str:
     >>> gist("Hello, could you please tell me: is the tank safe?"), gist("Is your tank safe"), gist("Are you?")
     ('tank safe', 'tank safe', 'are you')
     """
-    plain = tidy(text)
-    return " ".join(word for word in plain.split() if word not in _CARRY_NOTHING) or plain
+    return gist_of(tidy(text))
+
+
+def gist_of(tidied: str) -> str:
+    return " ".join(word for word in tidied.split() if word not in _CARRY_NOTHING) or tidied
 
 
 def content_words(text: str) -> frozenset[str]:

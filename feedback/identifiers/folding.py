@@ -10,12 +10,13 @@ import unicodedata
 from collections.abc import Sequence
 from typing import NamedTuple
 
-# what needs folding, as ranges: one quick search tells most texts from those that must be rewritten
-_FOLDABLE = re.compile(
-    "[\u00a0\u00ad\u034f\u061c\u0660-\u0669\u06f0-\u06f9\u0966-\u096f\u09e6-\u09ef\u0e50-\u0e59\u180e\u2000-\u2015"
-    "\u202a-\u202f\u205f-\u206f\u2160-\u217f\u2212\u3000\ufe00-\ufe0f\ufe50-\ufe6b\ufeff\uff01-\uff5e"
-    "\U0001d400-\U0001d7ff]"
-)
+# first and last of what may need folding: spaces, dashes, signs that can't be seen, digits of other scripts, styles
+_RANGES = (
+    (0xA0, 0xA0), (0xAD, 0xAD), (0x34F, 0x34F), (0x61C, 0x61C), (0x660, 0x669), (0x6F0, 0x6F9), (0x966, 0x96F),
+    (0x9E6, 0x9EF), (0xE50, 0xE59), (0x180E, 0x180E), (0x2000, 0x2015), (0x202A, 0x202F), (0x205F, 0x206F),
+    (0x2160, 0x217F), (0x2212, 0x2212), (0x3000, 0x3000), (0xFE00, 0xFE0F), (0xFE50, 0xFE6B), (0xFEFF, 0xFEFF),
+    (0xFF01, 0xFF5E), (0x1D400, 0x1D7FF),
+)  # fmt: skip
 _UNSEEN = {"\u034f", *map(chr, range(0xFE00, 0xFE10))}  # joiners and variation selectors that aren't format characters
 _STYLED = ("<wide>", "<font>", "<small>", "<noBreak>", "<compat>")
 
@@ -39,19 +40,10 @@ def fold(text: str) -> Folded:
     """
     if text.isascii() or not _FOLDABLE.search(text):
         return Folded(text, range(len(text)))
-    folded = text.translate(_TABLE)
+    folded = _FOLDABLE.sub(lambda match: _TABLE[match[0]], text)
     if len(folded) == len(text):
         return Folded(folded, range(len(text)))
-    kept = [place for place, character in enumerate(text) if _TABLE[ord(character)]]
-    return Folded(folded, kept)
-
-
-class _Table(dict[int, str]):
-    """Fills itself: Unicode is large, a conversation isn't."""
-
-    def __missing__(self, code: int) -> str:
-        self[code] = folded = _fold_character(chr(code))
-        return folded
+    return Folded(folded, [place for place, character in enumerate(text) if _TABLE.get(character) != ""])
 
 
 def _fold_character(character: str) -> str:
@@ -69,4 +61,7 @@ def _fold_character(character: str) -> str:
     return plain if styled and len(plain) == 1 and plain.isascii() else character
 
 
-_TABLE = _Table()
+_FOLDABLE = re.compile(f"[{''.join(f'{chr(first)}-{chr(last)}' for first, last in _RANGES)}]")
+_TABLE = {
+    character: _fold_character(character) for first, last in _RANGES for character in map(chr, range(first, last + 1))
+}

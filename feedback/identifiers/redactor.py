@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from feedback.identifiers.find import Found, Kind, find
 
 Finder = Callable[[str], list[Found]]
-"""A text → what to take out of it, in the order of the text and without overlaps; `names.finder` adds people's names."""
+"""A text → what to take out of it, in the text's order and without overlaps; `names.finder` adds people's names."""
 
 _PLACEHOLDER = re.compile(rf"\[({'|'.join(kind.upper() for kind in Kind)})_([0-9]{{1,6}})\]")
 

@@ -1,6 +1,7 @@
 """What is stored, read back as records: for the export, and to tell whether a record is here already."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlmodel import Session, col, select
@@ -12,7 +13,7 @@ from feedback.database import Database, in_portions
 from feedback.interchange.ours import KINDS
 from feedback.interchange.records import Record
 from feedback.models import Assistant, Feedback, Message
-from feedback.review import latest_decisions
+from feedback.review import latest_reviews
 from feedback.states import FeedbackKind, FeedbackStatus, MessageStatus, ReviewDecision
 
 HASHED = "hmac:"
@@ -21,9 +22,10 @@ _PAGE = 500
 _NOW_SAID = (FeedbackStatus.RECEIVED, FeedbackStatus.DECLINED)
 
 
-def current_records(database: Database, assistant: Assistant) -> Iterator[Record]:
+def current_records(database: Database, assistant: Assistant, *, as_mended: bool = False) -> Iterator[Record]:
     """Everybody's latest words on the assistant's replies, oldest first, in bounded memory.
 
+    `as_mended` gives corrections in the words of reviewers who mended them: what is learned, and not what was said.
     Leaves out what a reviewer turned down, and reports. What comes in meanwhile may or may not be there.
     """
     after, found = 0, True
@@ -40,9 +42,13 @@ def current_records(database: Database, assistant: Assistant) -> Iterator[Record
                 .order_by(col(Feedback.id))
                 .limit(_PAGE)
             ).all()
-            reviewed = latest_decisions(session, [feedback.id for feedback in page])
-            kept = [one for one in page if reviewed.get(one.id) != ReviewDecision.REJECTED]
+            reviewed = latest_reviews(session, [feedback.id for feedback in page])
+            decisions = {one: decision for one, (decision, _) in reviewed.items()}
+            kept = [one for one in page if decisions.get(one.id) != ReviewDecision.REJECTED]
             made = as_records(session, kept)
+            if as_mended:
+                mended = (reviewed.get(one.id, (None, None))[1] for one in kept)
+                made = [replace(one, value=words or one.value) for one, words in zip(made, mended, strict=True)]
         yield from made
         found = bool(page)
         after = page[-1].id if page else after

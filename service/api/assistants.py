@@ -1,6 +1,6 @@
 """For operators: assistants, their versions and runs; promote and roll back."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from litestar import get, post
@@ -9,10 +9,11 @@ from pydantic import BaseModel, Field
 from sqlmodel import Session
 
 from feedback import adapters, releases, runs
-from feedback.assistants import list_assistants, policies
+from feedback.assistants import current_guidelines, list_assistants, policies
 from feedback.config import Settings
 from feedback.database import Database
 from feedback.errors import NotFound
+from feedback.guidelines import is_review_due
 from feedback.keys import Caller
 from feedback.models import AdapterVersion, Assistant, Run
 from feedback.report import VersionReport, version_reports
@@ -26,6 +27,10 @@ class AssistantRead(BaseModel):
     base_model: str
     live: str
     live_since: datetime
+    guidelines_version: int
+    review_due: date | None
+    review_overdue: bool
+    tainted: bool
     policies: dict[str, Any]
 
 
@@ -54,6 +59,7 @@ class Promote(StrictBody):
 class RollBack(StrictBody):
     reason: str = Field("rolled back through the API", max_length=500)
     version: int | None = Field(None, description="The version to take back; refused if another one serves.")
+    accept_tainted: bool = Field(False, description="Even to a version that learned from what was erased since.")
 
 
 class ReleaseRead(BaseModel):
@@ -91,7 +97,14 @@ def roll_back(name: str, data: JSONBody[RollBack], caller: Caller, database: Dat
     with database.write() as session:
         assistant = visible(session, caller, name)
         before = releases.live(session, assistant).version
-        releases.roll_back(session, assistant, actor=caller.actor, reason=data.reason, expected_live=data.version)
+        releases.roll_back(
+            session,
+            assistant,
+            actor=caller.actor,
+            reason=data.reason,
+            expected_live=data.version,
+            accept_tainted=data.accept_tainted,
+        )
         return _release(assistant, releases.live(session, assistant).version, before, data.reason)
 
 
@@ -118,12 +131,16 @@ def cancel_run(run_id: str, caller: Caller, database: Database) -> RunRead:
 
 
 def _assistant(session: Session, assistant: Assistant) -> AssistantRead:
-    now_live = releases.live(session, assistant)
+    now_live, guidelines = releases.live(session, assistant), current_guidelines(session, assistant)
     return AssistantRead(
         name=assistant.name,
         base_model=assistant.base_model,
         live=f"{assistant.name}@{now_live.version.number}",
         live_since=now_live.release.live_at or now_live.release.created_at,
+        guidelines_version=guidelines.version,
+        review_due=guidelines.review_due,
+        review_overdue=is_review_due(guidelines),
+        tainted=now_live.version.tainted_at is not None,
         policies=policies(assistant).model_dump(),
     )
 

@@ -1,9 +1,9 @@
-"""`POST /v1/feedback` and its receipts; for reviewers, the list and their decision."""
+"""`POST /v1/feedback`, its receipts and its withdrawal; for reviewers, the list of all that was said."""
 
 from datetime import datetime
 from typing import Annotated, Any
 
-from litestar import Request, get, post
+from litestar import Request, delete, get, post
 from litestar.params import JSONBody, Parameter
 from pydantic import BaseModel, Field
 
@@ -11,11 +11,12 @@ from feedback import review
 from feedback.collect import form, intake, receipts
 from feedback.collect.kinds import MAX_TAG, MAX_TAGS
 from feedback.database import Database
+from feedback.erasure import withdrawal
 from feedback.errors import InvalidInput
 from feedback.keys import Caller
 from feedback.models import Feedback
 from feedback.policies import SurveyQuestion
-from feedback.states import FeedbackKind, FeedbackStatus, ReviewDecision
+from feedback.states import ErasureState, FeedbackKind, FeedbackStatus
 from service.api.strict_body import StrictBody
 from service.auth import may, visible
 from service.secret import Secret
@@ -72,6 +73,12 @@ class ReceiptRead(BaseModel):
     created_at: datetime
 
 
+class WithdrawalRead(BaseModel):
+    erasure: str
+    state: ErasureState
+    withdrawn_at: datetime
+
+
 class FeedbackRead(BaseModel):
     id: str
     kind: FeedbackKind
@@ -87,11 +94,6 @@ class FeedbackRead(BaseModel):
     def of(cls, row: Feedback) -> "FeedbackRead":
         fields = {name: getattr(row, name) for name in cls.model_fields if name != "id"}
         return cls(id=row.public_id, **fields)
-
-
-class ReviewCreate(StrictBody):
-    decision: ReviewDecision
-    note: str | None = Field(None, max_length=2000)
 
 
 @post("/v1/feedback", guards=[may("feedback")], status_code=201, sync_to_thread=True)
@@ -128,6 +130,12 @@ def get_receipt(receipt: str, database: Database) -> ReceiptRead:
         return ReceiptRead.model_validate(receipts.look_up(session, receipt).__dict__)
 
 
+@delete("/v1/feedback/{receipt:str}", status_code=200, sync_to_thread=True)
+def withdraw_feedback(receipt: str, database: Database) -> WithdrawalRead:
+    """Needs no key either: whoever gave it may take it back. Asking again tells the same."""
+    return WithdrawalRead.model_validate(withdrawal.withdraw(database, receipt).__dict__)
+
+
 @get("/v1/assistants/{name:str}/feedback", guards=[may("review")], sync_to_thread=True)
 def list_feedback(
     name: str,
@@ -139,14 +147,6 @@ def list_feedback(
     with database.read() as session:
         assistant = visible(session, caller, name)
         return [FeedbackRead.of(row) for row in review.list_feedback(session, assistant, status=status, limit=limit)]
-
-
-@post("/v1/feedback/{feedback_id:str}/review", guards=[may("review")], status_code=200, sync_to_thread=True)
-def review_feedback(feedback_id: str, data: JSONBody[ReviewCreate], caller: Caller, database: Database) -> FeedbackRead:
-    with database.write() as session:
-        feedback = review.get_feedback(session, feedback_id, caller.assistant_ids)
-        review.decide(session, feedback, data.decision, note=data.note, actor=caller.actor)
-        return FeedbackRead.of(feedback)
 
 
 def idempotency_key(request: Request[Any, Any, Any]) -> str | None:

@@ -23,11 +23,12 @@ from bench.serve import chats
 from bench.training import rows as training_rows
 
 from feedback.config import BUNDLED_MODEL
-from feedback.files import file_sha256, write_json, write_jsonl
+from feedback.files import file_sha256, write_json
 from feedback.policies import Hyperparameters, VerdictPolicy
 from feedback.processes import trainer_command
 from feedback.progress import read_progress
-from feedback.run_folder import SPLITS, RunSpec, attempt_folder
+from feedback.row_hashes import write_rows
+from feedback.run_folder import ROWS, SPLITS, RunSpec, attempt_folder
 
 STAGE_SECONDS = 300
 """The run must take its first step within this."""
@@ -106,11 +107,10 @@ def write_run(folder: Path) -> None:
     """A run's folder with more epochs than anyone waits for."""
     rows = training_rows(160)
     parts = dict(zip(SPLITS, (rows[:128], rows[128:144], rows[144:]), strict=True))
-    for split, part in parts.items():
-        write_jsonl(folder / f"{split}.jsonl", (row.model_dump() for row in part))
+    dataset_sha256 = write_rows(folder, parts)
     (folder / "suites").mkdir()
     (folder / "suites" / "general.txt").write_text("The river runs past the mill and under the old bridge.\n")
-    files = [*(f"{split}.jsonl" for split in SPLITS), "suites/general.txt"]
+    files = [ROWS, "suites/general.txt"]
     spec = RunSpec(
         run_id="bench",
         assistant="support",
@@ -120,7 +120,7 @@ def write_run(folder: Path) -> None:
         hyperparameters=Hyperparameters(num_train_epochs=100, early_stopping_patience=100),
         verdict=VerdictPolicy(),
         seed=7,
-        dataset_sha256="0" * 64,
+        dataset_sha256=dataset_sha256,
         files={file: file_sha256(folder / file) for file in files},
     )
     write_json(folder / "run.json", spec.model_dump(mode="json"))

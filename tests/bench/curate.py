@@ -16,7 +16,7 @@ from pathlib import Path
 from time import perf_counter, sleep
 
 from bench.figures import Result, tell
-from bench.memory import descendants, rss_mib
+from bench.memory import descendants, pss_mib
 from bench.stored_stream import store
 from bench.stream import Shape, Stream
 
@@ -58,7 +58,7 @@ def _measure(rows: int, folder: Path) -> Result:
 
 
 def _held(process: "subprocess.Popen[str]") -> Iterator[float]:
-    """What the process and its children hold, resident; pages that they share count for each."""
+    """What the process and its children hold together, resident."""
     while process.poll() is None:
-        yield rss_mib([process.pid, *descendants(process.pid)]) or 0.0
+        yield pss_mib([process.pid, *descendants(process.pid)]) or 0.0
         sleep(0.1)

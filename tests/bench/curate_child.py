@@ -48,6 +48,9 @@ def main() -> None:
     suites = {"general.txt": GENERAL_TEXT.read_bytes()}
     frozen = datasets.freeze(material, settings.runs / run.id, suites, None, spec, progress=passed)
     passed("write")
+    del material
+    datasets.tell_givers(database, frozen.curated)
+    passed("tell givers")
     with database.write() as session:
         dataset = datasets.record(session, assistant, session.merge(run), frozen)
     passed("record")

@@ -25,6 +25,18 @@ def rss_mib(pids: Sequence[int]) -> float | None:
     return _sum(pids, "VmRSS:")
 
 
+def pss_mib(pids: Sequence[int]) -> float | None:
+    """Resident memory, now; a page that several processes share counts once."""
+    total = 0
+    for pid in pids:
+        try:
+            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        except OSError:  # it has just ended
+            continue
+        total += sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+    return total / MIB or None
+
+
 def peak_rss_mib(pids: Sequence[int]) -> float | None:
     """The most that each has held, added up."""
     return _sum(pids, "VmHWM:")

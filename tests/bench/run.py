@@ -26,6 +26,7 @@ from bench import (
     startup,
     swaps,
     training,
+    trolls,
 )
 from bench.figures import Result, machine, rounded, table, tell
 
@@ -42,6 +43,7 @@ BENCHMARKS: dict[str, Any] = {
     "beside-training": beside_training,
     "training": training,
     "curate": curate,
+    "trolls": trolls,
     "exact": exact,
 }
 

@@ -13,9 +13,10 @@ PROMPT_CHARACTERS = [6, 21, 29, 33, 39, 44, 50, 57, 64, 70, 76, 81, 91, 101, 114
 REPLY_CHARACTERS = [5, 59, 98, 145, 197, 239, 286, 360, 421, 474, 558, 647, 735, 872, 986, 1174]
 REPLY_CHARACTERS += [1365, 1563, 1860, 2208, 3900]
 """Every twentieth part of them is between two neighbours."""
-_COMMON_WORDS = """the of and to a in is it you that for on are with as be this or have from by not can what your an if will one
-    all which when use more about there so how some other then they like may make time should also get first see need
-    way out only would work into its than good want new go no know just people any do most over through find give"""
+_COMMON_WORDS = """the of and to a in is it you that for on are with as be this or have from by not can what your an
+    if will one all which when use more about there so how some other then they like may make time should also get
+    first see need way out only would work into its than good want new go no know just people any do most over through
+    find give"""
 _ONSETS, _VOWELS = "b cr d f gl h k l m n p r st t v w", "a e i o u ar en"
 _SYLLABLES = [onset + vowel for onset in _ONSETS.split() for vowel in _VOWELS.split()]
 TROLLS = ("random", "inverted", "coordinated")
@@ -113,8 +114,10 @@ class Stream:
 
     def _coordinated(self, person: int, minute: int) -> Said:
         number = self._random.choice(self._targets)
-        good = not self.exchanges[number].good
-        return Said(number, "rating", person, good, minute=minute, lie=True)
+        if self._random.random() < 0.3:
+            fact = f"{self.facts[number % len(self.facts)]} never"
+            return Said(number, "correction", person, True, f"It is {fact}.", (fact,), minute, lie=True)
+        return Said(number, "rating", person, not self.exchanges[number].good, minute=minute, lie=True)
 
     def _exchanges(self) -> Iterator[Exchange]:
         random, words = self._random, self._words

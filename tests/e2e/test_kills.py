@@ -13,15 +13,14 @@ from pathlib import Path
 
 import pytest
 from burnish_server import Deployment, deployment, eventually
+from lessons import teach
 from sqlmodel import select
-from tiny import WORDS
 
 from feedback import assistants, runs
 from feedback.files import read_json
 from feedback.models import AdapterVersion, Evaluation
 from feedback.run_folder import attempt_folder
 from feedback.states import RunStatus
-from feedback.testing import House
 
 LEASE_SECONDS = 3.0
 VICTIMS = ("worker", "training process")
@@ -157,19 +156,3 @@ class Watch:
                 for folder in (Path(word) for word in command if Path(word).parent == self._folder):
                     found.setdefault(folder.name, []).append(int(entry))
         return found
-
-
-def teach(house: Deployment) -> None:
-    """Corrections by thirty people, in the tiny model's words, straight into the database."""
-    with house.database.write() as session:
-        assistant = assistants.get_assistant(session, "support")
-        changes = {
-            "training": {"min_new_feedback": 10_000, "near_duplicate_similarity": 1.0},
-            "hyperparameters": {"num_train_epochs": 8, "early_stopping_patience": 8},
-        }
-        assistants.set_policies(session, assistant, changes, actor="test")
-    people = House(house.settings, house.database, "support")
-    for number, word in enumerate(WORDS[1:]):
-        for person in range(3):
-            question = f"where is the {word} key ? {person}"
-            people.correct(question, "what ?", f"the {word} key is in box {number} .", user=f"person-{number}-{person}")

@@ -16,6 +16,7 @@ MAKERS: dict[str, Callable[[Random], Made]] = {
     "phone": phones.phone,
     "resident_id": numbers.resident_id,
     "company_id": numbers.company_id,
+    "ssn": numbers.ssn,
     "card": numbers.card,
     "iban": numbers.iban,
     "ip": internet.ip,

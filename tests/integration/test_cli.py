@@ -2,33 +2,18 @@
 
 import json
 import socket
-import sys
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 from burnish_server import Deployment, deployment
+from said import Said, assert_one_clear_line, say
 
-import feedback.cli
 from feedback.adapters import folder_of
 from feedback.testing import House
-
-
-@dataclass
-class Said:
-    status: int
-    out: str
-    err: str
-
-    @property
-    def value(self) -> Any:
-        assert self.status == 0, self.err
-        return json.loads(self.out)
-
 
 Run = Callable[..., Said]
 
@@ -45,29 +30,9 @@ def run(closed: Deployment, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     """Runs `burnish …` in this process, which saves the start of a new one."""
 
     def run(*arguments: str, **settings: str) -> Said:
-        for name, value in {**closed.environment, **settings}.items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setattr("os.execv", lambda *_: pytest.fail("a program was started"))
-        monkeypatch.setattr(sys, "argv", ["burnish", *arguments])
-        capsys.readouterr()
-        status: Any = 0
-        try:
-            feedback.cli.main()
-        except SystemExit as end:
-            status = end.code or 0
-        said = capsys.readouterr()
-        return Said(status, said.out, said.err)
+        return say(*arguments, environment={**closed.environment, **settings}, monkeypatch=monkeypatch, capsys=capsys)
 
     return run
-
-
-def assert_one_clear_line(said: Said, *words: str) -> None:
-    assert said.status != 0
-    assert "Traceback" not in said.err
-    assert said.err.startswith("burnish: ")
-    assert said.err.count("\n") == 1, said.err
-    for word in words:
-        assert word in said.err
 
 
 def completion(closed: Deployment, question: str, answer: str) -> str:
@@ -96,8 +61,23 @@ def correct(closed: Deployment, question: str, wrong: str, right: str) -> str:
     return intake.receive(closed.database, SECRET, caller(closed), given).id
 
 
-GROUPS = ("key", "assistant", "adapters", "dataset", "feedback", "model")
-COMMANDS = ("up", "serve", "worker", "demo", "status", "doctor", "chat", "train", "run", "evaluate")
+GROUPS = ("key", "assistant", "adapters", "dataset", "feedback", "review", "case", "model")
+COMMANDS = (
+    "up",
+    "serve",
+    "worker",
+    "demo",
+    "status",
+    "doctor",
+    "chat",
+    "train",
+    "run",
+    "evaluate",
+    "erase",
+    "erasures",
+    "retention",
+    "lineage",
+)
 
 
 def test_help_names_every_command_and_every_command_has_help(run: Run) -> None:

@@ -1,6 +1,7 @@
 """Datasets frozen into run folders, their lineage both ways, and what receipts tell of it."""
 
 import hashlib
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -17,7 +18,7 @@ from feedback.datasets import Frozen
 from feedback.errors import Conflict, LeaseLost, NotFound
 from feedback.gather import gather
 from feedback.models import AdapterVersion, Example, Feedback
-from feedback.run_folder import SPLITS, Row, RunSpec
+from feedback.run_folder import SPLITS, Row, RunSpec, Split
 from feedback.runs import Claim
 from feedback.states import Consent, FeedbackStatus, MessageStatus, ReviewDecision, Side
 from feedback.testing import SECRET, House, open_house
@@ -74,7 +75,12 @@ def freeze(house: House, run_id: str, baseline: Path | None = None, **fence: Any
     return folder, datasets.freeze(material, folder, SUITES, baseline, spec, **fence)
 
 
+def rows_in(folder: Path, split: Split) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / f"{split}.jsonl").read_bytes().splitlines()]
+
+
 def record(house: House, held: Claim, frozen: Frozen) -> int:
+    datasets.tell_givers(house.database, frozen.curated)
     with house.database.write() as session:
         run = runs.get_run(session, held.run_id)
         return datasets.record(session, house.assistant, run, frozen).number
@@ -118,11 +124,13 @@ def test_a_frozen_folder_is_whole_and_run_json_names_every_file_by_its_hash(hous
     folder, frozen = freeze(house, "run-1", baseline)
     spec = RunSpec.model_validate(files.read_json(folder / "run.json"))
     present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} - {"run.json"}
+    present -= {f"{split}.jsonl" for split in SPLITS} | {"datasheet.json", "datasheet.md"}  # of which erasure may take
     assert spec.files == {name: files.file_sha256(folder / name) for name in present}
-    expected = {"train.jsonl", "dev.jsonl", "gate.jsonl", "datasheet.json", "datasheet.md", "suites/general.txt"}
+    expected = {"rows.txt", "suites/general.txt"}
     assert present == expected | {f"baseline/{name}" for name in (*adapters.CONTENT, files.MANIFEST)}
     assert files.folder_sha256(folder / "baseline") == files.folder_sha256(baseline)
-    rows = {split: [Row.model_validate(row) for row in files.read_jsonl(folder / f"{split}.jsonl")] for split in SPLITS}
+    assert spec.dataset_sha256 == frozen.sha256 == files.file_sha256(folder / "rows.txt")
+    rows = {split: [Row.model_validate(row) for row in rows_in(folder, split)] for split in SPLITS}
     assert [(row.method, row.key_facts) for row in rows["train"]] == [("sft", ["Blue"])]
     assert {row.method for row in rows["gate"]} == {"sft", "dpo"}
     assert rows["train"][0].prompt[0].content == "Answer briefly."
@@ -265,12 +273,13 @@ def test_lineage_is_walkable_both_ways(house: House) -> None:
     version = learn(house)
     with house.database.read() as session:
         ids = [review.get_feedback(session, given.id).id for given in taught]
-        assert list(lineage.feedback_behind(session, version)) == sorted(ids)
         assert all(lineage.reach_of(session, one).version == "support@1" for one in ids)
         (dataset,) = datasets.list_datasets(session, house.assistant)
+        behind = {one.id: {use.side for use in uses} for one, uses in lineage.page_of(session, dataset.id)}
+        assert {one for one, sides in behind.items() if Side.TRAIN in sides} == set(ids)
         examples = session.exec(select(Example).where(Example.dataset_version_id == dataset.id)).all()
     folder = house.settings.runs / str(version.run_id)
-    rows = {(row["id"], split) for split in SPLITS for row in files.read_jsonl(folder / f"{split}.jsonl")}
+    rows = {(row["id"], split) for split in SPLITS for row in rows_in(folder, split)}
     assert {(example.row_id, example.side.value) for example in examples} == rows
     assert dataset.sha256 == files.read_json(folder / "run.json")["dataset_sha256"]
 

@@ -146,7 +146,7 @@ def test_a_report_opens_a_case_that_a_decision_closes_and_never_counts_for_a_run
         feedback = review.get_feedback(session, accepted.id)
         review.decide(session, feedback, ReviewDecision.APPROVED, note="You're right.", actor="test")
     with embedded.database.read() as session:
-        assert session.exec(select(ReportCase)).one().status == CaseStatus.CLOSED
+        assert session.exec(select(ReportCase)).one().status == CaseStatus.RESOLVED
         told = receipts.look_up(session, accepted.receipt)
     assert told.note == "You're right."
     assert "dataset" not in told.detail  # a report never trains, so none is to be hoped for

@@ -14,9 +14,11 @@ from typing import Any
 import pytest
 from tiny import WORDS
 
-from feedback.files import file_sha256, read_json, write_json, write_jsonl
+from feedback.errors import RunFailed
+from feedback.files import file_sha256, read_json, write_json
 from feedback.policies import Hyperparameters, VerdictPolicy
-from feedback.run_folder import Row, RunSpec, Turn
+from feedback.row_hashes import write_rows
+from feedback.run_folder import ROWS, Row, RunSpec, Split, Turn
 from service.engines.adapter_format import ADAPTER_FILES, TENSOR_FILE, read_adapter
 from trainer.methods.stage import Stage
 from trainer.progress import RunProgress
@@ -93,12 +95,15 @@ def make_folder(tmp_path: Path, tiny_base: Path) -> MakeFolder:
     def make(methods: list[Any], hyperparameters: Hyperparameters, rows: int = 24, name: str = "run") -> Path:
         folder = tmp_path / name
         builders = {"sft": sft_row, "dpo": dpo_row, "kto": kto_row}
-        for split, count in (("train", rows), ("dev", 4), ("gate", 8)):
-            made = [builders[method](number, split) for method in methods for number in range(count)]
-            write_jsonl(folder / f"{split}.jsonl", (row.model_dump() for row in made))
+        counts: dict[Split, int] = {"train": rows, "dev": 4, "gate": 8}
+        made = {
+            split: [builders[method](number, split) for method in methods for number in range(count)]
+            for split, count in counts.items()
+        }
+        dataset_sha256 = write_rows(folder, made)
         (folder / "suites").mkdir()
         (folder / "suites" / "general.txt").write_text("the amber key is in the box .\n\nwhat is the door ?\n")
-        files = ["train.jsonl", "dev.jsonl", "gate.jsonl", "suites/general.txt"]
+        files = [ROWS, "suites/general.txt"]
         spec = RunSpec(
             run_id=name,
             assistant="tiny",
@@ -108,7 +113,7 @@ def make_folder(tmp_path: Path, tiny_base: Path) -> MakeFolder:
             hyperparameters=hyperparameters,
             verdict=VerdictPolicy(max_new_tokens=8),
             seed=7,
-            dataset_sha256="d" * 64,
+            dataset_sha256=dataset_sha256,
             files={file: file_sha256(folder / file) for file in files},
         )
         write_json(folder / "run.json", spec.model_dump(mode="json"))
@@ -339,6 +344,14 @@ def test_a_changed_input_is_named(make_folder: MakeFolder) -> None:
     assert stderr.startswith("error: ")
     assert "train.jsonl was changed" in stderr
     assert len(stderr.splitlines()) == 1
+
+
+def test_a_folder_that_rows_were_erased_from_trains_no_more(make_folder: MakeFolder) -> None:
+    folder = make_folder(["sft"], QUICK)
+    rows = (folder / "gate.jsonl").read_text().splitlines(keepends=True)
+    (folder / "gate.jsonl").write_text("".join(rows[1:]))
+    with pytest.raises(RunFailed, match=r"gate.jsonl lacks 1 of its rows: they were erased.*`burnish train ASSISTANT`"):
+        run(folder, 1, folder, "cpu")
 
 
 def test_a_run_ends_with_the_process_that_started_it(make_folder: MakeFolder) -> None:

@@ -14,7 +14,7 @@ from feedback.curate.items import Dropped, Item, Turns
 from feedback.curate.pipeline import Curated, curate
 from feedback.curate.quality import quality
 from feedback.curate.split import cluster_names, split, with_sides
-from feedback.curate.trust import Standing
+from feedback.curate.trust import Standing, standing, trust
 from feedback.curation_policies import ConflictPolicy, QualityPolicy, TrustPolicy
 from feedback.models import Guidelines
 from feedback.policies import Policies, TrainingPolicy
@@ -342,3 +342,75 @@ def test_the_datasheet_tells_the_same_in_numbers_and_words() -> None:
     assert "| train | 1 | 1 | 0 | 1 |" in words
     assert "Trains: sft, dpo." in words
     assert "1 × quality: three stars say neither good nor bad" in words
+
+
+# ── trust ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def believe(items: list[Item], **policy: Any) -> tuple[list[Item], list[Dropped]]:
+    chosen = TrustPolicy(**policy)
+    return trust(items, look_at(items), standing(items, chosen), chosen)
+
+
+RIGHT = "The blue tank of the Quillon holds sixty-one litres."
+
+
+def test_many_people_may_give_one_short_answer_to_their_own_wordings() -> None:
+    said = [item(n, unlike(n), correction=RIGHT, contributor=f"person-{n}") for n in range(6)]
+    assert believe(said, min_voices=1) == (said, [])
+
+
+def test_one_persons_text_for_many_questions_and_anybodys_long_one_are_held_back() -> None:
+    one = [item(n, unlike(n), correction=RIGHT) for n in range(3)]
+    crowd = [item(n, unlike(n), correction=RIGHT * 4, contributor=f"person-{n}") for n in range(3, 6)]
+    kept, dropped = believe(one + crowd, min_voices=1)
+    assert kept == []
+    assert all(out.to_review for out in dropped)
+
+
+def test_a_new_fact_needs_a_second_voice_that_is_no_copy_and_not_anonymous() -> None:
+    alone = [item(1, "Which colour?", "None.", correction="It is blue.", key_facts=("blue",))]
+    second = item(2, "What colour is it?", "None.", correction="Blue.", key_facts=("Blue",), contributor="bob")
+    nobody = item(3, "What colour is it?", "None.", correction="Blue.", key_facts=("blue",), contributor=None)
+    operator = item(4, "What colour is it?", "None.", correction="Blue.", key_facts=("blue",), source="operator")
+    assert believe([*alone, second]) == ([*alone, second], [])
+    assert believe([*alone, nobody])[0] == []
+    assert believe([*alone, operator]) == ([*alone, operator], [])
+    reworded = item(5, "Which colour?", "It is, I think, blue.", correction="It is blue.")
+    assert believe([reworded]) == ([reworded], [])
+
+
+def test_bursts_caps_and_dictation() -> None:
+    burst = [item(n, unlike(n), created_at=60.0 * n) for n in range(4)]
+    kept, dropped = believe(burst, burst_rows_per_hour=3)
+    assert kept == []
+    assert all(out.to_review for out in dropped)
+    kept, dropped = believe([item(n, unlike(n)) for n in range(4)], max_rows_per_contributor=3)
+    assert ids(kept) == [1, 2, 3]  # the newest
+    kept, dropped = believe([item(n, unlike(n), "x" * 40) for n in range(4)], max_tokens_per_contributor=25)
+    assert ids(kept) == [2, 3]
+    dictated = item(1, "Please repeat: our product is the best of all.", "Our product is the best of all.")
+    assert believe([dictated])[1][0].reason == "the question dictates this reply"
+
+
+def test_who_is_contradicted_by_everybody_and_who_vote_as_one_are_not_believed() -> None:
+    def votes(person: str, first: int, *, wrong: bool) -> list[Item]:
+        truth, score = [n % 2 == 0 for n in range(12)], (1.0, -1.0)
+        replies = [item(n, unlike(n)).exchange for n in range(12)]
+        return [
+            item(first + n, unlike(n), exchange=replies[n], contributor=person, score=score[truth[n] != wrong])
+            for n in range(12)
+        ]
+
+    honest = [vote for n, person in enumerate("abcd") for vote in votes(person, 100 * n, wrong=n == 3)]
+    kept, dropped = believe(honest)
+    assert {one.contributor for one in kept} == {"a", "b", "c"}
+    assert {out.reason for out in dropped} == {"from somebody whom others contradict too often"}
+    gang = honest[:36] + [vote for n in range(4, 7) for vote in votes(f"gang-{n}", 100 * n, wrong=True)]
+    kept, dropped = believe(gang)  # three against three, all of one mind: a person decides
+    assert kept == []
+    crowd = [vote for n in range(9, 14) for vote in votes(f"person-{n}", 100 * n, wrong=False)]
+    crowd = [vote for n, vote in enumerate(crowd) if n % 5 > 1]  # who don't rate everything
+    kept, dropped = believe(crowd + gang[36:])
+    assert kept == crowd
+    assert {out.reason for out in dropped} == {"given in lockstep with others, against everybody else"}

@@ -1,5 +1,6 @@
 """Readers, writers and checkpoints beside each other, and a database that isn't there."""
 
+import random
 import threading
 import time
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 from sqlmodel import Session
 
-from feedback import assistants
+from feedback import assistants, conversations
 from feedback.database import Database
 from feedback.errors import BurnishError
 from feedback.testing import House, make_settings
@@ -83,3 +84,60 @@ def test_looking_for_a_database_that_is_not_there_makes_none(tmp_path: Path) -> 
     with pytest.raises(OperationalError), database.read() as session:
         begin_reading(session)
     assert list(tmp_path.iterdir()) == []
+
+
+# ── leaving nothing behind ───────────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_was_deleted_is_in_no_byte_of_the_database(embedded: House) -> None:
+    """Replies that grow move their neighbours from page to page: such copies are what `secure_delete` leaves."""
+    chance = random.Random(7)
+    marks = [f"mark-{number:05}-{chance.randbytes(6).hex()}" for number in range(400)]
+    growing = {}
+    for mark in marks:
+        growing[embedded.reply(f"what is {mark}?", f"{mark} {mark}")] = f"{mark} " * chance.randint(1, 120)
+        if len(growing) == 10:  # replies being written at once
+            with embedded.database.write() as session:
+                for completion_id in chance.sample(sorted(growing), 10):
+                    reply = conversations.get_reply(session, None, completion_id, 0)
+                    reply.content = growing[completion_id]
+                    session.flush()
+            growing.clear()
+    with embedded.database.write() as session:
+        connection = session.connection()
+        connection.exec_driver_sql("DELETE FROM message WHERE conversation_id % 3 = 0")
+        left = " ".join(row[0] for row in connection.exec_driver_sql("SELECT content FROM message"))
+    gone = [mark for mark in marks if mark not in left]
+    assert len(gone) == 133
+    assert embedded.database.scrub()
+    everything = b"".join(path.read_bytes() for path in embedded.settings.data_folder.iterdir() if path.is_file())
+    assert [mark for mark in gone if mark.encode() in everything] == []
+    assert all(mark.encode() in everything for mark in set(marks) - set(gone))
+
+
+def test_one_process_owns_the_log_until_it_closes_the_database(embedded: House) -> None:
+    other = embedded.settings.open_database()
+    other.checkpoint()
+    create_assistant(embedded.database, "garden")
+    embedded.database.checkpoint(last=True)
+    assert not embedded.database.scrub()
+    assert log_of(embedded).stat().st_size
+    other.close()
+    assert embedded.database.scrub()
+    third = embedded.settings.open_database()
+    assert third.scrub(), "a scrub by the way takes no ownership"
+    third.close()
+
+
+def test_a_scrub_that_a_reader_holds_up_says_so(embedded: House) -> None:
+    other = embedded.settings.open_database()
+    with other.read() as session:
+        begin_reading(session)
+        create_assistant(embedded.database, "garden")
+        assert not embedded.database.scrub()
+    assert embedded.database.scrub()
+    other.close()
+
+
+def test_a_scrub_works_on_each_kind(house: House) -> None:
+    assert house.database.scrub()

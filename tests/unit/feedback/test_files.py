@@ -69,12 +69,6 @@ def test_a_write_that_fails_leaves_nothing_aside(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
 
 
-def test_json_lines_come_back_as_they_went(tmp_path: Path) -> None:
-    rows = [{"text": "zwölf\u2028\n", "n": 1}, {"text": "", "n": None}]
-    files.write_jsonl(tmp_path / "new" / "rows.jsonl", rows)
-    assert list(files.read_jsonl(tmp_path / "new" / "rows.jsonl")) == rows
-
-
 def test_publishing_twice_is_harmless(adapter: Path, tmp_path: Path) -> None:
     registry = tmp_path / "adapters"
     first = adapters.publish(adapter, registry)

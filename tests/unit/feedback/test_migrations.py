@@ -1,11 +1,18 @@
 """The schema's history on both databases: up, down, and no drift from the models."""
 
+import json
+from typing import Any
+
 import pytest
+from sqlalchemy import text
+from sqlmodel import Session, col, select
 
 import migrations
 from feedback.config import Settings
 from feedback.database import Database
 from feedback.errors import BurnishError
+from feedback.models import Feedback, ReportCase, Review
+from feedback.states import CaseOutcome, CaseStatus, ReviewDecision
 
 
 def test_upgrade_downgrade_upgrade(settings: Settings) -> None:
@@ -33,3 +40,78 @@ def test_a_schema_from_a_newer_version_is_refused_and_left_alone(database: Datab
     with pytest.raises(BurnishError, match="a newer Burnish made it"):
         migrations.upgrade(database)
     assert migrations.schema_state(database)[0] == "from-later"
+
+
+def put(session: Session, table: str, **values: Any) -> None:
+    """A row as an older version would have written it."""
+    names = ", ".join(values)
+    session.connection().execute(
+        text(f"INSERT INTO {table} ({names}) VALUES ({', '.join(f':{name}' for name in values)})"), values
+    )
+
+
+def test_cases_and_reviews_of_before_are_kept(settings: Settings) -> None:
+    database = settings.open_database()
+    migrations.upgrade(database, "0002")
+    at = {"created_at": "2025-01-01 00:00:00+00:00"}
+    with database.write() as session:
+        put(session, "assistant", id=1, name="support", base_model="tiny", consent="opt_out", policies="{}", **at)
+        put(session, "api_key", id=7, name="ada", role="reviewer", hash="h", prefix="p", **at)
+        for number in (8, 9):
+            put(session, "api_key", id=number, name="twin", role="reviewer", hash=f"h{number}", prefix="p", **at)
+        put(session, "conversation", id=1, assistant_id=1, api_key_id=7, **at)
+        message = {"conversation_id": 1, "role": "assistant", "content": "Red.", "history_sha256": "x", **at}
+        counts = {"choice_index": 0, "prompt_tokens": 1, "completion_tokens": 1, "sampling": "{}", "status": "complete"}
+        for number in (1, 2):
+            put(session, "message", id=number, **message, **counts)
+        said = {"assistant_id": 1, "api_key_id": 7, "kind": "report", "tags": "[]", "request_sha256": "r", **at}
+        for number, reply, status in ((1, 1, "declined"), (2, 1, "received"), (3, 2, "received"), (4, 2, "in_review")):
+            names = {
+                "public_id": f"fb-{number}",
+                "receipt_sha256": f"r{number}",
+                "value": json.dumps({"category": "wrong"}),
+            }
+            put(session, "feedback", id=number, message_id=reply, status=status, **names, **said)
+        for number, status, note in (
+            (1, "closed", "No."),
+            (2, "closed", "Yes."),
+            (3, "closed", "Yes!"),
+            (4, "open", None),
+        ):
+            closed_at = f"2025-02-0{number} 00:00:00+00:00" if note else None
+            case = {"feedback_id": number, "category": "wrong", "status": status, "note": note, "closed_at": closed_at}
+            put(session, "report_case", id=number, **case, **at)
+        for number, decision, actor in (
+            (1, "approved", "cli"),
+            (1, "rejected", "key:ada"),
+            (2, "approved", "key:twin"),
+        ):
+            put(session, "review", feedback_id=number, decision=decision, actor=actor, **at)
+    migrations.upgrade(database)
+    with database.read() as session:
+        first, second = session.exec(select(ReportCase).order_by(col(ReportCase.id))).all()
+        reviews = session.exec(select(Review).order_by(col(Review.id))).all()
+        assert session.get_one(Feedback, 1).wants_second_opinion is False
+    assert (first.message_id, first.assistant_id, first.status, first.outcome) == (
+        1,
+        1,
+        CaseStatus.RESOLVED,
+        CaseOutcome.UPHELD,
+    )
+    assert (first.answer, [note["text"] for note in first.notes], first.notes[0]["by"]) == (
+        "Yes.",
+        ["No."],
+        "key:ada#7",
+    )
+    assert (second.status, second.outcome, second.answer, second.resolved_at) == (CaseStatus.OPEN, None, "Yes!", None)
+    assert first.public_id != second.public_id
+    assert [(one.decision, one.counts, one.actor) for one in reviews] == [
+        (ReviewDecision.APPROVED, False, "cli"),
+        (ReviewDecision.REJECTED, True, "key:ada#7"),
+        (ReviewDecision.APPROVED, True, "key:twin"),
+    ]
+    migrations.downgrade(database, "0002")
+    with database.read() as session:
+        rows = session.connection().execute(text("SELECT feedback_id, status, note FROM report_case ORDER BY id"))
+        assert [tuple(row) for row in rows] == [(1, "closed", "Yes."), (3, "open", "Yes!")]
+    migrations.upgrade(database)

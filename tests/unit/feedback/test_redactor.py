@@ -64,7 +64,7 @@ def test_what_touched_another_is_found_once_that_is_gone() -> None:
 
 def test_another_finder_can_add_kinds_and_never_reads_into_placeholders() -> None:
     def names(text: str) -> list[Found]:
-        words = [match for match in re.finditer("[A-Z][A-Za-z]+", text)]
+        words = re.finditer("[A-Z][A-Za-z]+", text)
         return [Found(Kind.NAME, *match.span(), match[0].casefold()) for match in words]
 
     assert Redactor(names).redact(["then Ada said [EMAIL_1]", "hello Ada"])[0] == [

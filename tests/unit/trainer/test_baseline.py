@@ -10,6 +10,7 @@ from burnish_server import write_adapter
 
 from feedback import adapters, files
 from feedback.policies import Hyperparameters, VerdictPolicy
+from feedback.row_hashes import write_rows
 from feedback.run_folder import RunSpec
 from trainer.baseline import align_baseline, replace_baseline
 from trainer.inputs import read_run
@@ -19,8 +20,7 @@ from trainer.inputs import read_run
 def folder(tmp_path: Path) -> Path:
     """A run's folder without rows, judged against the bare base."""
     folder = tmp_path / "run-1"
-    for split in ("train", "dev", "gate"):
-        files.write_jsonl(folder / f"{split}.jsonl", [])
+    dataset_sha256 = write_rows(folder, {})
     spec = RunSpec(
         run_id="run-1",
         assistant="support",
@@ -30,8 +30,8 @@ def folder(tmp_path: Path) -> Path:
         hyperparameters=Hyperparameters(),
         verdict=VerdictPolicy(),
         seed=1,
-        dataset_sha256="0" * 64,
-        files={f"{split}.jsonl": files.file_sha256(folder / f"{split}.jsonl") for split in ("train", "dev", "gate")},
+        dataset_sha256=dataset_sha256,
+        files={"rows.txt": dataset_sha256},
     )
     files.write_json(folder / "run.json", spec.model_dump())
     return folder

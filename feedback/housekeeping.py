@@ -1,0 +1,59 @@
+"""What the worker does beside its runs, in the background: it finishes erasures, and enforces retention every hour.
+
+What fails is logged and tried again. Leaves out what they do (feedback.erasure, retention.py).
+"""
+
+import threading
+import time
+from types import TracebackType
+
+import structlog
+
+from feedback import logs, retention
+from feedback.config import Settings
+from feedback.database import Database
+from feedback.erasure import finish
+
+_log = structlog.get_logger()
+
+RETENTION_SECONDS = 3600.0
+RETRY_SECONDS = 30.0
+
+
+class Housekeeping:
+    """`with Housekeeping(settings, database):` keeps house for as long as the block runs."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self._settings = settings
+        self._database = database
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._tend, name="housekeeping", daemon=True)
+
+    def __enter__(self) -> "Housekeeping":
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join(RETRY_SECONDS)  # what it is busy with can be broken off: the next worker goes on
+
+    def _tend(self) -> None:
+        due = 0.0
+        failed = False
+        while not self._over.is_set():
+            try:
+                if time.monotonic() >= due:
+                    finish.sweep(self._database, self._settings.runs)
+                    if gone := retention.enforce(self._database):
+                        _log.info("retention", conversations=gone)
+                    due = time.monotonic() + RETENTION_SECONDS
+                finish.clean_files(self._database, self._settings)
+                finish.scrub(self._database)
+                failed = False
+            except Exception as problem:
+                if not failed:  # once, however long it lasts
+                    _log.error("housekeeping failed", **logs.whereabouts(problem))
+                failed = True
+            self._over.wait(RETRY_SECONDS if failed else max(1.0, self._settings.queue_poll_seconds))

@@ -1,0 +1,100 @@
+"""Conversations older than their assistant keeps them go, with all feedback on them and the rows made of that.
+
+A conversation is as old as its last message; an imported one as old as its import. What versions learned from it stays
+learned, so they aren't tainted. In small transactions, each of which leaves an erasure's record and an audit entry.
+"""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import datetime, timedelta
+
+from sqlmodel import Session, col, select
+
+from feedback import assistants
+from feedback.columns import now
+from feedback.database import Database
+from feedback.erasure.erase import Consequences, erase, preview
+from feedback.erasure.subjects import Subject
+from feedback.errors import Conflict, NotFound
+from feedback.models import Assistant, Conversation, Feedback, Message
+from feedback.states import ErasureKind
+
+CONVERSATIONS_AT_ONCE = 500
+"""In a transaction: on SQLite nobody else writes meanwhile."""
+ACTOR = "retention"
+
+
+def enforce(database: Database) -> int:
+    """Erase what is too old; returns how many conversations went. Where a run is freezing a dataset, next time."""
+    with database.read() as session:
+        limits = [(one, kept_since(one)) for one in assistants.list_assistants(session)]
+    gone = 0
+    for assistant, since in limits:
+        if since is not None:
+            with suppress(Conflict):
+                for portion in _portions(database, assistant, since):
+                    with suppress(NotFound):  # somebody else was as quick
+                        erase(database, assistant, _subject(since, portion), actor=ACTOR)
+                        gone += len(portion)
+    return gone
+
+
+def would_erase(session: Session, assistant: Assistant) -> Consequences:
+    """What `enforce` would do now; changes nothing."""
+    since, total = kept_since(assistant), Consequences({}, [], [], [], False)
+    after = 0
+    while since is not None and (portion := _too_old(session, assistant, since, after)):
+        found = preview(session, assistant, _subject(since, portion))
+        counts = {
+            table: total.counts.get(table, 0) + found.counts.get(table, 0) for table in total.counts | found.counts
+        }
+        total = Consequences(counts, sorted({*total.datasets, *found.datasets}, key=_number), [], [], False)
+        after = portion[-1]
+    return total
+
+
+def kept_since(assistant: Assistant) -> datetime | None:
+    days = assistants.policies(assistant).retention.message_days
+    return None if days is None else now() - timedelta(days=days)
+
+
+def _portions(database: Database, assistant: Assistant, since: datetime) -> Iterator[list[int]]:
+    after = 0
+    while True:
+        with database.read() as session:
+            portion = _too_old(session, assistant, since, after)
+        if not portion:
+            return
+        yield portion
+        after = portion[-1]
+
+
+def _too_old(session: Session, assistant: Assistant, since: datetime, after: int) -> list[int]:
+    newer = select(Message.id).where(Message.conversation_id == Conversation.id, col(Message.created_at) >= since)
+    imported = (
+        select(Feedback.id)
+        .join(Message, col(Message.id) == col(Feedback.message_id))
+        .where(Message.conversation_id == Conversation.id, col(Feedback.imported_at) >= since)
+    )
+    return list(
+        session.exec(
+            select(Conversation.id)
+            .where(
+                Conversation.assistant_id == assistant.id,
+                col(Conversation.created_at) < since,
+                Conversation.id > after,
+                ~newer.exists(),
+                ~imported.exists(),
+            )
+            .order_by(col(Conversation.id))
+            .limit(CONVERSATIONS_AT_ONCE)
+        )
+    )
+
+
+def _subject(since: datetime, conversations: list[int]) -> Subject:
+    return Subject(ErasureKind.RETENTION, f"before {since.isoformat()}", conversations=conversations)
+
+
+def _number(label: str) -> int:
+    return int(label.removeprefix("v"))

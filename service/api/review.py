@@ -1,0 +1,176 @@
+"""The review queue over HTTP: look, take, decide and go on to the next one in a single call."""
+
+from dataclasses import asdict
+from datetime import datetime
+from typing import Annotated, Any
+
+from litestar import get, post
+from litestar.params import JSONBody, Parameter
+from pydantic import BaseModel, Field
+from sqlmodel import Session
+
+from feedback import review
+from feedback.database import Database
+from feedback.keys import Caller
+from feedback.models import Feedback
+from feedback.review import agreement, claims, entries, queue
+from feedback.review.entries import Entry
+from feedback.states import FeedbackKind, FeedbackStatus, ReviewDecision
+from service.api.feedback import FeedbackRead
+from service.api.lists import Page
+from service.api.strict_body import StrictBody
+from service.auth import may, visible
+
+Text = Annotated[str | None, Field(max_length=2000)]
+
+
+class ReviewCreate(StrictBody):
+    decision: ReviewDecision
+    note: Text = Field(None, description="For the giver, on the receipt.")
+    comment: Text = Field(None, description="For other reviewers only.")
+    edited: Any = Field(None, description="With 'edited': the right reply, or {content, key_facts}.")
+    second_opinion: bool = Field(False, description="Ask another person too, who doesn't see this decision.")
+    final: bool = Field(False, description="An operator's last word, whatever others said.")
+
+
+class Decided(ReviewCreate):
+    id: str = Field(max_length=40)
+
+
+class QueueWanted(StrictBody):
+    """What to take; as in GET …/review."""
+
+    show: queue.Show | None = None
+    status: FeedbackStatus | None = None
+    kind: FeedbackKind | None = None
+    tag: str | None = Field(None, max_length=50)
+    category: str | None = Field(None, max_length=16)
+    contributor: str | None = Field(None, max_length=32)
+    search: str | None = Field(None, max_length=200)
+    order: queue.Order = queue.Order.OLDEST
+    after: str | None = Field(None, max_length=40)
+
+
+class Next(QueueWanted):
+    decide: Decided | None = Field(None, description="Decide on this entry first.")
+    skip: str | None = Field(None, max_length=40, description="Give this entry back and go on to one after it.")
+
+
+class NextRead(BaseModel):
+    decided: FeedbackRead | None
+    next: Entry | None
+
+
+class ClaimRead(BaseModel):
+    id: str
+    claimed_by: str | None
+    claimed_until: datetime | None
+
+
+class AgreementRead(BaseModel):
+    n: int
+    agreed: int
+    kappa: float | None
+    low: float | None
+    high: float | None
+
+
+class PairRead(AgreementRead):
+    reviewers: tuple[str, str]
+
+
+class AgreementsRead(BaseModel):
+    overall: AgreementRead
+    pairs: list[PairRead]
+
+
+@get("/v1/assistants/{name:str}/review", guards=[may("review")], sync_to_thread=True)
+def list_queue(
+    name: str,
+    caller: Caller,
+    database: Database,
+    show: queue.Show | None = None,
+    status: FeedbackStatus | None = None,
+    kind: FeedbackKind | None = None,
+    tag: str | None = None,
+    category: str | None = None,
+    contributor: str | None = None,
+    search: str | None = None,
+    order: queue.Order = queue.Order.OLDEST,
+    after: str | None = None,
+    limit: Annotated[int, Parameter(ge=1, le=200)] = 50,
+) -> Page[Entry]:
+    """What waits for the caller, or what the parameters ask for."""
+    wanted = queue.Wanted(show, status, kind, tag, category, contributor, search, order, after)
+    with database.read() as session:
+        assistant = visible(session, caller, name)
+        chosen = queue.chosen(session, assistant, wanted, actor=caller.actor)
+        found = session.exec(chosen.limit(limit + 1)).all()
+        shown = entries.entries(session, assistant, found[:limit], actor=caller.actor)
+    return Page[Entry].of(shown, has_more=len(found) > limit)
+
+
+@post("/v1/assistants/{name:str}/review/next", guards=[may("review")], status_code=200, sync_to_thread=True)
+def take_next(name: str, data: JSONBody[Next], caller: Caller, database: Database) -> NextRead:
+    """Decide on one entry (or skip it), and take the next: all of it, or nothing. Asked again, it gives the same."""
+    wanted = queue.Wanted(**data.model_dump(include=set(QueueWanted.model_fields)))
+    with database.write() as session:
+        assistant = visible(session, caller, name)
+        own = frozenset({assistant.id})
+        decided = None
+        if data.decide is not None:
+            decided = FeedbackRead.of(decide(session, data.decide.id, data.decide, caller, own))
+        if data.skip is not None:
+            skipped = claims.release(session, queue.get_feedback(session, data.skip, own), actor=caller.actor)
+            wanted = queue.Wanted(**{**asdict(wanted), "after": skipped.public_id})
+        taken = claims.claim_next(session, assistant, wanted, actor=caller.actor)
+        return NextRead(decided=decided, next=entries.entry(session, taken, actor=caller.actor) if taken else None)
+
+
+@post("/v1/feedback/{feedback_id:str}/review", guards=[may("review")], status_code=200, sync_to_thread=True)
+def review_feedback(feedback_id: str, data: JSONBody[ReviewCreate], caller: Caller, database: Database) -> FeedbackRead:
+    with database.write() as session:
+        return FeedbackRead.of(decide(session, feedback_id, data, caller, caller.assistant_ids))
+
+
+@post("/v1/feedback/{feedback_id:str}/claim", guards=[may("review")], status_code=200, sync_to_thread=True)
+def claim_feedback(feedback_id: str, caller: Caller, database: Database) -> ClaimRead:
+    """Have it for oneself for a while; again, for longer."""
+    with database.write() as session:
+        found = queue.get_feedback(session, feedback_id, caller.assistant_ids)
+        return _claim(claims.claim(session, found, actor=caller.actor))
+
+
+@post("/v1/feedback/{feedback_id:str}/release", guards=[may("review")], status_code=200, sync_to_thread=True)
+def release_feedback(feedback_id: str, caller: Caller, database: Database) -> ClaimRead:
+    with database.write() as session:
+        found = queue.get_feedback(session, feedback_id, caller.assistant_ids)
+        return _claim(claims.release(session, found, actor=caller.actor))
+
+
+@get("/v1/assistants/{name:str}/review/agreement", guards=[may("review")], sync_to_thread=True)
+def get_agreement(name: str, caller: Caller, database: Database) -> AgreementsRead:
+    """Cohen's kappa with its 95 % interval, over what two people decided unseen by each other."""
+    with database.read() as session:
+        overall, pairs = agreement.agreement(session, visible(session, caller, name))
+    return AgreementsRead(
+        overall=AgreementRead(**asdict(overall)),
+        pairs=[PairRead(reviewers=pair.reviewers, **asdict(pair.agreement)) for pair in pairs],
+    )
+
+
+def decide(
+    session: Session, feedback_id: str, said: ReviewCreate, caller: Caller, assistant_ids: frozenset[int] | None
+) -> Feedback:
+    if said.final:
+        caller.require("operate")
+    found = queue.get_feedback(session, feedback_id, assistant_ids)
+    if said.second_opinion:
+        review.ask_second_opinion(session, found, actor=caller.actor)
+    fields = said.model_dump(include={"note", "comment", "edited", "final"})
+    review.decide(session, found, said.decision, actor=caller.actor, **fields)
+    return found
+
+
+def _claim(row: Feedback) -> ClaimRead:
+    return ClaimRead(id=row.public_id, claimed_by=row.claimed_by, claimed_until=row.claimed_until)
