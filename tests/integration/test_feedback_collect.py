@@ -9,7 +9,7 @@ from feedback import assistants, datasets, review, runs
 from feedback.collect import comparisons, form, receipts
 from feedback.collect.intake import Accepted
 from feedback.errors import InvalidInput, NotFound
-from feedback.gather import LEARNABLE, gather
+from feedback.gather import gather
 from feedback.models import Feedback
 from feedback.states import LEARNABLE, FeedbackKind, FeedbackStatus, ReviewDecision
 from feedback.testing import SECRET, House
