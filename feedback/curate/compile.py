@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from feedback.curate.items import Dropped, Exchange, Item, Turns
+from feedback.curate.items import Dropped, Exchange, Item, Turns, drop
 from feedback.policies import TrainingPolicy
 from feedback.run_folder import Method, Row, Source, Turn
 from feedback.states import FeedbackKind, Side
@@ -91,7 +91,7 @@ def plan_rows(
     for planned in pairs[policy.max_preference_pairs :]:
         reason = f"over max_preference_pairs ({policy.max_preference_pairs}); "
         reason += "its correction still trains" if planned.source == "correction" else "left out of this dataset"
-        dropped += [Dropped(number, "compile", reason) for number in planned.feedback_ids]
+        dropped += drop(planned.item, "compile", reason)
     return sorted((one for one in rows if one.id not in surplus), key=lambda planned: planned.id), dropped
 
 
@@ -123,7 +123,7 @@ def leave_out_untrained(
         else:
             still = planned.method == "dpo" and planned.source == "correction" and "sft" in methods
             reason = why[planned.method] + ("; its correction still trains" if still else "")
-            dropped += [Dropped(number, "compile", reason) for number in planned.feedback_ids]
+            dropped += drop(planned.item, "compile", reason)
     return kept, dropped
 
 

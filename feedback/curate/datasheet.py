@@ -26,7 +26,7 @@ def datasheet(
     curated: Curated, assistant: str, policies: Policies, consent: str, dataset_sha256: str
 ) -> dict[str, Any]:
     rows = Counter[tuple[str, str]]((planned.side.value, planned.method) for planned in curated.rows)
-    dropped = {why: len(ids) for why, ids in curated.dropped.by_reason().items()}
+    dropped = {why: len(ids) for why, ids in curated.dropped.by_reason(followers=False).items()}
     training = [planned for planned in curated.rows if planned.side == Side.TRAIN]
     return {
         "assistant": assistant,

@@ -80,24 +80,29 @@ class Dropped(NamedTuple):
     stage: str
     reason: str
     to_review: bool = False  # a person is to look at it; else it is just not used
+    follows: bool = False  # it counted with another one, as duplicates said, and goes with that one
 
 
 class Drops:
     """Everything that was dropped; a million of them in eight megabytes."""
 
     def __init__(self) -> None:
-        self._ids: dict[tuple[str, str, bool], array[int]] = {}
+        self._ids: dict[tuple[str, str, bool, bool], array[int]] = {}
 
     def add(self, dropped: Iterable[Dropped]) -> None:
-        for number, stage, reason, to_review in dropped:
-            self._ids.setdefault((stage, reason, to_review), array("q")).append(number)
+        for number, stage, reason, to_review, follows in dropped:
+            self._ids.setdefault((stage, reason, to_review, follows), array("q")).append(number)
 
     def __iter__(self) -> Iterator[Dropped]:
         return (Dropped(number, *why) for why, ids in self._ids.items() for number in ids)
 
-    def by_reason(self) -> dict[tuple[str, str, bool], Sequence[int]]:
-        """(stage, reason, whether a person is to look at it) → ids of feedback."""
-        return dict(self._ids)
+    def by_reason(self, *, followers: bool = True) -> dict[tuple[str, str, bool], Sequence[int]]:
+        """(stage, reason, whether a person is to look at it) → ids of feedback, in the order of the stages."""
+        found: dict[tuple[str, str, bool], array[int]] = {}
+        for (stage, reason, to_review, follows), ids in self._ids.items():
+            if followers or not follows:
+                found.setdefault((stage, reason, to_review), array("q")).extend(ids)
+        return dict(found)
 
 
 Stage = Callable[[list[Item]], tuple[list[Item], list[Dropped]]]
@@ -135,6 +140,11 @@ def oldest_first(item: Item) -> tuple[float, int]:
     return item.created_at, item.id
 
 
+def drop(item: Item, stage: str, reason: str) -> list[Dropped]:
+    """A note for the item and for everything that counts with it."""
+    return [Dropped(number, stage, reason, follows=number != item.id) for number in item.feedback_ids]
+
+
 def drop_where(
     items: Iterable[Item], stage: str, why: Callable[[Item], str | None]
 ) -> tuple[list[Item], list[Dropped]]:
@@ -146,5 +156,5 @@ def drop_where(
         if reason is None:
             kept.append(item)
         else:
-            dropped += [Dropped(number, stage, reason) for number in item.feedback_ids]
+            dropped += drop(item, stage, reason)
     return kept, dropped

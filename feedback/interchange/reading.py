@@ -123,7 +123,9 @@ def _elements(path: Path) -> Iterator[Row | BadLine]:
                 fault: Exception | None = None
                 try:
                     value, end = _DECODER.raw_decode(window, at)
-                    if end < len(window) or ended:
+                    # a number may go on behind the window's end: 1 as 1.5, 2 as 2e+16
+                    beyond = 2 if isinstance(value, int | float) else 0
+                    if end + beyond < len(window) or ended:
                         number += 1
                         yield number, value
                         at = end

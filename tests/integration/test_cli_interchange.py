@@ -175,6 +175,8 @@ def test_an_export_into_a_closed_pipe_ends_quietly(house: Deployment, assistant:
 def test_the_real_files(house: Deployment, assistant: str, name: str, count: int, *, named: bool) -> None:
     if not (REAL / name).exists():
         pytest.skip(f"{REAL / name} isn't on this machine")
+    # all that one annotator said is on one side, and there are only three of them: none of it is to be only for dev
+    house.burnish("assistant", "set", assistant, "training.dev_fraction=0")
     for taken in (count, 0):
         done = house.burnish("feedback", "import", assistant, str(REAL / name), "--json")
         assert (done.returncode, json.loads(done.stdout)["files"][0]["taken"]) == (3, taken)
@@ -182,7 +184,7 @@ def test_the_real_files(house: Deployment, assistant: str, name: str, count: int
     assert preview["funnel"][0]["items_left"] == count
     pairs = {side: counts["dpo"] for side, counts in preview["rows"].items()}
     assert sum(pairs.values()) > 0
-    assert named or pairs["gate"] > 0  # all that one annotator said is on one side; there are only three of them
+    assert named or pairs["gate"] > 0
 
 
 def killed(house: Deployment, arguments: list[str], after: Callable[[], bool]) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from feedback.interchange import reading
@@ -62,6 +62,7 @@ def test_a_line_that_is_too_long_is_passed_over(file: Path, monkeypatch: pytest.
     assert "longer" in bad[3]
 
 
+@example([1.0000000000000002e16], 23, 2, True)
 @given(st.lists(JSON, max_size=12), st.integers(8, 200), st.sampled_from([None, 2]), st.booleans())
 def test_an_arrays_elements_are_those_that_json_finds_however_it_is_cut(
     tmp_path_factory: pytest.TempPathFactory, values: list[Any], chunk: int, indent: int | None, plain: bool
