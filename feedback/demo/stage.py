@@ -20,6 +20,7 @@ from feedback.config import Settings
 from feedback.demo.product import Product, Size
 from feedback.errors import RunFailed
 from feedback.models import Run
+from feedback.policies import Changes
 from feedback.progress import read_progress
 from feedback.run_folder import attempt_folder
 from feedback.states import OPEN_RUNS, Role, RunStatus
@@ -78,18 +79,7 @@ class Stage:
                 system_prompt=self._product.system_prompt,
                 actor=ACTOR,
             )
-            changes: dict[str, dict[str, Any]] = {
-                "training": {
-                    "gate_fraction": self._size.gate_fraction,
-                    "dev_fraction": self._size.dev_fraction,
-                    "max_preference_pairs": self._size.max_preference_pairs,
-                    "min_new_feedback": 1_000_000,  # until it is known how many lessons there will be
-                },
-                "hyperparameters": self._size.hyperparameters,
-                "verdict": {"max_new_tokens": 32},
-                "release": {"promotion": "auto"},
-            }
-            assistants.set_policies(session, self.assistant, changes, actor=ACTOR)
+            assistants.set_policies(session, self.assistant, policies_of(self._size), actor=ACTOR)
             self.key, token = keys.create(session, "demo", Role.OPERATOR, actor=ACTOR)
         log = (self._folder / "programs.log").open("ab")
         self._programs = supervisor.Programs(self.settings, log)
@@ -153,6 +143,20 @@ class Stage:
         if run.status != RunStatus.SUCCEEDED:
             raise RunFailed(f"{run.id} {run.status}: {run.error}")
         return run
+
+
+def policies_of(size: Size) -> Changes:
+    return {
+        "training": {
+            "gate_fraction": size.gate_fraction,
+            "dev_fraction": size.dev_fraction,
+            "max_preference_pairs": size.max_preference_pairs,
+            "min_new_feedback": 1_000_000,  # until it is known how many lessons there will be
+        },
+        "hyperparameters": size.hyperparameters,
+        "verdict": {"max_new_tokens": 32},
+        "release": {"promotion": "auto"},
+    }
 
 
 def _free_port() -> int:
