@@ -1,5 +1,6 @@
 """Records come in and go out: once each, by intake's rules, credited to no version, and the same after a round trip."""
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -99,7 +100,7 @@ def test_records_become_feedback_that_no_version_is_credited_with(house: House) 
     assert [one.score for one in said] == [None, None, -1.0, 0.5, None]
     assert said[0].contributor_id is said[4].contributor_id is None
     assert said[1].contributor_id == said[3].contributor_id != said[2].contributor_id
-    assert "ada" not in str([one.model_dump() for one in said])
+    assert {"ada", "eve", "bob"}.isdisjoint(re.findall(r"\w+", str([one.model_dump() for one in said])))
     with house.database.read() as session:
         replies = [session.get_one(Message, one.message_id) for one in said]
         assert [reply.content for reply in replies] == ["", "330 metres.", "Tall.", "Tall.", "Tall."]
@@ -325,7 +326,7 @@ def test_what_goes_out_comes_in_as_it_was(house: House, tmp_path: Path) -> None:
     say_everything(house)
     first = exported(house)
     assert len(first) == 8
-    assert "ada" not in "".join(first)
+    assert "ada" not in re.findall(r"\w+", "".join(first))
     (tmp_path / "fresh").mkdir()
     with open_house(tmp_path / "fresh") as fresh:
         assert counts(take_in(fresh, imported(tmp_path / "out.jsonl", first))) == (8, 0, 0, 0)
