@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import bindparam, func, insert, update
+from sqlalchemy import bindparam, func, insert, or_, update
 from sqlmodel import Session, col, select
 
 from feedback import assistants, files
@@ -26,10 +26,10 @@ from feedback.gather import OPEN_STATES, gather, is_current
 from feedback.memory import without_cycle_search
 from feedback.models import Assistant, DatasetVersion, Example, ExampleSource, Feedback, Guidelines, Run
 from feedback.policies import Changes, Policies
-from feedback.review import decisions_between, is_undecided
+from feedback.review import is_rejected, is_undecided
 from feedback.row_hashes import RowsWriter, Salts, rows_file
 from feedback.run_folder import SPLITS, RunSpec, Turn
-from feedback.states import FeedbackStatus, ReviewDecision
+from feedback.states import FeedbackStatus
 
 DATASHEET = "datasheet.json"
 GIVERS_AT_ONCE = 5_000
@@ -182,26 +182,21 @@ def tell_givers(database: Database, curated: Curated) -> None:
     for one in curated.rows:
         outcomes.update(dict.fromkeys(one.feedback_ids, used))
     for some in in_portions(sorted(outcomes), GIVERS_AT_ONCE):
+        alike: dict[tuple[FeedbackStatus, str | None], list[int]] = {}
+        for number in some:
+            alike.setdefault(outcomes[number], []).append(number)
         with database.write() as session:
-            _tell(session, some, outcomes)
+            for told, these in alike.items():
+                _tell(session, these, *told)
 
 
-def _tell(session: Session, numbers: list[int], outcomes: dict[int, tuple[FeedbackStatus, str | None]]) -> None:
-    """`numbers` are sorted: the rows are found by their range, a list of thousands would cost more than they do."""
-    first, last = numbers[0], numbers[-1]
-    told = select(Feedback.id, Feedback.status, Feedback.status_reason).with_for_update()
-    these = told.where(col(Feedback.id).between(first, last), col(Feedback.status).in_(OPEN_STATES), ~is_undecided())
-    before = session.connection().execute(these).all()
-    decisions = decisions_between(session, first, last)
-    changed = []
-    for number, status, reason in before:
-        outcome = outcomes.get(number)
-        if outcome is None or outcome == (status, reason) or decisions.get(number) == ReviewDecision.REJECTED:
-            continue
-        changed.append({"number": number, "to": outcome[0], "why": outcome[1]})
-    if changed:
-        one = update(Feedback).where(col(Feedback.id) == bindparam("number"))
-        session.connection().execute(one.values(status=bindparam("to"), status_reason=bindparam("why")), changed)
+def _tell(session: Session, numbers: list[int], status: FeedbackStatus, reason: str | None) -> None:
+    # written into the statement: a million bound numbers would take longer than the rows do
+    these = col(Feedback.id).in_(bindparam("numbers", expanding=True, literal_execute=True))
+    news = or_(col(Feedback.status) != status, col(Feedback.status_reason).is_distinct_from(reason))
+    is_open = col(Feedback.status).in_(OPEN_STATES)
+    told = update(Feedback).where(these, is_open, news, ~is_undecided(), ~is_rejected())
+    session.connection().execute(told.values(status=status, status_reason=reason), {"numbers": numbers})
 
 
 def list_datasets(session: Session, assistant: Assistant) -> list[DatasetVersion]:

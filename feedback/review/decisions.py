@@ -106,14 +106,10 @@ def all_reviews(session: Session, assistant: Assistant) -> dict[int, tuple[Revie
     return {review.feedback_id: (review.decision, review.edited) for review in session.exec(counting)}
 
 
-def decisions_between(session: Session, first: int, last: int) -> dict[int, ReviewDecision]:
-    """What counts for the feedback with ids from `first` to `last`."""
-    found = session.exec(
-        select(Review.feedback_id, Review.decision).where(
-            col(Review.feedback_id).between(first, last), col(Review.counts).is_(True)
-        )
-    )
-    return {number: ReviewDecision(decision) for number, decision in found}
+def is_rejected() -> ColumnElement[bool]:
+    """Whether the decision that counts for a piece of feedback turns it down."""
+    counting = exists().where(col(Review.feedback_id) == col(Feedback.id), col(Review.counts).is_(True))
+    return counting.where(col(Review.decision) == ReviewDecision.REJECTED)
 
 
 def is_undecided() -> ColumnElement[bool]:
