@@ -1,8 +1,9 @@
 """Texts that judge, found again in what would be taught: runs of 13 words, as in Brown et al. 2020, appendix C."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import pairwise
 
 from feedback.curate.items import tidy
 
@@ -23,28 +24,25 @@ class Evaluations:
     """
 
     cases: tuple[str, ...] = ()
-    runs: dict[str, frozenset[tuple[str, ...]]] = field(default_factory=dict)  # by their rarest word
-    rare: frozenset[str] = frozenset()
+    runs: frozenset[tuple[str, ...]] = frozenset()
+    rare: frozenset[tuple[str, str]] = frozenset()  # of each run the two neighbours that are rarest
+    rarely: frozenset[str] = frozenset()  # the first words of these
 
     @classmethod
     def of(cls, texts: Iterable[str]) -> "Evaluations":
         texts = list(dict.fromkeys(texts))
         split = [tidy(text).split() for text in texts]
-        common = Counter(word for words in split for word in words)
-        runs: dict[str, set[tuple[str, ...]]] = defaultdict(set)
-        for words in split:
-            for run in _runs(words):
-                runs[min(run, key=lambda word: (-len(word), common[word], word))].add(run)
+        common = Counter(pair for words in split for pair in pairwise(words))
+        runs = {run for words in split for run in _runs(words)}
+        rare = {min(pairwise(run), key=lambda pair: (-len(pair[0]), common[pair], pair)) for run in runs}
         cases = tuple(text for text, words in zip(texts, split, strict=True) if 0 < len(words) < _CASE_WORDS)
-        return cls(cases, {word: frozenset(some) for word, some in runs.items()}, frozenset(runs))
+        return cls(cases, frozenset(runs), frozenset(rare), frozenset(first for first, _ in rare))
 
     def quoted_in(self, words: Sequence[str]) -> bool:
         """Whether tidied `words` hold a run of an evaluation's."""
-        if self.rare.isdisjoint(words):
+        if self.rarely.isdisjoint(words) or self.rare.isdisjoint(pairwise(words)):
             return False
-        rare = self.rare.intersection(words)
-        wanted = frozenset().union(*(self.runs[word] for word in rare))
-        return any(run in wanted for run in _runs(words))
+        return not self.runs.isdisjoint(_runs(words))
 
 
 def _runs(words: Sequence[str]) -> Iterable[tuple[str, ...]]:

@@ -121,8 +121,9 @@ def tidy(text: str) -> str:
     'in c++ it is -5'
     """
     if text.isascii():  # the same by cheaper means
-        words = (word.rstrip(_AFTER_WORDS).lstrip(_BEFORE_WORDS) for word in text.lower().split())
-        return " ".join(filter(None, words))
+        words = text.lower().split()
+        bare = [one if one.isalnum() else one.rstrip(_AFTER_WORDS).lstrip(_BEFORE_WORDS) for one in words]
+        return " ".join(filter(None, bare))
     return " ".join(_AROUND_WORDS.sub(" ", text.casefold()).split())
 
 
