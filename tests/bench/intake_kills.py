@@ -21,7 +21,7 @@ from sqlmodel import col, select
 from feedback.models import Feedback
 from feedback.states import Role
 
-LEAST_BEFORE, MOST_BEFORE = 50, 300
+LEAST_BEFORE, MOST_BEFORE = 30, 150
 """Pieces of feedback that are acknowledged before a kill."""
 LONGEST_AFTER_SECONDS = 0.05
 """More than a request takes, so that the kill hits any step of one."""
