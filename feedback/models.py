@@ -153,6 +153,8 @@ class Feedback(Table, table=True):
     __tablename__ = "feedback"
     __table_args__ = (
         UniqueConstraint("api_key_id", "idempotency_key"),
+        # runs.py counts what is new whenever feedback comes in
+        Index("ix_feedback_came_in", "assistant_id", "kind", text("coalesce(imported_at, created_at)")),
         Index(
             "ix_feedback_in_review",
             "assistant_id",

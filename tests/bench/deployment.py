@@ -30,6 +30,7 @@ class Served:
 
     def __init__(self, house: Deployment, adapters: dict[str, Path], start_seconds: float) -> None:
         self.start_seconds = start_seconds
+        self.house = house
         self.url = house.settings.url
         self.settings = house.settings
         self.token = house.make_key(Role.CHAT)

@@ -5,16 +5,24 @@ burst; from there on each asks again as soon as it is answered, until the window
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
+from typing import Any, Protocol
 
 from bench.client import Answer, connect
 from bench.figures import percentile
 
 Body = dict[str, Any]
-"""A chat request's JSON."""
+"""A request's JSON."""
+
+
+class Asker(Protocol):
+    """A client: it asks one thing at a time."""
+
+    async def ask(self, body: Body) -> Answer: ...
+
+    def close(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -72,9 +80,17 @@ class Window:
 
 
 async def closed_loop(
-    url: str, token: str, bodies: Iterator[Body], concurrency: int, *, seconds: float, requests_each: int = 2
+    url: str,
+    token: str,
+    bodies: Iterator[Body],
+    concurrency: int,
+    *,
+    seconds: float,
+    requests_each: int = 2,
+    connect: Callable[[str, str], Awaitable[Asker]] = connect,
 ) -> Window:
-    """Measure for at least `seconds`, and until every client has had `requests_each` answers."""
+    """Measure for at least `seconds`, and until every client has had `requests_each` answers. The clients chat, unless
+    `connect` makes others."""
     clients = [await connect(url, token) for _ in range(concurrency)]
     answers: list[Answer] = []
     had = [0] * concurrency

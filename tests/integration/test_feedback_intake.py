@@ -7,6 +7,7 @@ from threading import Barrier
 from typing import Any
 
 import pytest
+from sqlalchemy import Engine, event
 from sqlmodel import select
 
 from feedback import assistants, keys, review, runs
@@ -250,6 +251,26 @@ def test_after_a_run_only_newer_feedback_counts(embedded: House) -> None:
     assert run_count(embedded) == 1
     embedded.correct("Question 4?", "No.", "Yes.")
     assert run_count(embedded) == 2
+
+
+def test_what_is_old_is_not_read_again_for_every_new_word(embedded: House) -> None:
+    _set_training(embedded, min_new_feedback=1, min_seconds_between_runs=0)
+    embedded.correct("Which colour?", "Red.", "Blue.")
+    finish(embedded, claim(embedded))
+    plans = []
+
+    def explain(connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        if statement.startswith("SELECT count(*)"):
+            plans.append(str(connection.connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall()))
+
+    event.listen(Engine, "before_cursor_execute", explain)
+    try:
+        embedded.correct("Which colour?", "Red.", "Green.")
+    finally:
+        event.remove(Engine, "before_cursor_execute", explain)
+    assert run_count(embedded) == 2
+    assert plans
+    assert all("ix_feedback_came_in (assistant_id=? AND kind=? AND <expr>>?)" in plan for plan in plans), plans
 
 
 def test_what_a_failed_run_was_to_learn_still_waits(embedded: House) -> None:

@@ -1,10 +1,13 @@
 """Feedback over HTTP: receipts, refusals, second thoughts, reviewers; and no kill loses what was acknowledged."""
 
+import asyncio
 import json
 from typing import Any
 
 import httpx
 import pytest
+from bench.gifts import chat, gifts_on
+from bench.intake_kills import LEAST_BEFORE, kill_often
 from burnish_server import Deployment, bearer
 
 from feedback.states import Role
@@ -220,18 +223,17 @@ def test_a_list_out_of_form_is_400(server: Deployment, query: str) -> None:
     assert answer.json()["error"]["param"] == query.partition("=")[0]
 
 
-def test_acknowledged_feedback_survives_kill_9(own_deployment: Deployment) -> None:
-    acknowledged: list[dict[str, str]] = []
-    for attempt in range(3):
-        own_deployment.start()
-        completion_id = own_deployment.ask(f"question {attempt}")["id"]
-        answer = own_deployment.give(completion_id, "correction", f"Answer {attempt}.", user=f"giver {attempt}")
-        own_deployment.kill()
-        assert answer.status_code == 201
-        acknowledged.append(answer.json())
+def test_acknowledged_feedback_survives_kill_9_and_what_was_not_is_stored_once_when_repeated(
+    own_deployment: Deployment,
+) -> None:
     own_deployment.start()
-    for one in acknowledged:
-        told = receipt_of(own_deployment, one["receipt"]).json()
-        assert (told["id"], told["status"]) == (one["id"], "received")
-    listed = own_deployment.http.get("/v1/assistants/support/feedback").json()
-    assert {one["value"]["content"] for one in listed} == {f"Answer {attempt}." for attempt in range(3)}
+    gifts = gifts_on(asyncio.run(chat(own_deployment.settings.url, own_deployment.admin, 8)))
+    before = own_deployment.give(next(gifts)["completion_id"], "correction", "Before.", user="early").json()
+    (kill,) = kill_often(own_deployment, gifts, kills=1, clients=8)
+    print(kill)
+    assert kill["acknowledged"] == kill["present"] >= LEAST_BEFORE
+    assert kill["unanswered"] == kill["there_once_after_repeat"] == 8
+    assert kill["lost"] == kill["rows_too_many"] == 0
+    assert receipt_of(own_deployment, before["receipt"]).json()["status"] == "received"
+    newest = own_deployment.http.get("/v1/assistants/support/feedback?limit=200").json()
+    assert {one["kind"] for one in newest} == {"rating", "correction", "preference", "comment"}
