@@ -43,6 +43,7 @@ def gather(session: Session, assistant: Assistant) -> list[Item]:
     held_out = _held_out(session, assistant)
     reviews = all_reviews(session, assistant)
     names: dict[str, str] = {}  # one string a contributor and source, not one a row
+    scores: dict[float, float] = {}  # likewise
     kinds = {kind.value: kind for kind in FeedbackKind}
     items = []
     for row in _rows(session, _said(session, assistant)):
@@ -62,7 +63,7 @@ def gather(session: Session, assistant: Assistant) -> list[Item]:
             source=names.setdefault(source, source),
         )
         if item.kind == FeedbackKind.RATING:
-            item.score = score
+            item.score = scores.setdefault(score, score)
         elif item.kind == FeedbackKind.CORRECTION:
             right = edited or value
             item.correction, item.key_facts = right["content"], tuple(right.get("key_facts", ()))

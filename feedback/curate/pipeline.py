@@ -88,7 +88,7 @@ def curate(
     kept = passed("duplicates", duplicates(kept, looks, clusters))
 
     def topic(item: Item) -> str:
-        return looks.topics[looks.asked[item.exchange.id].question]
+        return looks.asked[item.exchange.id].topic
 
     before = Shares.count(kept, looks, topic)
     kept = passed("balance", balance(kept, looks, clusters, topic, policies.balance))

@@ -61,4 +61,4 @@ def _held(process: "subprocess.Popen[str]") -> Iterator[float]:
     """What the process and its children hold together, resident."""
     while process.poll() is None:
         yield pss_mib([process.pid, *descendants(process.pid)]) or 0.0
-        sleep(0.1)
+        sleep(1)
