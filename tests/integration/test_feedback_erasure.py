@@ -375,6 +375,16 @@ def test_taint_blocks_promotion_even_by_force_but_for_the_base(tainted: Works) -
     assert tainted.live() == 0
 
 
+def test_a_version_that_is_tainted_while_it_is_about_to_go_live_does_not(works: Works) -> None:
+    house = works.house
+    given = house.correct(f"Where is {ADAS}?", "No.", "There.", user=person(house, Side.TRAIN))
+    untainted = works.learn()
+    withdraw(house.database, given.receipt)
+    assert untainted.tainted_at is None, "as somebody read it before that"
+    with house.database.write() as session, pytest.raises(InvalidInput, match="is tainted"):
+        releases.promote(session, house.assistant, untainted, actor="test", reason="a test", force=True)
+
+
 def test_rolling_back_to_a_tainted_version_has_to_be_meant(tainted: Works) -> None:
     house = tainted.house
     with house.database.write() as session, pytest.raises(InvalidInput, match=r"--accept-tainted") as refused:
