@@ -13,6 +13,7 @@ from feedback import logs, retention
 from feedback.config import Settings
 from feedback.database import Database
 from feedback.erasure import finish
+from feedback.errors import BurnishError
 
 _log = structlog.get_logger()
 
@@ -49,11 +50,12 @@ class Housekeeping:
                     if gone := retention.enforce(self._database):
                         _log.info("retention", conversations=gone)
                     due = time.monotonic() + RETENTION_SECONDS
-                finish.clean_files(self._database, self._settings)
                 finish.scrub(self._database)
+                finish.clean_files(self._database, self._settings)
                 failed = False
             except Exception as problem:
                 if not failed:  # once, however long it lasts
-                    _log.error("housekeeping failed", **logs.whereabouts(problem))
+                    reason = problem.message if isinstance(problem, BurnishError) else None
+                    _log.error("housekeeping failed", reason=reason, **logs.whereabouts(problem))
                 failed = True
             self._over.wait(RETRY_SECONDS if failed else max(1.0, self._settings.queue_poll_seconds))
