@@ -23,6 +23,7 @@ from feedback.models import AdapterVersion, AuditEntry, DatasetVersion, Erasure,
 from feedback.run_folder import SPLITS, attempt_folder
 from feedback.states import ErasureState, MessageStatus, RunStatus, Side
 from feedback.testing import SECRET, House
+from trainer.evaluation import record
 from trainer.inputs import read_run
 
 ADAS, BOBS = "Zanzibar", "Wollongong"
@@ -339,6 +340,67 @@ def test_what_a_run_left_that_never_recorded_its_dataset_goes(works: Works) -> N
     assert done.cancelled == [run_id]
     finish_all(house)
     assert files_with(house.settings.data_folder, ADAS) == []
+
+
+def test_what_learned_it_is_in_no_attempt_any_more_and_nor_is_what_it_said_to_others(works: Works) -> None:
+    house = works.house
+    asked = house.reply(f"Where is {ADAS}?", "No.", user=person(house, Side.TRAIN))
+    house.say(asked, "correction", "There.")
+    version = works.learn()
+    attempt = attempt_folder(house.settings.runs / str(version.run_id), 1)
+    path = attempt / "evaluation.json"
+    found = files.read_json(path)
+    for row in found["rows"]:
+        row["candidate"]["reply"] = f"{ADAS} is there."
+    quoted = {"question": "?", "expected": "!", "before": "no", "after": f"{ADAS} is there."}
+    files.write_json(path, found | {"samples": [quoted]})
+    files.write_bytes(attempt / "checkpoints" / "sft" / "checkpoint-1" / "weights", ADAS.encode())
+    assert (attempt / "adapter").is_dir()
+    erase(house, completion=asked)
+    finish_all(house)
+    assert files_with(house.settings.runs, ADAS) == []
+    assert not (attempt / "adapter").exists()
+    left = record.Evaluation.model_validate(files.read_json(path))
+    assert [row.candidate.loss for row in left.rows] == [row["candidate"]["loss"] for row in found["rows"]]
+    adapters.verify(house.settings.adapters, version)
+
+
+def test_a_folder_that_cant_be_rewritten_is_told_and_holds_up_no_other(works: Works) -> None:
+    house, ada = works.house, person(works.house, Side.TRAIN)
+    house.correct(f"Where is {ADAS}?", "No.", "There.", user=ada)
+    broken, other = (house.settings.runs / str(works.learn().run_id) for _ in range(2))
+    path = attempt_folder(broken, 1) / "evaluation.json"
+    path.write_text("{")
+    erasure, _ = erase(house, user=ada)
+    with pytest.raises(BurnishError, match=rf"erased is still in {broken} \(JSONDecodeError\)\. Mend"):
+        finish.clean_files(house.database, house.settings)
+    assert files_with(other, ADAS) == []
+    assert state_of(house, erasure) == ErasureState.ROWS_GONE
+    path.unlink()
+    finish_all(house)
+    assert files_with(broken, ADAS) == []
+
+
+def test_of_two_who_clean_at_once_one_waits(works: Works) -> None:
+    house = works.house
+    house.correct(f"Where is {ADAS}?", "No.", "There.", user="ada")
+    works.learn()
+    erasure, _ = erase(house, user="ada")
+    with folder_lock(house.settings.data_folder):
+        assert not finish.clean_files(house.database, house.settings)
+    assert state_of(house, erasure) == ErasureState.ROWS_GONE
+    finish_all(house)
+
+
+def test_what_isnt_finished_is_listed_before_all_that_is(house: House) -> None:
+    asked = [house.reply(f"Where is {number}?", "There.", user="ada") for number in range(3)]
+    made = [erase(house, completion=one)[0] for one in asked]
+    with house.database.write() as session:
+        for one in made[1:]:
+            erasing.get_erasure(session, one.public_id).state = ErasureState.COMPLETE
+    with house.database.read() as session:
+        listed = erasing.list_erasures(session, limit=2)
+    assert [one.public_id for one in listed] == [made[0].public_id, made[2].public_id]
 
 
 def test_a_folder_in_use_is_left_for_later(works: Works) -> None:
