@@ -67,7 +67,7 @@ def test_a_changed_row_is_told(shop: Deployment, burnish: Command) -> None:
         ("", "one of user"),
         ("--user ada --feedback fb-1", "one of user"),
         ("--user nobody", "Nothing of such a user"),
-        ("--user ada --key nobody", "No key is called 'nobody'"),
+        ("--user ada --key nobody", "Nothing of such a user is here under a key called 'nobody'"),
         ("--contributor 0", "contributor '0'"),
         ("--conversation conv-999", "no conversation 'conv-999'"),
         ("--completion chatcmpl-0", "No completion"),

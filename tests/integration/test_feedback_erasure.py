@@ -19,7 +19,7 @@ from feedback.erasure.subjects import Named, resolve
 from feedback.erasure.withdrawal import withdraw
 from feedback.errors import BurnishError, InvalidInput, NotFound
 from feedback.folder_lock import folder_lock
-from feedback.models import AdapterVersion, AuditEntry, DatasetVersion, Erasure, Feedback, Message, Run
+from feedback.models import AdapterVersion, AuditEntry, Conversation, DatasetVersion, Erasure, Feedback, Message, Run
 from feedback.run_folder import SPLITS, attempt_folder
 from feedback.states import ErasureState, MessageStatus, RunStatus, Side
 from feedback.testing import SECRET, House
@@ -211,10 +211,28 @@ def test_a_user_is_found_under_every_key_or_under_one(house: House) -> None:
     for at in (house, second):
         at.correct("Where?", "No.", "Here.", user="ada")
     assert erase(house, user="ada")[1].counts["contributor"] == 2
-    with house.database.read() as session, pytest.raises(NotFound, match="No key is called 'nobody'"):
+    with (
+        house.database.read() as session,
+        pytest.raises(NotFound, match="Nothing of such a user is here under a key called 'nobody'"),
+    ):
         resolve(session, SECRET, house.assistant, Named(user="ada", key="nobody"))
     with house.database.read() as session, pytest.raises(InvalidInput, match="one of user"):
         resolve(session, SECRET, house.assistant, Named(user="ada", feedback="fb-1"))
+
+
+def test_a_client_cant_hide_a_conversation_behind_another_ones_number(house: House) -> None:
+    asked = house.reply(f"Where is {ADAS}?", "There.")
+    with house.database.write() as session:
+        number = conversations.get_reply(session, None, asked, 0).conversation_id
+        taken = Conversation(
+            assistant_id=house.assistant.id, api_key_id=house.caller.api_key_id, external_id=f"conv-{number}"
+        )
+        session.add(taken)
+    with pytest.raises(InvalidInput, match="name the one you mean by one of its completions"):
+        erase(house, conversation=f"conv-{number}")
+    erase(house, completion=asked)
+    assert tables_with(house.database, ADAS) == []
+    assert erase(house, conversation=f"conv-{number}")[1].counts == {"conversation": 1}
 
 
 def test_another_assistants_people_are_not_reached(house: House) -> None:
