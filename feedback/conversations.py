@@ -5,7 +5,7 @@ A reply is committed before its first chunk (`begin_reply`) and completed before
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -21,6 +21,8 @@ from feedback.models import AdapterVersion, Assistant, Conversation, Guidelines,
 from feedback.states import MessageStatus
 
 ChatMessage = dict[str, str]
+NOT_KEPT = "(asked by a chat client for itself: not kept)"
+"""Stands for both sides of a UI task, whose prompt quotes a chat: erasing the chat couldn't find the copy."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,8 @@ class Turn:
     external_id: str | None = None
     store: bool | None = None
     ui_task: bool = False
-    """A chat client asks for itself, not for a person: it gets a conversation of its own, which no other turn joins."""
+    """A chat client asks for itself, not for a person: it gets a conversation of its own, which no other turn joins,
+    and none of its words are stored."""
 
 
 def with_guidelines(guidelines: Guidelines, messages: Sequence[ChatMessage]) -> list[ChatMessage]:
@@ -95,6 +98,8 @@ def finish_reply(
     reply = session.get(Message, message_id, with_for_update=True)
     if reply is None:
         return
+    if session.get_one(Conversation, reply.conversation_id).ui_task:
+        content = NOT_KEPT
     reply.content = content
     reply.status = status
     reply.finish_reason = finish_reason
@@ -198,6 +203,8 @@ def _store_history(session: Session, assistant: Assistant, turn: Turn) -> Messag
         raise InvalidInput("`messages` is empty: send at least one message.", param="messages")
     if not all(is_storable(message["content"]) for message in turn.messages):
         raise InvalidInput("`content` can't have NUL characters or lone surrogates.", param="messages")
+    if turn.ui_task:
+        turn = replace(turn, messages=[{"role": "user", "content": NOT_KEPT}], external_id=None)
     hashes: list[str] = []
     for message in turn.messages:
         hashes.append(extend_history(hashes[-1] if hashes else "", message["role"], message["content"]))
@@ -233,7 +240,7 @@ def _begin_conversation(session: Session, assistant: Assistant, turn: Turn) -> C
     conversation = Conversation(
         assistant_id=assistant.id,
         api_key_id=turn.api_key_id,
-        external_id=None if turn.ui_task else turn.external_id,
+        external_id=turn.external_id,
         contributor_id=turn.contributor_id,
         ui_task=turn.ui_task,
     )

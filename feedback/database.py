@@ -86,18 +86,20 @@ class Database:
         """Leave nothing readable of what was deleted; False when that has to be tried again, or by the log's owner.
 
         SQLite: the file is written anew (VACUUM), since moved rows leave copies in its pages that `secure_delete`
-        doesn't reach, and the log emptied; nobody else writes meanwhile. PostgreSQL: VACUUM, for what it is worth.
+        doesn't reach, and the log emptied; nobody else writes meanwhile. PostgreSQL: VACUUM, for what it is worth,
+        and ANALYZE, since the statistics that it plans by quote rows.
         """
         if not self.is_sqlite:
             with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-                connection.exec_driver_sql(f"VACUUM {', '.join(Table.metadata.tables)}")
+                connection.exec_driver_sql(f"VACUUM (ANALYZE) {', '.join(Table.metadata.tables)}")
             return True
         owned = self._ownership is not None
         if not self._own_log():
             return False
         try:
             with self._turn:
-                return self._fold("TRUNCATE", "VACUUM")
+                # first, so that the file isn't written anew, into the log, again and again while somebody reads
+                return self._fold("TRUNCATE") and self._fold("TRUNCATE", "VACUUM")
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:  # another process writes for long
                 return False

@@ -1,4 +1,4 @@
-"""One training process a folder. Leaves out leases between machines: the queue in the database has those."""
+"""One process at work in a folder. Leaves out leases between machines: the queue in the database has those."""
 
 import fcntl
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from feedback.errors import Conflict
 
 
 class FolderBusy(Conflict):
-    """Another process trains or evaluates in this folder."""
+    """Another process trains, evaluates or erases in this folder."""
 
     code = "folder_busy"
     exit_code = 75  # EX_TEMPFAIL: try again later
@@ -26,7 +26,6 @@ def folder_lock(folder: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise FolderBusy(
-                f"{folder} is being trained in by another process. Wait for it, or stop it: `fuser {folder / 'lock'}` "
-                "names it."
+                f"Another process is at work in {folder}. Wait for it, or stop it: `fuser {folder / 'lock'}` names it."
             ) from None
         yield

@@ -13,6 +13,7 @@ from feedback import logs, retention
 from feedback.config import Settings
 from feedback.database import Database
 from feedback.erasure import finish
+from feedback.errors import BurnishError
 
 _log = structlog.get_logger()
 
@@ -26,6 +27,7 @@ class Housekeeping:
     def __init__(self, settings: Settings, database: Database) -> None:
         self._settings = settings
         self._database = database
+        self._scrub_due = self._retention_due = 0.0
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._tend, name="housekeeping", daemon=True)
 
@@ -40,20 +42,29 @@ class Housekeeping:
         self._thread.join(RETRY_SECONDS)  # what it is busy with can be broken off: the next worker goes on
 
     def _tend(self) -> None:
-        due = 0.0
-        failed = False
+        failing: set[str] = set()
         while not self._over.is_set():
-            try:
-                if time.monotonic() >= due:
-                    finish.sweep(self._database, self._settings.runs)
-                    if gone := retention.enforce(self._database):
-                        _log.info("retention", conversations=gone)
-                    due = time.monotonic() + RETENTION_SECONDS
-                finish.clean_files(self._database, self._settings)
-                finish.scrub(self._database)
-                failed = False
-            except Exception as problem:
-                if not failed:  # once, however long it lasts
-                    _log.error("housekeeping failed", **logs.whereabouts(problem))
-                failed = True
-            self._over.wait(RETRY_SECONDS if failed else max(1.0, self._settings.queue_poll_seconds))
+            for job in (self._scrub, self._clean_files, self._enforce_retention):  # none holds up another
+                try:
+                    job()
+                    failing.discard(job.__name__)
+                except Exception as problem:
+                    if job.__name__ not in failing:  # once, however long it lasts
+                        reason = problem.message if isinstance(problem, BurnishError) else None
+                        _log.error("housekeeping failed", reason=reason, **logs.whereabouts(problem))
+                    failing.add(job.__name__)
+            self._over.wait(RETRY_SECONDS if failing else max(1.0, self._settings.queue_poll_seconds))
+
+    def _scrub(self) -> None:
+        if time.monotonic() >= self._scrub_due and not finish.scrub(self._database):
+            self._scrub_due = time.monotonic() + RETRY_SECONDS  # who writes waits while it is tried
+
+    def _clean_files(self) -> None:
+        finish.clean_files(self._database, self._settings)
+
+    def _enforce_retention(self) -> None:
+        if time.monotonic() >= self._retention_due:
+            finish.sweep(self._database, self._settings.runs)
+            if gone := retention.enforce(self._database):
+                _log.info("retention", conversations=gone)
+            self._retention_due = time.monotonic() + RETENTION_SECONDS

@@ -68,7 +68,7 @@ def trace(
     limit = max(1, min(limit, MOST_FEEDBACK))
     reference = reference.strip()
     try:
-        assistant, tree = _Tracer(session, after, limit).trace(reference)
+        assistant, tree = _Tracer(session, assistant_ids, after, limit).trace(reference)
         if assistant_ids is None or assistant.id in assistant_ids:
             return tree
     except NotFound:
@@ -77,9 +77,9 @@ def trace(
 
 
 class _Tracer:
-    def __init__(self, session: Session, after: str | None, limit: int) -> None:
+    def __init__(self, session: Session, assistant_ids: frozenset[int] | None, after: str | None, limit: int) -> None:
         self._session = session
-        self._after = 0 if after is None else review.get_feedback(session, after).id
+        self._after = 0 if after is None else review.get_feedback(session, after, assistant_ids).id
         self._limit = limit
 
     def trace(self, reference: str) -> tuple[Assistant, Tree]:

@@ -35,7 +35,7 @@ def live(session: Session, assistant: Assistant) -> Live:
 
 def propose(session: Session, assistant: Assistant, evaluation: Evaluation, *, actor: str) -> Release:
     """Put a candidate that was judged PROMOTE forward for an operator's word; older proposals lapse."""
-    _refuse_tainted(assistant, session.get_one(AdapterVersion, evaluation.candidate_id))
+    _refuse_tainted(session, assistant, evaluation.candidate_id)
     decline_proposals(session, assistant)
     release = Release(
         assistant_id=assistant.id,
@@ -74,7 +74,7 @@ def promote(
         raise _overtaken(assistant)
     if current.version.id == version.id:
         raise InvalidInput(f"{assistant.name}@{version.number} serves already.")
-    _refuse_tainted(assistant, version)
+    _refuse_tainted(session, assistant, version.id)
     evaluation = _newest_evaluation(session, version)
     if not force and not _may_serve(session, version, evaluation, current.version):
         found = str(evaluation.verdict) if evaluation else "never evaluated"
@@ -123,7 +123,8 @@ def roll_back(
     earlier = session.get_one(Release, current.release.replaces_id)
     version = session.get_one(AdapterVersion, earlier.adapter_version_id)
     if not accept_tainted:
-        _refuse_tainted(assistant, version, 'or roll back with `--accept-tainted` (over HTTP `"accept_tainted": true`)')
+        remedy = 'or roll back with `--accept-tainted` (over HTTP `"accept_tainted": true`)'
+        _refuse_tainted(session, assistant, version.id, remedy)
     return _go_live(
         session,
         assistant,
@@ -201,7 +202,9 @@ def _go_live(
     return release
 
 
-def _refuse_tainted(assistant: Assistant, version: AdapterVersion, otherwise: str = "") -> None:
+def _refuse_tainted(session: Session, assistant: Assistant, version_id: int, otherwise: str = "") -> None:
+    """Locks the version until the transaction ends: an erasure taints it before that, and is seen, or after."""
+    version = session.get_one(AdapterVersion, version_id, populate_existing=True, with_for_update={"read": True})
     if version.tainted_at is None:
         return
     name = assistant.name

@@ -54,7 +54,7 @@ async def candidates(
 
 
 def _previous(database: Database, serving: Route) -> int | None:
-    """The number of the version that the serving one replaced, where the policy asks for it and there is one."""
+    """The number of the version that the serving one replaced, where the policy asks for it; not of a tainted one."""
     with database.read() as session:
         assistant = session.get_one(Assistant, serving.assistant.id)
         release = session.get(Release, serving.release_id) if serving.release_id is not None else None
@@ -63,5 +63,5 @@ def _previous(database: Database, serving: Route) -> int | None:
         return session.exec(
             select(AdapterVersion.number)
             .join(Release, col(Release.adapter_version_id) == col(AdapterVersion.id))
-            .where(Release.id == release.replaces_id)
+            .where(Release.id == release.replaces_id, col(AdapterVersion.tainted_at).is_(None))
         ).first()

@@ -11,6 +11,7 @@ import structlog
 from feedback.conversations import fail_abandoned
 from feedback.database import Database
 from feedback.erasure import finish as finish_erasures
+from feedback.errors import BurnishError
 from feedback.logs import whereabouts
 
 _log = structlog.get_logger()
@@ -34,7 +35,8 @@ async def tend(
             problems.pop(UPKEEP_PROBLEM, None)
         except Exception as error:
             _log.error("upkeep failed", **whereabouts(error))
-            problems[UPKEEP_PROBLEM] = f"Failed ({type(error).__name__}): tried again every {every_seconds:g} s."
+            reason = error.message if isinstance(error, BurnishError) else f"Failed ({type(error).__name__})."
+            problems[UPKEEP_PROBLEM] = f"{reason} Tried again every {every_seconds:g} s."
         await asyncio.sleep(every_seconds)
 
 

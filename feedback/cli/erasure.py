@@ -57,9 +57,11 @@ def erase(
         _tell(None, would, as_json)
         return
     made, consequences = erasing.erase(database, found, subject, actor=ACTOR)
-    _finish(settings, database, patience_seconds=settings.lease_seconds)
-    with database.read() as session:
-        _tell(erasing.get_erasure(session, made.public_id), consequences, as_json)
+    try:
+        _finish(settings, database, patience_seconds=settings.lease_seconds)
+    finally:  # the rows are gone whatever holds the rest up
+        with database.read() as session:
+            _tell(erasing.get_erasure(session, made.public_id), consequences, as_json)
 
 
 def erasures(

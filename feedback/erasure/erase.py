@@ -21,9 +21,10 @@ from feedback.erasure.marks import Marked, delete, mark
 from feedback.erasure.subjects import Subject
 from feedback.errors import Conflict, NotFound
 from feedback.models import AdapterVersion, Assistant, DatasetVersion, Erasure, Example, Run
-from feedback.states import OPEN_RUNS, ErasureKind
+from feedback.states import OPEN_RUNS, ErasureKind, ErasureState
 
 _TRIES = 3
+_FORGOTTEN = "Ended with an error; its words went with"
 
 
 @dataclass(frozen=True)
@@ -99,8 +100,17 @@ def get_erasure(session: Session, public_id: str) -> Erasure:
 
 
 def list_erasures(session: Session, assistant: Assistant | None = None, limit: int = 50) -> list[Erasure]:
-    chosen = select(Erasure).order_by(col(Erasure.id).desc()).limit(limit)
+    """The newest, but first of all those that aren't complete."""
+    first = (col(Erasure.state) == ErasureState.COMPLETE, col(Erasure.id).desc())
+    chosen = select(Erasure).order_by(*first).limit(limit)
     return list(session.exec(chosen.where(Erasure.assistant_id == assistant.id) if assistant else chosen))
+
+
+def forget_errors(session: Session, erasure: Erasure, datasets: Sequence[int]) -> None:
+    """What runs on these datasets said when they failed: a training process's last line may quote what it read."""
+    for some in in_portions(datasets):
+        quoting = (col(Run.dataset_version_id).in_(some), ~col(Run.error).startswith(_FORGOTTEN))
+        session.connection().execute(update(Run).where(*quoting).values(error=f"{_FORGOTTEN} {erasure.public_id}."))
 
 
 def newest_erasure(session: Session, assistant: Assistant) -> int:
@@ -166,11 +176,7 @@ def _mark_datasets(session: Session, erasure: Erasure, marked: Marked) -> None:
             .where(col(DatasetVersion.id) == dataset)
             .values(rows_erased=col(DatasetVersion.rows_erased) + rows, erased_at=now())
         )
-    for some in in_portions(marked.datasets):  # the last line of a training process may quote what it read
-        quoting = (col(Run.dataset_version_id).in_(some), col(Run.error).is_not(None))
-        connection.execute(
-            update(Run).where(*quoting).values(error=f"Ended with an error; its words went with {erasure.public_id}.")
-        )
+    forget_errors(session, erasure, marked.datasets)
 
 
 def _taint(session: Session, assistant: Assistant, erasure: Erasure, marked: Marked) -> None:

@@ -8,16 +8,20 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import update
 from sqlmodel import Session, col, select
 
 from feedback.columns import now
+from feedback.complaints import complaint_of
 from feedback.config import Settings
 from feedback.database import Database, in_portions
 from feedback.erasure import folders
+from feedback.erasure.erase import forget_errors
 from feedback.erasure.folders import GoneRow
-from feedback.folder_lock import FolderBusy
+from feedback.errors import BurnishError
+from feedback.folder_lock import FolderBusy, folder_lock
 from feedback.models import Assistant, AuditEntry, DatasetVersion, Erasure, Example, Run
 from feedback.states import OPEN_RUNS, ErasureKind, ErasureState
 
@@ -27,21 +31,35 @@ SECONDS_BETWEEN_SCRUBS_FOR_RETENTION = 86_400.0
 
 
 def clean_files(database: Database, settings: Settings) -> bool:
-    """Take what was erased out of the data folder's files; False where something is in use, to be done again later."""
+    """Take what was erased out of the data folder's files; False where something is in use, to be done again later.
+
+    Raises BurnishError, once all others are done, for folders that can't be rewritten.
+    """
     with database.read() as session:
         pending = _in_state(session, ErasureState.ROWS_GONE)
         assistants = {one.id: one for one in session.exec(select(Assistant))}
-    done = True
     by_assistant: dict[int, list[Erasure]] = defaultdict(list)
     for erasure in pending:
         by_assistant[erasure.assistant_id].append(erasure)
-    for assistant_id, erasures in by_assistant.items():
-        if not settings.runs.is_dir() and _has_datasets(database, assistant_id):
-            done = False  # they lie where the worker runs
-        elif _clean(database, settings, assistants[assistant_id], erasures):
-            _advance(database, erasures, ErasureState.FILES_GONE)
-        else:
-            done = False
+    if not pending:
+        return True
+    done, broken = True, list[str]()
+    try:
+        with folder_lock(settings.data_folder):  # of two at once the slower would put back an older datasheet
+            for assistant_id, erasures in by_assistant.items():
+                if not settings.runs.is_dir() and _has_datasets(database, assistant_id):
+                    done = False  # they lie where the worker runs
+                elif _clean(database, settings, assistants[assistant_id], erasures, broken):
+                    _advance(database, erasures, ErasureState.FILES_GONE)
+                else:
+                    done = False
+    except FolderBusy:
+        return False
+    if broken:
+        raise BurnishError(
+            f"What was erased is still in {'; '.join(broken)}. Mend that, or remove the folder; then the worker, or "
+            "`burnish erasures --finish`, goes on."
+        )
     return done
 
 
@@ -110,9 +128,12 @@ def _has_datasets(database: Database, assistant_id: int) -> bool:
         return session.exec(run).first() is not None
 
 
-def _clean(database: Database, settings: Settings, assistant: Assistant, erasures: list[Erasure]) -> bool:
+def _clean(
+    database: Database, settings: Settings, assistant: Assistant, erasures: list[Erasure], broken: list[str]
+) -> bool:
+    """`broken` takes the folders that can't be rewritten, and why."""
     with database.read() as session:
-        runs = {run.id: run for run in session.exec(select(Run).where(Run.assistant_id == assistant.id))}
+        runs = session.exec(select(Run).where(Run.assistant_id == assistant.id)).all()
         gone = _gone_rows(session, erasures)
         datasheets = select(DatasetVersion.id, DatasetVersion.datasheet)
         sheets = {
@@ -120,27 +141,43 @@ def _clean(database: Database, settings: Settings, assistant: Assistant, erasure
             for number, sheet in session.exec(datasheets.where(DatasetVersion.assistant_id == assistant.id))
         }
     done = True
-    for run_id, rows in gone.items():
-        folder = settings.runs / run_id
+    for run in runs:
+        folder = settings.runs / run.id
         try:
-            if runs[run_id].status in OPEN_RUNS:  # retention alone lets a run go on; its rows go when it has ended
-                done = False
-            elif folder.is_dir():
-                folders.take_rows(folder, rows)
+            if folder.is_dir():
+                sheet = None if run.dataset_version_id is None else sheets[run.dataset_version_id]
+                done = _clean_folder(folder, run, gone[run.id], sheet) and done
         except FolderBusy:
             done = False
-    for run in runs.values():
-        folder = settings.runs / run.id
-        if not folder.is_dir():
-            continue
-        if run.dataset_version_id is not None:
-            folders.put_datasheet(folder, sheets[run.dataset_version_id])
-        elif run.status not in OPEN_RUNS:
-            folders.take_all_rows(folder)
+        except Exception as error:
+            broken.append(f"{folder} ({complaint_of(error) or type(error).__name__})")
+            done = False
+    if done:
+        _forget_errors(database, erasures)
     done = sweep(database, settings.runs) and done
     for path in _exports(database, settings.data_folder, assistant, erasures):
         folders.remove(path)
     return done
+
+
+def _clean_folder(folder: Path, run: Run, gone: list[GoneRow], sheet: dict[str, Any] | None) -> bool:
+    """Raises FolderBusy while a process works in it."""
+    ended = run.status not in OPEN_RUNS
+    if gone and ended:
+        folders.take_rows(folder, gone)
+    if sheet is not None:
+        folders.put_datasheet(folder, sheet)
+    elif ended:
+        folders.take_all_rows(folder)
+    return ended or not gone  # retention alone lets a run go on; its rows go when it has ended
+
+
+def _forget_errors(database: Database, erasures: list[Erasure]) -> None:
+    """Those of runs that went on after the erasure's transaction."""
+    for erasure in erasures:
+        with database.write() as session:
+            marked = select(Example.dataset_version_id).where(Example.erasure_id == erasure.id).distinct()
+            forget_errors(session, erasure, session.exec(marked).all())
 
 
 def _gone_rows(session: Session, erasures: list[Erasure]) -> dict[str, list[GoneRow]]:

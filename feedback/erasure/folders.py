@@ -24,6 +24,8 @@ _LEFT_ASIDE = re.compile(r"\..+\.[0-9a-f]{8}")
 """What `files.replacing` and its like are writing, or were when they were killed."""
 _OWN_LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d ")
 _QUOTES = "\n## Before and after\n"
+_LEARNED = ("checkpoints", "adapter", "adapter-draft")
+"""Weights in an attempt's folder: nothing goes on from them, and what became a version is in the registry."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ def take_rows(folder: Path, rows: Iterable[GoneRow]) -> None:
             _take_lines(rows_file(folder, side), gone)
         for attempt in folder.glob("attempt-*"):
             _remove_aside(attempt)
+            for name in _LEARNED:
+                remove(attempt / name)
             _clean_evaluation(attempt / "evaluation.json", {row.id for row in gone})
             _clean_text(attempt / "report.md", lambda text: text.partition(_QUOTES)[0])
             # a library's complaint or a traceback may quote what was read; our own lines never do
@@ -99,20 +103,18 @@ def _take_lines(path: Path, gone: Iterable[GoneRow]) -> None:
 
 
 def _clean_evaluation(path: Path, ids: set[str]) -> None:
-    """Without the measurements of the rows, which quote questions and replies, and the samples drawn from them."""
+    """Without the measurements of the rows, which quote them, and without all replies: what learned from a row may
+    say it to anybody's question. Numbers stay."""
     if not path.is_file():
         return
     before: dict[str, Any] = files.read_json(path)
     after = before | {
         kind: [one for one in before.get(kind, ()) if one["id"] not in ids] for kind in ("rows", "pairs", "ratings")
     }
-    if after == before:
-        return
-    shown = {(row["question"], row["expected"], row["candidate"]["reply"]) for row in after["rows"]}
-    after["samples"] = [
-        one for one in before.get("samples", ()) if (one["question"], one["expected"], one["after"]) in shown
-    ]
-    files.write_json(path, after)
+    after["rows"] = [row | {by: row[by] | {"reply": ""} for by in ("candidate", "baseline")} for row in after["rows"]]
+    after["samples"] = []
+    if after != before:
+        files.write_json(path, after)
 
 
 def _clean_text(path: Path, clean: Callable[[str], str]) -> None:

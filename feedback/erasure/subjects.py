@@ -72,13 +72,12 @@ def resolve(session: Session, secret: bytes, assistant: Assistant, named: Named)
 def of_user(session: Session, secret: bytes, assistant: Assistant, user: str, key: str | None) -> Subject:
     """A person by the name that an app calls them, under one key or under all."""
     keys = session.exec(select(ApiKey.id) if key is None else select(ApiKey.id).where(ApiKey.name == key)).all()
-    if not keys:
-        raise NotFound(f"No key is called '{key}': `burnish key list` shows them.", param="key")
     found = _here(session, assistant, [contributor_id(secret, assistant.id, one, user) for one in keys])
     if not found:
         raise NotFound(
-            f"Nothing of such a user is here: give the `user` that the app sends, and '{assistant.name}' must be the "
-            "assistant they talked to.",
+            # no word on whether there is such a key: not everybody who may erase sees all of them
+            f"Nothing of such a user is here{f' under a key called {key!r}' if key is not None else ''}: give the "
+            f"`user` that the app sends, and '{assistant.name}' must be the assistant they talked to.",
             param="user",
         )
     return _people(found)
@@ -96,8 +95,15 @@ def of_conversation(session: Session, assistant: Assistant, label: str) -> Subje
     mine = select(Conversation.id).where(Conversation.assistant_id == assistant.id)
     found = session.exec(mine.where(Conversation.external_id == label)).all()
     number = label.removeprefix(OWN_LABEL)
-    if not found and label.startswith(OWN_LABEL) and number.isascii() and number.isdigit() and len(number) < 19:
-        found = session.exec(mine.where(Conversation.id == int(number))).all()
+    if label.startswith(OWN_LABEL) and number.isascii() and number.isdigit() and len(number) < 19:
+        ours = session.exec(mine.where(Conversation.id == int(number), col(Conversation.external_id).is_(None))).all()
+        if found and ours:
+            raise InvalidInput(
+                f"A client calls a conversation of its own '{label}', which is another one's number here: name the one "
+                "you mean by one of its completions.",
+                param="conversation",
+            )
+        found = found or ours
     if not found:
         raise NotFound(
             f"'{assistant.name}' has no conversation '{label}': give the client's own id, or the one that "

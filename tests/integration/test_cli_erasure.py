@@ -1,5 +1,6 @@
 """`burnish erase`, `erasures`, `retention`, `lineage` and `dataset verify`, as a person or a program has them."""
 
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,6 +11,7 @@ from remains import files_with, tables_with
 from said import Said, assert_one_clear_line, say
 
 from feedback import runs
+from feedback.run_folder import attempt_folder
 from feedback.testing import House
 
 WORD = "Zanzibar"
@@ -67,7 +69,7 @@ def test_a_changed_row_is_told(shop: Deployment, burnish: Command) -> None:
         ("", "one of user"),
         ("--user ada --feedback fb-1", "one of user"),
         ("--user nobody", "Nothing of such a user"),
-        ("--user ada --key nobody", "No key is called 'nobody'"),
+        ("--user ada --key nobody", "Nothing of such a user is here under a key called 'nobody'"),
         ("--contributor 0", "contributor '0'"),
         ("--conversation conv-999", "no conversation 'conv-999'"),
         ("--completion chatcmpl-0", "No completion"),
@@ -108,6 +110,17 @@ def test_lineage_is_a_tree_in_the_terminal_and_json_for_programs(burnish: Comman
     assert "written by support@0" in burnish("lineage", f"{completion}:0").out
     wrong = burnish("lineage", "my version")
     assert (wrong.status, "names nothing" in wrong.err) == (1, True)
+
+
+def test_what_holds_an_erasure_up_is_told_beside_its_receipt(own_deployment: Deployment) -> None:
+    works = Works(House(own_deployment.settings, own_deployment.database))
+    works.house.correct(f"Where is {WORD}?", "No.", "There.", user="ada")
+    folder = own_deployment.settings.runs / str(works.learn().run_id)
+    (attempt_folder(folder, 1) / "evaluation.json").write_text("{")
+    done = own_deployment.burnish("erase", "support", "--user", "ada", "--yes", "--json")
+    assert (done.returncode, f"still in {folder}" in done.stderr) == (1, True)
+    told = json.loads(done.stdout)
+    assert (told["erasure"][:3], told["state"]) == ("er-", "rows_gone")
 
 
 def test_an_operator_looks_before_erasing_and_follows_it_to_the_end(shop: Deployment, burnish: Command) -> None:

@@ -19,10 +19,11 @@ from feedback.erasure.subjects import Named, resolve
 from feedback.erasure.withdrawal import withdraw
 from feedback.errors import BurnishError, InvalidInput, NotFound
 from feedback.folder_lock import folder_lock
-from feedback.models import AdapterVersion, AuditEntry, DatasetVersion, Erasure, Feedback, Message, Run
+from feedback.models import AdapterVersion, AuditEntry, Conversation, DatasetVersion, Erasure, Feedback, Message, Run
 from feedback.run_folder import SPLITS, attempt_folder
 from feedback.states import ErasureState, MessageStatus, RunStatus, Side
 from feedback.testing import SECRET, House
+from trainer.evaluation import record
 from trainer.inputs import read_run
 
 ADAS, BOBS = "Zanzibar", "Wollongong"
@@ -210,10 +211,28 @@ def test_a_user_is_found_under_every_key_or_under_one(house: House) -> None:
     for at in (house, second):
         at.correct("Where?", "No.", "Here.", user="ada")
     assert erase(house, user="ada")[1].counts["contributor"] == 2
-    with house.database.read() as session, pytest.raises(NotFound, match="No key is called 'nobody'"):
+    with (
+        house.database.read() as session,
+        pytest.raises(NotFound, match="Nothing of such a user is here under a key called 'nobody'"),
+    ):
         resolve(session, SECRET, house.assistant, Named(user="ada", key="nobody"))
     with house.database.read() as session, pytest.raises(InvalidInput, match="one of user"):
         resolve(session, SECRET, house.assistant, Named(user="ada", feedback="fb-1"))
+
+
+def test_a_client_cant_hide_a_conversation_behind_another_ones_number(house: House) -> None:
+    asked = house.reply(f"Where is {ADAS}?", "There.")
+    with house.database.write() as session:
+        number = conversations.get_reply(session, None, asked, 0).conversation_id
+        taken = Conversation(
+            assistant_id=house.assistant.id, api_key_id=house.caller.api_key_id, external_id=f"conv-{number}"
+        )
+        session.add(taken)
+    with pytest.raises(InvalidInput, match="name the one you mean by one of its completions"):
+        erase(house, conversation=f"conv-{number}")
+    erase(house, completion=asked)
+    assert tables_with(house.database, ADAS) == []
+    assert erase(house, conversation=f"conv-{number}")[1].counts == {"conversation": 1}
 
 
 def test_another_assistants_people_are_not_reached(house: House) -> None:
@@ -341,6 +360,67 @@ def test_what_a_run_left_that_never_recorded_its_dataset_goes(works: Works) -> N
     assert files_with(house.settings.data_folder, ADAS) == []
 
 
+def test_what_learned_it_is_in_no_attempt_any_more_and_nor_is_what_it_said_to_others(works: Works) -> None:
+    house = works.house
+    asked = house.reply(f"Where is {ADAS}?", "No.", user=person(house, Side.TRAIN))
+    house.say(asked, "correction", "There.")
+    version = works.learn()
+    attempt = attempt_folder(house.settings.runs / str(version.run_id), 1)
+    path = attempt / "evaluation.json"
+    found = files.read_json(path)
+    for row in found["rows"]:
+        row["candidate"]["reply"] = f"{ADAS} is there."
+    quoted = {"question": "?", "expected": "!", "before": "no", "after": f"{ADAS} is there."}
+    files.write_json(path, found | {"samples": [quoted]})
+    files.write_bytes(attempt / "checkpoints" / "sft" / "checkpoint-1" / "weights", ADAS.encode())
+    assert (attempt / "adapter").is_dir()
+    erase(house, completion=asked)
+    finish_all(house)
+    assert files_with(house.settings.runs, ADAS) == []
+    assert not (attempt / "adapter").exists()
+    left = record.Evaluation.model_validate(files.read_json(path))
+    assert [row.candidate.loss for row in left.rows] == [row["candidate"]["loss"] for row in found["rows"]]
+    adapters.verify(house.settings.adapters, version)
+
+
+def test_a_folder_that_cant_be_rewritten_is_told_and_holds_up_no_other(works: Works) -> None:
+    house, ada = works.house, person(works.house, Side.TRAIN)
+    house.correct(f"Where is {ADAS}?", "No.", "There.", user=ada)
+    broken, other = (house.settings.runs / str(works.learn().run_id) for _ in range(2))
+    path = attempt_folder(broken, 1) / "evaluation.json"
+    path.write_text("{")
+    erasure, _ = erase(house, user=ada)
+    with pytest.raises(BurnishError, match=rf"erased is still in {broken} \(JSONDecodeError\)\. Mend"):
+        finish.clean_files(house.database, house.settings)
+    assert files_with(other, ADAS) == []
+    assert state_of(house, erasure) == ErasureState.ROWS_GONE
+    path.unlink()
+    finish_all(house)
+    assert files_with(broken, ADAS) == []
+
+
+def test_of_two_who_clean_at_once_one_waits(works: Works) -> None:
+    house = works.house
+    house.correct(f"Where is {ADAS}?", "No.", "There.", user="ada")
+    works.learn()
+    erasure, _ = erase(house, user="ada")
+    with folder_lock(house.settings.data_folder):
+        assert not finish.clean_files(house.database, house.settings)
+    assert state_of(house, erasure) == ErasureState.ROWS_GONE
+    finish_all(house)
+
+
+def test_what_isnt_finished_is_listed_before_all_that_is(house: House) -> None:
+    asked = [house.reply(f"Where is {number}?", "There.", user="ada") for number in range(3)]
+    made = [erase(house, completion=one)[0] for one in asked]
+    with house.database.write() as session:
+        for one in made[1:]:
+            erasing.get_erasure(session, one.public_id).state = ErasureState.COMPLETE
+    with house.database.read() as session:
+        listed = erasing.list_erasures(session, limit=2)
+    assert [one.public_id for one in listed] == [made[0].public_id, made[2].public_id]
+
+
 def test_a_folder_in_use_is_left_for_later(works: Works) -> None:
     house = works.house
     house.correct(f"Where is {ADAS}?", "No.", "There.", user="ada")
@@ -373,6 +453,16 @@ def test_taint_blocks_promotion_even_by_force_but_for_the_base(tainted: Works) -
         releases.promote(session, house.assistant, version, actor="test", reason="a test", force=True)
     tainted.promote(versions(house)[0])
     assert tainted.live() == 0
+
+
+def test_a_version_that_is_tainted_while_it_is_about_to_go_live_does_not(works: Works) -> None:
+    house = works.house
+    given = house.correct(f"Where is {ADAS}?", "No.", "There.", user=person(house, Side.TRAIN))
+    untainted = works.learn()
+    withdraw(house.database, given.receipt)
+    assert untainted.tainted_at is None, "as somebody read it before that"
+    with house.database.write() as session, pytest.raises(InvalidInput, match="is tainted"):
+        releases.promote(session, house.assistant, untainted, actor="test", reason="a test", force=True)
 
 
 def test_rolling_back_to_a_tainted_version_has_to_be_meant(tainted: Works) -> None:

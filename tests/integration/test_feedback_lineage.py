@@ -144,6 +144,10 @@ def test_nothing_is_told_across_assistants(works: Works) -> None:
         with pytest.raises(NotFound, match="Nothing is known"):
             trace(house, reference, assistant_ids=others)
         trace(house, reference, assistant_ids=frozenset({house.assistant.id}))
+    with house.database.write() as session:
+        garden = assistants.create(session, "garden", house.settings.base_model, actor="test")
+    with pytest.raises(NotFound, match="Nothing is known"), house.database.read() as session:
+        lineage_tree.trace(session, "garden@0", assistant_ids=frozenset({garden.id}), after=given.id)
 
 
 @contextmanager

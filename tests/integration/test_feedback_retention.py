@@ -129,8 +129,11 @@ def test_versions_that_learned_it_are_not_tainted_and_the_run_under_way_goes_on(
     with house.database.read() as session:
         assert [one.tainted_at for one in session.exec(select(AdapterVersion))] == [None] * 3
         assert runs.list_runs(session, house.assistant)[0].id == run_id, "none is queued for it"
+    with house.database.write() as session:  # what a process says that fails, after its rows went from the tables
+        runs.get_run(session, run_id).error = f"ValueError: {OLD}"
     assert finish.clean_files(house.database, house.settings)
     assert files_with(house.settings.runs, OLD) == []
+    assert tables_with(house.database, OLD) == []
 
 
 def test_retention_waits_for_a_run_that_freezes_its_dataset(embedded: House) -> None:

@@ -11,7 +11,10 @@ from typing import Any
 import openai
 import pytest
 from burnish_server import Deployment, InProcess, deployment, eventually
+from sqlmodel import select
 
+from feedback import conversations
+from feedback.models import Message
 from feedback.states import MessageStatus
 from service.engines.echo import EchoEngine
 
@@ -111,6 +114,10 @@ def test_what_a_chat_client_asks_for_itself_is_kept_apart_and_never_learned(serv
     replies = [server.replies(answer["id"])[0] for answer in (first, *tasks)]
     assert [reply.store for reply in replies] == [True, False, False, False]
     assert len({reply.conversation_id for reply in replies}) == 4
+    for reply in replies[1:]:
+        with server.database.read() as session:
+            kept = session.exec(select(Message).where(Message.conversation_id == reply.conversation_id)).all()
+        assert [message.content for message in kept] == [conversations.NOT_KEPT] * 2
     later = server.replies(server.ask("and when?", name, **chat)["id"])[0]
     assert later.conversation_id == replies[0].conversation_id
     assert server.replies(server.ask("roses?", name, user="ada")["id"])[0].conversation_id != replies[3].conversation_id

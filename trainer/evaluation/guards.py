@@ -34,7 +34,7 @@ class Findings:
 
 
 async def held_out_data_is_separate(findings: Findings) -> GuardResult:
-    """A row like one that was trained on measures memory, not learning."""
+    """A row like one that was trained on measures memory, not learning. Names no person: what it says is kept."""
     gate = findings.splits["gate"]
     seen = [*findings.splits["train"], *findings.splits["dev"]]
     shared = {
@@ -42,7 +42,7 @@ async def held_out_data_is_separate(findings: Findings) -> GuardResult:
         "prompt clusters": {row.cluster for row in gate} & {row.cluster for row in seen},
         "contributors": {row.contributor for row in gate if row.contributor} & {row.contributor for row in seen},
     }
-    leaks = [f"{len(names)} {what} (such as {min(map(str, names))})" for what, names in shared.items() if names]
+    leaks = [f"{len(names)} {what}" for what, names in shared.items() if names]
     detail = f"Gate and training data share {', '.join(leaks)}." if leaks else "Gate and training data share nothing."
     return GuardResult(name="separate_data", passed=not leaks, detail=detail)
 

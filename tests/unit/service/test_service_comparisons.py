@@ -11,6 +11,7 @@ from sqlmodel import col, select
 
 from feedback import adapters, assistants, releases, runs
 from feedback.collect import comparisons
+from feedback.columns import now
 from feedback.errors import AdapterRefused, BurnishError, EngineUnavailable, NotFound
 from feedback.models import AdapterVersion, Feedback, Message
 from feedback.states import MessageStatus
@@ -131,6 +132,19 @@ def test_the_version_that_serves_writes_both_by_policy_or_where_it_replaced_none
         reply = await compare(chat, embedded, seed=7)
         assert [version for _, version in stored(embedded, reply)] == [published, published]
         assert len(set(texts(reply))) == 2  # two samples, each with a seed of its own
+
+    run(embedded, EchoEngine(), scenario)
+
+
+def test_a_version_before_that_is_tainted_writes_for_nobody(embedded: House) -> None:
+    publish(embedded)
+    publish(embedded)
+    compares(embedded, "previous")
+    with embedded.database.write() as session:
+        adapters.get_number(session, embedded.assistant, 1).tainted_at = now()
+
+    async def scenario(chat: Chat) -> None:
+        assert [version for _, version in stored(embedded, await compare(chat, embedded))] == [2, 2]
 
     run(embedded, EchoEngine(), scenario)
 

@@ -4,9 +4,12 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from structlog.testing import capture_logs
 
 from feedback.database import Database
+from feedback.erasure import finish
+from feedback.errors import BurnishError
 from feedback.testing import make_database, make_settings
 from service import upkeep
 
@@ -32,6 +35,24 @@ def test_a_database_that_does_not_answer_is_told_and_upkeep_goes_on(tmp_path: Pa
         asyncio.run(asyncio.wait_for(scenario(), DEADLINE_SECONDS))
     assert {(line["event"], line["error"]) for line in lines} == {("upkeep failed", "OperationalError")}
     assert "upkeep.py" in lines[0]["traceback"]
+    database.close()
+
+
+def test_what_an_operator_can_mend_is_told_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    database = make_database(make_settings(tmp_path))
+    problems: dict[str, str] = {}
+
+    def no_room(_: Database) -> bool:
+        raise BurnishError("That takes more room.")
+
+    monkeypatch.setattr(finish, "scrub", no_room)
+
+    async def scenario() -> None:
+        tending = asyncio.create_task(upkeep.tend(database, problems, request_seconds=600, every_seconds=0.01))
+        await until(lambda: problems == {upkeep.UPKEEP_PROBLEM: "That takes more room. Tried again every 0.01 s."})
+        tending.cancel()
+
+    asyncio.run(asyncio.wait_for(scenario(), DEADLINE_SECONDS))
     database.close()
 
 
