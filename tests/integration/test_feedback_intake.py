@@ -223,7 +223,15 @@ def test_text_that_no_database_can_hold_is_refused(embedded: House, kind: str, f
 def test_a_text_over_the_limit_is_refused(embedded: House) -> None:
     completion = embedded.reply("Which colour?", "Red.")
     with pytest.raises(InvalidInput, match="characters"):
-        embedded.say(completion, "comment", "x" * intake.MAX_TEXT)
+        embedded.say(completion, "comment", "x" * (intake.MAX_TEXT + 1))
+    with pytest.raises(InvalidInput, match="characters"):
+        embedded.say(completion, "rating", 1, comment="x" * (intake.MAX_TEXT + 1))
+
+
+@pytest.mark.parametrize("character", ["x", '"', "塔", "😀"])
+def test_a_text_may_be_as_long_in_every_script(embedded: House, character: str) -> None:
+    completion = embedded.reply("Which colour?", "Red.")
+    embedded.say(completion, "correction", character * intake.MAX_TEXT)
 
 
 # ── runs become due ──────────────────────────────────────────────────────────────────────────────────────────

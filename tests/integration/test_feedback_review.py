@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from threading import Barrier
 from typing import Any
 
@@ -281,6 +281,24 @@ def test_mended_words_are_what_is_learned(house: House) -> None:
         assert receipts.look_up(session, given.receipt).note == "A zero too many."
     assert decide(house, given.id, APPROVED) == FeedbackStatus.RECEIVED  # on second thoughts
     assert learned(house) == [("It is 3300 m tall.", ("3300 m",))]
+
+
+def test_mended_words_hold_as_long_as_the_givers_unless_they_say_otherwise(house: House) -> None:
+    asked = house.reply("Is there a sale?", "No.")
+    given = house.say(asked, "correction", {"content": "Til Sunday.", "expires_at": "2027-02-01"})
+    until = datetime(2027, 2, 1, tzinfo=UTC).timestamp()
+
+    def held_until() -> list[float | None]:
+        with house.database.read() as session:
+            return [item.expires_at for item in gather(session, house.assistant)]
+
+    assert held_until() == [until]
+    decide(house, given.id, EDITED, edited="Until Sunday.")
+    assert held_until() == [until]
+    decide(house, given.id, EDITED, edited={"content": "Until Monday.", "expires_at": "2027-02-02"})
+    assert held_until() == [until + 86_400]
+    decide(house, given.id, EDITED, edited={"content": "Every day.", "expires_at": None})
+    assert held_until() == [None]
 
 
 @pytest.mark.parametrize(
