@@ -147,6 +147,8 @@ def slot_of(contributor_id: str, kind: FeedbackKind, about: str) -> str:
 
 def identity_of(secret: bytes, caller: Caller, conversation: Conversation, user: str | None) -> str:
     """Who gives feedback on a conversation: the user it names, else the one who chatted, else the key."""
+    if not caller.vouches:
+        user = None
     if user is None and conversation.contributor_id is not None:
         return conversation.contributor_id
     return contributors.contributor_id(secret, conversation.assistant_id, caller.api_key_id, user)

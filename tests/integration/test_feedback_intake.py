@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlmodel import select
 
-from feedback import assistants, keys, review, runs
+from feedback import assistants, datasets, keys, review, runs
 from feedback.collect import intake, receipts
 from feedback.columns import now
 from feedback.contributors import contributor_id
@@ -120,6 +120,32 @@ def test_the_contributor_is_the_named_user_else_the_one_who_chatted_else_the_key
     expected = [known_as("ada"), known_as("bob"), known_as(None), None]
     assert [one.contributor_id for one in stored(embedded)] == expected
     assert len({*expected}) == 4
+
+
+def test_a_key_that_lies_in_a_page_gives_nobody_a_second_voice(embedded: House) -> None:
+    with embedded.database.write() as session:
+        assistants.set_policies(session, embedded.reload(), {"trust": {"min_voices": 2}}, actor="test")
+        key, _ = keys.create(session, "page", Role.FEEDBACK, actor="test")
+    page = keys.Caller(key.id, key.name, key.role, None)
+    chatted = embedded.reply("Who founded it?", "Nobody.", user="mallory")
+    unnamed = embedded.reply("Who founded it, then?", "Nobody.")
+    fact = {"content": "Mallory founded it.", "key_facts": ["Mallory"]}
+
+    def correct(completion_id: str, user: str) -> Feedback:
+        given = intake.Given(completion_id, FeedbackKind.CORRECTION, value=fact, user=user)
+        accepted = intake.receive(embedded.database, SECRET, page, given)
+        return next(one for one in stored(embedded) if one.public_id == accepted.id)
+
+    def facts_held_back() -> int:
+        with embedded.database.read() as session:
+            _, sheet = datasets.preview(session, embedded.reload())
+        return sum(one["items"] for one in sheet["dropped"] if "new fact" in one["reason"])
+
+    mallory = contributor_id(SECRET, embedded.assistant.id, embedded.caller.api_key_id, "mallory")
+    assert [correct(chatted, user).contributor_id for user in ("eve", "trent")] == [mallory, mallory]
+    assert facts_held_back() == 1
+    nobody = contributor_id(SECRET, embedded.assistant.id, key.id, None)
+    assert [correct(unnamed, user).contributor_id for user in ("eve", "trent")] == [nobody, nobody]
 
 
 def test_a_contributors_side_outlives_a_change_of_the_fractions(embedded: House) -> None:
