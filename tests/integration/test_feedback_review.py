@@ -15,7 +15,7 @@ from feedback.columns import now
 from feedback.errors import Conflict, InvalidInput
 from feedback.gather import gather
 from feedback.models import AuditEntry, Feedback, Review
-from feedback.review import agreement, claims, entries, queue, reports
+from feedback.review import agreement, case_files, claims, entries, queue, reports
 from feedback.review.decisions import is_picked
 from feedback.review.entries import Entry
 from feedback.review.opinions import State
@@ -556,6 +556,21 @@ def test_reports_at_once_about_one_reply_open_one_case(house: House) -> None:
     at_once(THREADS, lambda number: house.say(reply, "report", "abuse", user=f"u{number}"))
     with house.database.read() as session:
         assert len(cases.reports_of(session, the_case(house))) == THREADS
+
+
+def test_a_flood_of_reports_shows_its_newest_and_how_many_there_are(
+    embedded: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(case_files, "SHOWN_REPORTS", 3)
+    asked = embedded.reply("How tall?", "Tall.")
+    reported = [embedded.say(asked, "report", "abuse", comment=str(n), anonymous=True) for n in range(5)]
+    with embedded.database.read() as session:
+        (shown,) = case_files.read(session, [the_case(embedded)])
+    assert ([one.comment for one in shown.reports], shown.reports_total) == (["2", "3", "4"], 5)
+    change(
+        embedded, the_case(embedded).public_id, status=CaseStatus.RESOLVED, outcome=CaseOutcome.UPHELD, answer="Gone."
+    )
+    assert [told(embedded, one.receipt)[0] for one in reported] == ["resolved"] * 5
 
 
 def test_deciding_on_a_report_and_on_its_case_at_once_ends_in_one_of_both(house: House) -> None:
