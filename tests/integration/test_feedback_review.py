@@ -567,9 +567,8 @@ def test_a_flood_of_reports_shows_its_newest_and_how_many_there_are(
     with embedded.database.read() as session:
         (shown,) = case_files.read(session, [the_case(embedded)])
     assert ([one.comment for one in shown.reports], shown.reports_total) == (["2", "3", "4"], 5)
-    change(
-        embedded, the_case(embedded).public_id, status=CaseStatus.RESOLVED, outcome=CaseOutcome.UPHELD, answer="Gone."
-    )
+    resolved = {"status": CaseStatus.RESOLVED, "outcome": CaseOutcome.UPHELD, "answer": "Gone."}
+    change(embedded, the_case(embedded).public_id, **resolved)
     assert [told(embedded, one.receipt)[0] for one in reported] == ["resolved"] * 5
 
 
