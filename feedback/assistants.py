@@ -94,9 +94,10 @@ def changed_policies(assistant: Assistant, changes: Changes) -> Policies:
 
 
 def set_policies(session: Session, assistant: Assistant, changes: Changes, *, actor: str) -> Policies:
+    session.add(assistant)
+    session.refresh(assistant, with_for_update={"key_share": True})  # nobody else's change from now on is overwritten
     checked = changed_policies(assistant, changes)
     assistant.policies = checked.model_dump()
-    session.add(assistant)
     audit.record(session, actor, "assistant.policies", assistant.name, changes=changes)
     return checked
 

@@ -10,7 +10,7 @@ Every change leaves an audit entry, none with text in it. What the reporters are
 import secrets
 from collections.abc import Sequence
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col, func, select
 
 from feedback import audit
 from feedback.collect.reports import CATEGORIES
@@ -135,12 +135,15 @@ def list_cases(
     return list(session.exec(chosen.order_by(col(ReportCase.id)).limit(limit)))
 
 
-def reports_of(session: Session, case: ReportCase) -> Sequence[Feedback]:
-    return session.exec(
-        select(Feedback)
-        .where(Feedback.message_id == case.message_id, Feedback.kind == FeedbackKind.REPORT)
-        .order_by(col(Feedback.id))
-    ).all()
+def reports_of(session: Session, case: ReportCase, *, newest: int | None = None) -> Sequence[Feedback]:
+    """All of them, or only so many of the `newest`; the oldest first."""
+    found = select(Feedback).where(Feedback.message_id == case.message_id, Feedback.kind == FeedbackKind.REPORT)
+    return session.exec(found.order_by(col(Feedback.id).desc()).limit(newest)).all()[::-1]
+
+
+def count_reports(session: Session, case: ReportCase) -> int:
+    found = select(func.count()).where(Feedback.message_id == case.message_id, Feedback.kind == FeedbackKind.REPORT)
+    return session.exec(found).one()
 
 
 def require_own(case: ReportCase, actor: str, take_over: bool = False) -> None:

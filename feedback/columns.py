@@ -47,6 +47,19 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+def utc(text: str) -> datetime:
+    """A day or a time in ISO 8601; without a zone it is UTC. Raises ValueError.
+
+    >>> utc("2025-01-31").isoformat(), utc("2025-01-31T12:00:00+02:00").isoformat()
+    ('2025-01-31T00:00:00+00:00', '2025-01-31T10:00:00+00:00')
+    """
+    told = datetime.fromisoformat(text)
+    try:
+        return (told if told.tzinfo else told.replace(tzinfo=UTC)).astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(f"{text} is before the first year or after the last") from error
+
+
 class UtcDateTime(TypeDecorator[datetime]):
     """An aware UTC time on both databases: SQLite drops the zone, so it is put back on reading."""
 

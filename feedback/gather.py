@@ -67,7 +67,7 @@ def gather(session: Session, assistant: Assistant) -> list[Item]:
         elif item.kind == FeedbackKind.CORRECTION:
             right = edited or value
             item.correction, item.key_facts = right["content"], tuple(right.get("key_facts", ()))
-            item.expires_at = _moment(value.get("expires_at"))
+            item.expires_at = _moment(right.get("expires_at"))
         else:
             item.rejected, item.tie = exchanges[other_message_id(value)], value.get("tie")
         items.append(item)

@@ -41,6 +41,11 @@ class Caller:
         """Who it was, for good: several keys may have one name."""
         return f"key:{self.name}#{self.api_key_id}"
 
+    @property
+    def vouches(self) -> bool:
+        """Whether the names that it gives are believed: who holds a key out of a page can invent any number."""
+        return self.role != Role.FEEDBACK
+
     def may(self, deed: str) -> bool:
         return deed in _MAY[self.role]
 

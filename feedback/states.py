@@ -5,7 +5,7 @@ from enum import StrEnum
 
 class Role(StrEnum):
     CHAT = "chat"  # chats, and gives feedback on what it chatted
-    FEEDBACK = "feedback"  # only gives feedback: safe to put into a page
+    FEEDBACK = "feedback"  # only gives feedback, in no name but the chat's: safe to put into a page
     REVIEWER = "reviewer"  # reads feedback and decides on it
     OPERATOR = "operator"  # everything above, and runs, promotes, rolls back
     ADMIN = "admin"  # everything above; assistants and keys over HTTP will be for it alone

@@ -129,9 +129,9 @@ def assistant_set(
         assistant = assistants.get_assistant(session, name)
         changed = assistants.set_policies(session, assistant, parse_changes(policy or []), actor=ACTOR)
         if system_prompt is not None:
-            current = guidelines.draft_of(assistants.current_guidelines(session, assistant))
-            draft = current.model_copy(update={"system_prompt": system_prompt})
-            guidelines.revise(session, assistant, draft, actor=ACTOR)
+            current = assistants.current_guidelines(session, assistant)
+            draft = guidelines.draft_of(current).model_copy(update={"system_prompt": system_prompt})
+            guidelines.revise(session, assistant, draft, actor=ACTOR, made_from=current.version)
         if consent is not None:
             assistants.set_consent(session, assistant, consent, actor=ACTOR)
     if as_json:

@@ -1,6 +1,7 @@
 """What all commands share: the application, the `--json` option, settings and output."""
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Annotated, Any
@@ -24,6 +25,8 @@ console = Console()
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 AssistantName = Annotated[str, typer.Argument(help="The assistant's name.")]
+_COMMANDS = re.compile("[\\0-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u202a-\\u202e\\u2066-\\u2069]")
+"""Control characters but tab and line break, and what overrides the direction of writing."""
 ACTOR = "cli"
 """Who the audit log says it was, for commands run on this machine."""
 
@@ -38,6 +41,15 @@ def open_all() -> tuple[Settings, Database]:
 
 def print_json(value: Any) -> None:
     print(json.dumps(value, ensure_ascii=False, default=_plain))
+
+
+def visible(text: str) -> str:
+    """What people wrote, without what would command a terminal or turn its text around: shown, not obeyed.
+
+    >>> print(visible("\\x1b[2J gone\\r"))
+    \\x1b[2J gone\\r
+    """
+    return _COMMANDS.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 def print_rows(rows: Sequence[dict[str, Any]], as_json: bool, *, empty: str) -> None:
@@ -75,8 +87,8 @@ def _cell(value: Any) -> str:
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M:%S}"
     if isinstance(value, list):
-        return "\n".join(str(part) for part in value) or "–"
-    return str(value)
+        return visible("\n".join(str(part) for part in value)) or "–"
+    return visible(str(value))
 
 
 def _plain(value: Any) -> Any:

@@ -47,7 +47,7 @@ def case_list(
                 "status": case.status.value,
                 "outcome": case.outcome.value if case.outcome else None,
                 "assignee": case.assignee,
-                "reports": len(cases.reports_of(session, case)),
+                "reports": cases.count_reports(session, case),
                 "at": case.created_at,
             }
             for case in found

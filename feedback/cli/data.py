@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from feedback import assistants, datasets, review, verification
-from feedback.cli.app import AsJson, AssistantName, open_all, print_fields, print_json, print_rows
+from feedback.cli.app import AsJson, AssistantName, open_all, print_fields, print_json, print_rows, visible
 from feedback.cli.policy_changes import parse_changes
 from feedback.curate.datasheet import as_markdown, compare
 from feedback.states import FeedbackStatus
@@ -86,7 +86,7 @@ def dataset_show(
     if as_json:
         print_json(sheet)
     else:
-        print(as_markdown(sheet))
+        print(visible(as_markdown(sheet)))
 
 
 @dataset_app.command("verify")
@@ -134,4 +134,4 @@ def dataset_preview(
     elif as_json:
         print_json(sheet)
     else:
-        print(as_markdown(sheet))
+        print(visible(as_markdown(sheet)))

@@ -45,7 +45,8 @@ def show_or_change(
         if file or change:
             fields = _read(file) if file else guidelines.draft_of(shown).model_dump()
             draft = guidelines.checked(fields | _changes(change or []))
-            shown = guidelines.revise(session, assistant, draft, actor=ACTOR)
+            made_from = None if file else shown.version  # a change of some fields is one of these guidelines
+            shown = guidelines.revise(session, assistant, draft, actor=ACTOR, made_from=made_from)
     print_fields(_fields(shown), as_json)
 
 

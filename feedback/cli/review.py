@@ -129,6 +129,9 @@ def edit(
     feedback_id: FeedbackId,
     content: Annotated[str, typer.Argument(help="The right reply.")],
     key_fact: Annotated[list[str] | None, typer.Option(help="What it must contain; may be repeated.")] = None,
+    expires_at: Annotated[
+        str | None, typer.Option(help="The day or time from which it doesn't hold; else the giver's, if any.")
+    ] = None,
     note: Note = None,
     comment: Comment = None,
     second_opinion: Second = False,
@@ -136,7 +139,9 @@ def edit(
     as_json: AsJson = False,
 ) -> None:
     """Let a correction be learned from, in your words."""
-    edited = {"content": content, "key_facts": key_fact or []}
+    edited: dict[str, Any] = {"content": content, "key_facts": key_fact or []}
+    if expires_at is not None:
+        edited["expires_at"] = expires_at
     said = {"note": note, "comment": comment, "final": final, "edited": edited}
     _decide(feedback_id, ReviewDecision.EDITED, second_opinion, said, as_json)
 
@@ -178,6 +183,7 @@ def _fields(shown: Entry) -> dict[str, Any]:
         "said": shown.value.get("content") or shown.value.get("text") or shown.value,
         "other reply": shown.other_reply,
         "key facts": shown.value.get("key_facts"),
+        "holds until": shown.value.get("expires_at"),
         "comment": shown.comment,
         "tags": shown.tags,
         "guidelines": f"v{shown.guidelines.version}: {shown.guidelines.text}",

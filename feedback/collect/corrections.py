@@ -1,18 +1,25 @@
-"""Corrections: what the reply should have been; as text, or with the key facts that a right reply must contain."""
+"""Corrections: what the reply should have been; maybe what a right reply must contain, and until when it is right."""
 
 from typing import Any
 
 from feedback.collect.kinds import Parsed
+from feedback.columns import utc
 from feedback.errors import InvalidInput
 from feedback.key_facts import contains_fact
 from feedback.models import Message
 
 
 def parse(reply: Message, value: Any) -> Parsed:
-    """`value`: the corrected reply, or `{"content": text, "key_facts": [strings in that text]}`."""
+    """`value`: the corrected reply, or `{"content": text, "key_facts": [strings in that text], "expires_at": time}`.
+
+    >>> parse(Message(id=7), {"content": "There is a sale.", "expires_at": "2025-02-01"}).value
+    {'content': 'There is a sale.', 'key_facts': [], 'expires_at': '2025-02-01T00:00:00+00:00'}
+    """
     given = {"content": value} if isinstance(value, str) else value
-    if not isinstance(given, dict) or set(given) - {"content", "key_facts"}:
-        raise InvalidInput('A correction\'s `value` is the right reply, or {"content", "key_facts"}.', param="value")
+    if not isinstance(given, dict) or set(given) - {"content", "key_facts", "expires_at"}:
+        raise InvalidInput(
+            'A correction\'s `value` is the right reply, or {"content", "key_facts", "expires_at"}.', param="value"
+        )
     content, key_facts = given.get("content"), given.get("key_facts", [])
     if not isinstance(content, str) or not content.strip():
         raise InvalidInput("A correction needs the right reply as text.", param="value")
@@ -24,4 +31,18 @@ def parse(reply: Message, value: Any) -> Parsed:
             raise InvalidInput(
                 f"Key fact '{fact}' isn't in the corrected reply as whole words: repeat it there.", param="value"
             )
-    return Parsed({"content": content, "key_facts": key_facts}, about=f"reply {reply.id}")
+    stored = {"content": content, "key_facts": key_facts}
+    if given.get("expires_at") is not None:
+        stored["expires_at"] = _moment(given["expires_at"])
+    return Parsed(stored, about=f"reply {reply.id}")
+
+
+def _moment(told: Any) -> str:
+    try:
+        return utc(told).isoformat()
+    except (ValueError, TypeError):
+        raise InvalidInput(
+            "`expires_at` is the day or the moment from which the right reply doesn't hold any more: write it as "
+            "2025-01-31 or 2025-01-31T12:00:00+00:00.",
+            param="value",
+        ) from None

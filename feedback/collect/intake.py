@@ -136,7 +136,7 @@ def check_texts(value: Any, comment: str | None, tags: Sequence[str]) -> None:
     """What holds for the texts of every kind, however they come in."""
     if not all(is_storable(text) for text in texts_in([value, comment, tags])):
         raise InvalidInput("Text can't have NUL characters or lone surrogates: take them out.", param="value")
-    if len(json.dumps(value)) + len(comment or "") > MAX_TEXT:
+    if sum(len(text) for text in texts_in([value, comment])) > MAX_TEXT:
         raise InvalidInput(f"`value` and `comment` together may have {MAX_TEXT} characters.", param="value")
 
 
@@ -147,6 +147,8 @@ def slot_of(contributor_id: str, kind: FeedbackKind, about: str) -> str:
 
 def identity_of(secret: bytes, caller: Caller, conversation: Conversation, user: str | None) -> str:
     """Who gives feedback on a conversation: the user it names, else the one who chatted, else the key."""
+    if not caller.vouches:
+        user = None
     if user is None and conversation.contributor_id is not None:
         return conversation.contributor_id
     return contributors.contributor_id(secret, conversation.assistant_id, caller.api_key_id, user)

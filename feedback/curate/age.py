@@ -5,6 +5,7 @@ from feedback.curation_policies import AgePolicy
 from feedback.states import FeedbackKind
 
 DAY_SECONDS = 86_400
+PAST = "it was said to hold until a date that is past"
 
 
 def age(items: list[Item], policy: AgePolicy, as_of: float) -> tuple[list[Item], list[Dropped]]:
@@ -25,7 +26,7 @@ def age(items: list[Item], policy: AgePolicy, as_of: float) -> tuple[list[Item],
 
     def why(item: Item) -> str | None:
         if item.expires_at is not None and item.expires_at <= as_of:
-            return "it was said to hold until a date that is past"
+            return PAST
         if item.created_at < oldest.get(item.kind, item.created_at):
             return f"older than {days[item.kind]:g} days"
         return None

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
 from typing import Any
 
+from feedback.columns import now, utc
+from feedback.curate.age import PAST
 from feedback.curate.consent import why_not
 from feedback.interchange.ours import as_row
 from feedback.interchange.question_answer_csv import protected
@@ -47,12 +49,20 @@ def lines(
         yield _csv_line(["question", "answer"])
     for record in records:
         try:
-            if wanted != ExportFormat.BURNISH and (reason := why_not(record.store, record.training, consent)):
-                raise Unreadable(reason)
+            if wanted != ExportFormat.BURNISH:
+                _require_learnable(record, consent)
             yield make(record)
         except Unreadable as error:
             if left_out is not None:
                 left_out[str(error)] += 1
+
+
+def _require_learnable(record: Record, consent: str) -> None:
+    if reason := why_not(record.store, record.training, consent):
+        raise Unreadable(reason)
+    expires_at = record.value.get("expires_at") if record.kind == FeedbackKind.CORRECTION else None
+    if expires_at is not None and utc(expires_at) <= now():
+        raise Unreadable(PAST)
 
 
 def _burnish(record: Record) -> str:

@@ -32,6 +32,8 @@ class Layout:
     columns: dict[str, int]
     """Where `question`, `answer`, … are."""
     header: bool
+    width: int
+    """Columns that the first line has."""
 
 
 def recognises_file(path: Path) -> bool:
@@ -67,6 +69,11 @@ def read(path: Path) -> Iterator[Read]:
             told = {name: unprotected(row[at]) for name, at in layout.columns.items() if at < len(row)}
             if missing := {"question", "answer"} - told.keys():
                 raise Unreadable(f"it has {len(row)} columns, and the {max(missing)} is missing")
+            if any(field.strip() for field in row[layout.width :]):
+                raise Unreadable(
+                    f"it has {len(row)} columns where the first line has {layout.width}: put quotes around a text "
+                    f"with {layout.delimiter!r} in it"
+                )
             more = {name: told[name].strip() or None for name in _MORE if name in told}
             yield correction(line, (("user", told["question"]),), told["answer"], **more)
         except Unreadable as error:
@@ -107,11 +114,12 @@ def _layout(path: Path) -> Layout | None:
         question, answer = (next((name for name in known if name in names), None) for known in (QUESTION, ANSWER))
         if question and answer:
             found = {"question": names.index(question), "answer": names.index(answer)}
-            return Layout(delimiter, found | {name: names.index(name) for name in _MORE if name in names}, header=True)
+            found |= {name: names.index(name) for name in _MORE if name in names}
+            return Layout(delimiter, found, header=True, width=len(names))
     for delimiter in _DELIMITERS:
         begin = [made for made in islice(_records(path, delimiter), 20) if not isinstance(made, BadLine)]
         if begin and all(len(row) == 2 for _, row in begin):
-            return Layout(delimiter, {"question": 0, "answer": 1}, header=False)
+            return Layout(delimiter, {"question": 0, "answer": 1}, header=False, width=2)
     return None
 
 

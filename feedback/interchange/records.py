@@ -5,9 +5,10 @@ whether a database takes a record (store.py).
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
+from feedback.columns import utc
 from feedback.curate.items import Turns
 from feedback.states import FeedbackKind
 
@@ -136,9 +137,8 @@ def moment(value: Any) -> datetime:
     '2025-01-01T10:00:00+00:00'
     """
     try:
-        told = datetime.fromisoformat(words(value, "`created_at`"))
-        return (told if told.tzinfo else told.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError):
+        return utc(words(value, "`created_at`"))
+    except ValueError:
         raise Unreadable("`created_at` isn't a time: write it as 2025-01-31T12:00:00+00:00") from None
 
 

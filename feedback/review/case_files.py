@@ -1,4 +1,4 @@
-"""What a reviewer sees of a case: the reply, what led to it, and everything that was reported about it."""
+"""What a reviewer sees of a case: the reply, what led to it, and what was reported about it, the newest of a flood."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -11,6 +11,9 @@ from feedback import cases
 from feedback.conversations import ChatMessage, histories
 from feedback.models import Feedback, Message, ReportCase
 from feedback.states import CaseOutcome, CaseStatus, FeedbackStatus
+
+SHOWN_REPORTS = 50
+"""Of a case, the newest: anybody may report a reply any number of times."""
 
 
 class ReportShown(BaseModel):
@@ -31,6 +34,7 @@ class CaseRead(BaseModel):
     answer: str | None
     notes: list[dict[str, Any]]
     reports: list[ReportShown]
+    reports_total: int
     completion_id: str | None
     choice: int
     conversation: list[ChatMessage]
@@ -51,7 +55,8 @@ def read(session: Session, found: Sequence[ReportCase]) -> list[CaseRead]:
             assignee=case.assignee,
             answer=case.answer,
             notes=case.notes,
-            reports=[_report(one) for one in cases.reports_of(session, case)],
+            reports=[_report(one) for one in cases.reports_of(session, case, newest=SHOWN_REPORTS)],
+            reports_total=cases.count_reports(session, case),
             completion_id=replies[case.id].completion_id,
             choice=replies[case.id].choice_index,
             conversation=asked[case.message_id],

@@ -188,7 +188,10 @@ def _checked_words(session: Session, feedback: Feedback, decision: ReviewDecisio
     if feedback.kind != FeedbackKind.CORRECTION:
         raise InvalidInput(f"Only corrections have words to edit, and this is a {feedback.kind}.", param="decision")
     check_texts(edited, None, ())
-    return corrections.parse(session.get_one(Message, feedback.message_id), edited).value
+    words = corrections.parse(session.get_one(Message, feedback.message_id), edited).value
+    if "expires_at" in feedback.value and not (isinstance(edited, dict) and "expires_at" in edited):
+        words["expires_at"] = feedback.value["expires_at"]  # who mends a word doesn't mean that it holds for ever
+    return words
 
 
 def _same(one: Review, other: Review) -> bool:

@@ -68,6 +68,25 @@ def test_a_case_at_the_terminal(embedded: House, burnish: Any) -> None:
     assert "burnish case list" in burnish("case", "show", "case-nothing")
 
 
+def test_nobodys_words_command_the_terminal(embedded: House, burnish: Any) -> None:
+    asked = embedded.reply("Which\tcolour?\n\x1b[2J", "Red.\x9b31m")
+    said = "\x1b]0;mine\x07 \u202eolleh\u202c\nbye\r"
+    given = embedded.say(asked, "comment", comment=said, tags=("\x1b[5m",), anonymous=True)
+    embedded.say(asked, "report", "other", comment=said)
+    (case,) = burnish("case", "list", "support")
+    for command in (
+        ("feedback", "show", given.id),
+        ("feedback", "list", "support"),
+        ("review", "next", "support"),
+        ("case", "show", case["id"]),
+        ("lineage", given.id),
+    ):
+        shown = burnish(*command, people=True)
+        assert not {"\x1b", "\x07", "\x9b", "\r", "\u202e"} & set(shown), command
+    assert "\\x1b]0;mine\\x07 \\u202eolleh" in burnish("feedback", "show", given.id, people=True)
+    assert burnish("feedback", "show", given.id)["comment"] == said  # programs get what was said
+
+
 def test_guidelines_at_the_terminal(embedded: House, burnish: Any, tmp_path: Path) -> None:
     command = ("assistant", "guidelines", "support")
     assert burnish(*command)["system_prompt"] == "Answer briefly."

@@ -1,5 +1,7 @@
 """What an assistant asks and allows: tags, names, surveys, ties; the form that says so, and what receipts tell."""
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -68,6 +70,31 @@ def test_a_policy_that_makes_no_sense_is_refused_in_words(embedded: House, polic
     with pytest.raises(InvalidInput) as refused:
         set_collect(embedded, **policy)
     assert words in refused.value.message
+
+
+def test_changes_of_several_policies_at_once_all_hold(house: House) -> None:
+    changes: list[dict[str, dict[str, Any]]] = [
+        {"collect": {"anonymous": False}},
+        {"collect": {"tags": ["warm"]}},
+        {"collect": {"survey_after_replies": 7}},
+        {"age": {"rating_days": 9}},
+        {"training": {"min_new_feedback": 11}},
+        {"review": {"claim_seconds": 13}},
+    ]
+    start = Barrier(len(changes))
+
+    def change(wanted: dict[str, dict[str, Any]]) -> None:
+        with house.database.write() as session:
+            assistant = assistants.get_assistant(session, house.name)
+            if not house.database.is_sqlite:  # there, one writes at a time from the beginning
+                start.wait()
+            assistants.set_policies(session, assistant, wanted, actor="test")
+
+    with ThreadPoolExecutor(len(changes)) as pool:
+        list(pool.map(change, changes))
+    held = assistants.policies(house.reload()).model_dump()
+    for (section, settings), *_ in (one.items() for one in changes):
+        assert held[section] | settings == held[section]
 
 
 def test_only_the_assistants_tags_are_taken(house: House) -> None:

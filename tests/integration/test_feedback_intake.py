@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine, event
 from sqlmodel import select
 
-from feedback import assistants, keys, review, runs
+from feedback import assistants, datasets, keys, review, runs
 from feedback.collect import intake, receipts
 from feedback.columns import now
 from feedback.contributors import contributor_id
@@ -123,6 +123,32 @@ def test_the_contributor_is_the_named_user_else_the_one_who_chatted_else_the_key
     assert len({*expected}) == 4
 
 
+def test_a_key_that_lies_in_a_page_gives_nobody_a_second_voice(embedded: House) -> None:
+    with embedded.database.write() as session:
+        assistants.set_policies(session, embedded.reload(), {"trust": {"min_voices": 2}}, actor="test")
+        key, _ = keys.create(session, "page", Role.FEEDBACK, actor="test")
+    page = keys.Caller(key.id, key.name, key.role, None)
+    chatted = embedded.reply("Who founded it?", "Nobody.", user="mallory")
+    unnamed = embedded.reply("Who founded it, then?", "Nobody.")
+    fact = {"content": "Mallory founded it.", "key_facts": ["Mallory"]}
+
+    def correct(completion_id: str, user: str) -> Feedback:
+        given = intake.Given(completion_id, FeedbackKind.CORRECTION, value=fact, user=user)
+        accepted = intake.receive(embedded.database, SECRET, page, given)
+        return next(one for one in stored(embedded) if one.public_id == accepted.id)
+
+    def facts_held_back() -> int:
+        with embedded.database.read() as session:
+            _, sheet = datasets.preview(session, embedded.reload())
+        return sum(one["items"] for one in sheet["dropped"] if "new fact" in one["reason"])
+
+    mallory = contributor_id(SECRET, embedded.assistant.id, embedded.caller.api_key_id, "mallory")
+    assert [correct(chatted, user).contributor_id for user in ("eve", "trent")] == [mallory, mallory]
+    assert facts_held_back() == 1
+    nobody = contributor_id(SECRET, embedded.assistant.id, key.id, None)
+    assert [correct(unnamed, user).contributor_id for user in ("eve", "trent")] == [nobody, nobody]
+
+
 def test_a_contributors_side_outlives_a_change_of_the_fractions(embedded: House) -> None:
     completion = embedded.reply("Which colour?", "Red.", user="ada")
     embedded.say(completion, "rating", 1)
@@ -224,7 +250,15 @@ def test_text_that_no_database_can_hold_is_refused(embedded: House, kind: str, f
 def test_a_text_over_the_limit_is_refused(embedded: House) -> None:
     completion = embedded.reply("Which colour?", "Red.")
     with pytest.raises(InvalidInput, match="characters"):
-        embedded.say(completion, "comment", "x" * intake.MAX_TEXT)
+        embedded.say(completion, "comment", "x" * (intake.MAX_TEXT + 1))
+    with pytest.raises(InvalidInput, match="characters"):
+        embedded.say(completion, "rating", 1, comment="x" * (intake.MAX_TEXT + 1))
+
+
+@pytest.mark.parametrize("character", ["x", '"', "塔", "😀"])
+def test_a_text_may_be_as_long_in_every_script(embedded: House, character: str) -> None:
+    completion = embedded.reply("Which colour?", "Red.")
+    embedded.say(completion, "correction", character * intake.MAX_TEXT)
 
 
 # ── runs become due ──────────────────────────────────────────────────────────────────────────────────────────

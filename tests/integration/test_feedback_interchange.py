@@ -15,6 +15,7 @@ from sqlmodel import col, func, select
 
 import migrations
 from feedback import assistants, datasets, keys, review, runs
+from feedback.collect import intake
 from feedback.columns import now
 from feedback.gather import gather
 from feedback.interchange import export, ours, store
@@ -317,7 +318,9 @@ def say_everything(house: House) -> None:
         [{"role": "system", "content": "Rhyme."}, {"role": "user", "content": "Hello"}], "Yellow.", store=True
     )
     house.say(long, "correction", {"content": "Mellow.", "key_facts": ["mellow"]}, anonymous=True, training=True)
-    house.say(house.reply("Again?", "No.", store=False), "correction", "x" * 19_990)
+    house.say(house.reply("Again?", "No.", store=False), "correction", "x" * intake.MAX_TEXT)
+    sale = {"content": "Until Sunday.", "key_facts": ["Sunday"], "expires_at": "2025-02-03T00:00:00+01:00"}
+    house.say(house.reply("Sale?", "No."), "correction", sale)
     house.say(both, "report", "abuse")
     house.say(both, "rating", 1, user="bob")  # takes the stars back
 
@@ -325,13 +328,13 @@ def say_everything(house: House) -> None:
 def test_what_goes_out_comes_in_as_it_was(house: House, tmp_path: Path) -> None:
     say_everything(house)
     first = exported(house)
-    assert len(first) == 8
+    assert len(first) == 9
     assert "ada" not in re.findall(r"\w+", "".join(first))
     (tmp_path / "fresh").mkdir()
     with open_house(tmp_path / "fresh") as fresh:
-        assert counts(take_in(fresh, imported(tmp_path / "out.jsonl", first))) == (8, 0, 0, 0)
+        assert counts(take_in(fresh, imported(tmp_path / "out.jsonl", first))) == (9, 0, 0, 0)
         assert exported(fresh) == first
-        assert counts(take_in(fresh, imported(tmp_path / "out.jsonl", first))) == (0, 8, 0, 0)
+        assert counts(take_in(fresh, imported(tmp_path / "out.jsonl", first))) == (0, 9, 0, 0)
         (tie,) = [said for said in stored_feedback(fresh) if "tie" in said.value]
         assert tie.score == 1.0  # so that it counts as a tie here too
 
@@ -405,6 +408,10 @@ def records(draw: st.DrawFn) -> Record:
     kind, value = draw(
         st.one_of(
             st.tuples(st.just(FeedbackKind.CORRECTION), SOME_TEXT),
+            st.tuples(
+                st.just(FeedbackKind.CORRECTION),
+                st.builds(lambda text, day: {"content": text, "expires_at": str(day)}, SOME_TEXT, st.dates()),
+            ),
             st.tuples(st.just(FeedbackKind.RATING), st.sampled_from([1, -1, {"stars": 3}])),
             st.tuples(st.just(FeedbackKind.COMMENT), SOME_TEXT),
             st.tuples(st.just(FeedbackKind.PREFERENCE), st.builds(lambda text: {"rejected": text}, TEXT)),

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from threading import Barrier
 from typing import Any
 
@@ -15,7 +15,7 @@ from feedback.columns import now
 from feedback.errors import Conflict, InvalidInput
 from feedback.gather import gather
 from feedback.models import AuditEntry, Feedback, Review
-from feedback.review import agreement, claims, entries, queue, reports
+from feedback.review import agreement, case_files, claims, entries, queue, reports
 from feedback.review.decisions import is_picked
 from feedback.review.entries import Entry
 from feedback.review.opinions import State
@@ -283,6 +283,24 @@ def test_mended_words_are_what_is_learned(house: House) -> None:
     assert learned(house) == [("It is 3300 m tall.", ("3300 m",))]
 
 
+def test_mended_words_hold_as_long_as_the_givers_unless_they_say_otherwise(house: House) -> None:
+    asked = house.reply("Is there a sale?", "No.")
+    given = house.say(asked, "correction", {"content": "Til Sunday.", "expires_at": "2027-02-01"})
+    until = datetime(2027, 2, 1, tzinfo=UTC).timestamp()
+
+    def held_until() -> list[float | None]:
+        with house.database.read() as session:
+            return [item.expires_at for item in gather(session, house.assistant)]
+
+    assert held_until() == [until]
+    decide(house, given.id, EDITED, edited="Until Sunday.")
+    assert held_until() == [until]
+    decide(house, given.id, EDITED, edited={"content": "Until Monday.", "expires_at": "2027-02-02"})
+    assert held_until() == [until + 86_400]
+    decide(house, given.id, EDITED, edited={"content": "Every day.", "expires_at": None})
+    assert held_until() == [None]
+
+
 @pytest.mark.parametrize(
     ("decision", "edited", "param"),
     [
@@ -538,6 +556,20 @@ def test_reports_at_once_about_one_reply_open_one_case(house: House) -> None:
     at_once(THREADS, lambda number: house.say(reply, "report", "abuse", user=f"u{number}"))
     with house.database.read() as session:
         assert len(cases.reports_of(session, the_case(house))) == THREADS
+
+
+def test_a_flood_of_reports_shows_its_newest_and_how_many_there_are(
+    embedded: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(case_files, "SHOWN_REPORTS", 3)
+    asked = embedded.reply("How tall?", "Tall.")
+    reported = [embedded.say(asked, "report", "abuse", comment=str(n), anonymous=True) for n in range(5)]
+    with embedded.database.read() as session:
+        (shown,) = case_files.read(session, [the_case(embedded)])
+    assert ([one.comment for one in shown.reports], shown.reports_total) == (["2", "3", "4"], 5)
+    resolved = {"status": CaseStatus.RESOLVED, "outcome": CaseOutcome.UPHELD, "answer": "Gone."}
+    change(embedded, the_case(embedded).public_id, **resolved)
+    assert [told(embedded, one.receipt)[0] for one in reported] == ["resolved"] * 5
 
 
 def test_deciding_on_a_report_and_on_its_case_at_once_ends_in_one_of_both(house: House) -> None:

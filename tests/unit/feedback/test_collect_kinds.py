@@ -41,6 +41,21 @@ def test_a_key_fact_loses_the_spaces_that_the_correction_loses() -> None:
 
 
 @pytest.mark.parametrize(
+    ("told", "stored"),
+    [
+        ("2027-02-01", "2027-02-01T00:00:00+00:00"),
+        ("2027-02-01T12:00:00", "2027-02-01T12:00:00+00:00"),
+        ("2027-02-01T12:00:00+02:00", "2027-02-01T10:00:00+00:00"),
+    ],
+)
+def test_a_correction_may_hold_until_a_day_or_a_moment(told: str, stored: str) -> None:
+    parsed = corrections.parse(REPLY, {"content": "The sale is on.", "expires_at": told})
+    assert parsed.value == {"content": "The sale is on.", "key_facts": [], "expires_at": stored}
+    forever = corrections.parse(REPLY, {"content": "The sale is on.", "expires_at": None})
+    assert forever.value == {"content": "The sale is on.", "key_facts": []}
+
+
+@pytest.mark.parametrize(
     "value",
     [
         None,
@@ -55,6 +70,9 @@ def test_a_key_fact_loses_the_spaces_that_the_correction_loses() -> None:
         {"content": "blue", "key_facts": [5]},
         {"content": "blue", "key_facts": ["red"]},
         {"content": "blue", "facts": []},
+        {"content": "blue", "expires_at": "soon"},
+        {"content": "blue", "expires_at": 1800000000},
+        {"content": "blue", "expires_at": "0001-01-01T00:00:00+02:00"},
     ],
 )
 def test_other_corrections_are_refused(value: Any) -> None:

@@ -128,6 +128,13 @@ def test_a_broken_row_costs_its_own_line_and_no_other(tmp_path: Path) -> None:
     assert "answer is missing" in why[4]
 
 
+def test_an_answer_that_a_missing_quote_would_cut_short_is_refused(tmp_path: Path) -> None:
+    lines = ["question,answer", "How tall?,Yes, it is 330 metres.", "How wide?,125 metres., ,", 'Why?,"Yes, so."']
+    made = list(question_answer_csv.read(written(tmp_path, "a.csv", "\n".join(lines))))
+    assert [read.value["content"] for read in made if isinstance(read, Record)] == ["125 metres.", "Yes, so."]
+    assert reasons(made) == {2: "it has 3 columns where the first line has 2: put quotes around a text with ',' in it"}
+
+
 def test_an_endless_quote_is_given_up_soon(tmp_path: Path) -> None:
     path = written(tmp_path, "a.csv", 'question,answer\na,"open\n' + "b,2\n" * 100_000)
     made = list(question_answer_csv.read(path))

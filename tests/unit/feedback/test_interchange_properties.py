@@ -138,6 +138,19 @@ def test_an_export_counts_what_it_leaves_out_and_lets_no_refusal_through(
         assert written == 0 or consent == "opt_out" or any(one.store and one.training for one in said)
 
 
+@pytest.mark.parametrize("wanted", set(ExportFormat) - {ExportFormat.BURNISH})
+def test_what_holds_no_more_is_taught_to_nobody(wanted: ExportFormat) -> None:
+    value = {"content": "Until Sunday.", "key_facts": []}
+    said = [
+        Record(1, (("user", "Sale?"),), "No.", FeedbackKind.CORRECTION, value | {"expires_at": until})
+        for until in ("2020-02-03T00:00:00+00:00", "9999-01-01T00:00:00+00:00")
+    ]
+    left_out: Counter[str] = Counter()
+    assert len(list(export.lines(said, wanted, "opt_out", left_out))) == 1 + (wanted == ExportFormat.CSV)
+    assert left_out == {"it was said to hold until a date that is past": 1}
+    assert len(list(export.lines(said, ExportFormat.BURNISH, "opt_out"))) == 2
+
+
 @given(st.lists(st.tuples(SOME_TEXT, SOME_TEXT), max_size=6))
 def test_a_table_of_ours_reads_back_as_it_was(
     tmp_path_factory: pytest.TempPathFactory, pairs: list[tuple[str, str]]
