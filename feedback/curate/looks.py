@@ -138,10 +138,12 @@ def look_at(
     look_at_all = partial(_look_at_all, evaluations=evaluations, names=names)
     with _Watchers(look_at_all, len(spoken) + len(asked) + len(earlier), processes) as watchers:
         subjects = watchers.begin(partial(Topics.among, sample([*asked]), topics))
-        said, _ = watchers.look(spoken, spoken=True)
-        asks, signed = watchers.look(asked, topics=subjects(), more=signatures(evaluations.cases))
-        turns, _ = watchers.look(text for text in earlier if text not in said and text not in asks)
+        others = watchers.look(text for text in earlier if text not in spoken and text not in asked)
+        asks, signed = watchers.look(asked, topics=subjects(), more=signatures(evaluations.cases))()
+        replies = watchers.look(spoken, spoken=True)
         questions = Questions([*asks, *evaluations.cases], signed)
+        questions.near_pairs(near)  # meanwhile
+        (turns, _), (said, _) = others(), replies()
     for row, seen in enumerate(asks.values()):
         seen.question = row
     looked_at = chain(said.items(), asks.items(), turns.items())
@@ -185,16 +187,21 @@ class _Watchers:
         spoken: bool = False,
         topics: Topics | None = None,
         more: Signatures | None = None,
-    ) -> tuple[dict[str, Look], Signatures]:
-        """The texts' looks in their order; of what was asked, which has `topics`, their signatures, and `more`."""
+    ) -> Callable[[], tuple[dict[str, Look], Signatures]]:
+        """Begin to look; call what is returned for the texts' looks in their order and, of what was asked, which has
+        `topics`, their signatures, and `more` after them."""
         chunks = list(_chunks(texts))
-        look = partial(self._look, spoken=spoken, topics=topics)
-        found: dict[str, Look] = {}
-        rows = [signatures([])]
-        for chunk, (looks, signed) in zip(chunks, (self._pool.map if self._pool else map)(look, chunks), strict=True):
-            found.update(zip(chunk, looks, strict=True))
-            rows.append(signed)
-        return found, np.concatenate(rows if more is None else [*rows, more])
+        seen = (self._pool.map if self._pool else map)(partial(self._look, spoken=spoken, topics=topics), chunks)
+
+        def result() -> tuple[dict[str, Look], Signatures]:
+            found: dict[str, Look] = {}
+            rows = [signatures([])]
+            for chunk, (looks, signed) in zip(chunks, seen, strict=True):
+                found.update(zip(chunk, looks, strict=True))
+                rows.append(signed)
+            return found, np.concatenate(rows if more is None else [*rows, more])
+
+        return result
 
     def begin(self, work: Callable[[], Result]) -> Callable[[], Result]:
         """Begin some work; call what is returned for its result."""

@@ -25,11 +25,16 @@ def privacy(items: list[Item], looks: Looks, policy: PrivacyPolicy) -> tuple[lis
     """
     if not looks.unclean:
         return items, Counter()
+    exchanges_by_id = {exchange.id: exchange for item in items for exchange in _exchanges(item)}
     touched = {
         exchange.conversation
+        for exchange in exchanges_by_id.values()
+        if any(text in looks.unclean for text in _said(exchange))
+    }
+    touched |= {
+        item.exchange.conversation
         for item in items
-        for exchange in _exchanges(item)
-        if any(text in looks.unclean for text in _texts(item, exchange))
+        if item.correction is not None and any(text in looks.unclean for text in _given(item))
     }
     counts: Counter[str] = Counter()
     cleaners = _cleaners([item for item in items if item.exchange.conversation in touched], looks, policy, counts)
@@ -63,7 +68,8 @@ def _cleaners(items: Iterable[Item], looks: Looks, policy: PrivacyPolicy, counts
     for item in sorted(items, key=lambda item: (item.exchange.id, item.id)):
         spoken = texts.setdefault(item.exchange.conversation, {})
         for exchange in _exchanges(item):
-            spoken |= dict.fromkeys(_texts(item, exchange))
+            spoken |= dict.fromkeys(_said(exchange))
+        spoken |= dict.fromkeys(_given(item))
     return {number: _cleaner(list(spoken), looks, policy, counts) for number, spoken in texts.items()}
 
 
@@ -96,9 +102,10 @@ def _exchanges(item: Item) -> Iterable[Exchange]:
     return (item.exchange, item.rejected) if item.rejected else (item.exchange,)
 
 
-def _texts(item: Item, exchange: Exchange) -> Iterable[str]:
+def _said(exchange: Exchange) -> Iterable[str]:
     yield from (text for _, text in exchange.history)
     yield exchange.reply
-    if item.correction is not None:
-        yield item.correction
-        yield from item.key_facts
+
+
+def _given(item: Item) -> Iterable[str]:
+    return () if item.correction is None else (item.correction, *item.key_facts)

@@ -186,15 +186,16 @@ def _over_caps(items: list[Item], looks: Looks, policy: TrustPolicy) -> dict[int
     """Reasons, by id, for what is over a contributor's caps: the newest words stay."""
     rows: Counter[str] = Counter()
     tokens: Counter[str] = Counter()
-    total = Counter(item.contributor for item in items if item.contributor and not item.trusted)
+    total: Counter[str] = Counter()
     taught: Counter[str] = Counter()
     for item in items:
-        if item.contributor in total and not item.trusted:
-            taught[str(item.contributor)] += looks.taught(item).tokens
+        if item.contributor is not None and not item.trusted:
+            total[item.contributor] += 1
+            taught[item.contributor] += looks.taught(item).tokens
     watched = {
         who
         for who, count in total.items()
-        if count > policy.max_rows_per_contributor or taught[str(who)] > policy.max_tokens_per_contributor
+        if count > policy.max_rows_per_contributor or taught[who] > policy.max_tokens_per_contributor
     }
     over: dict[int, str] = {}
     for item in sorted((one for one in items if one.contributor in watched), key=oldest_first, reverse=True):
