@@ -66,7 +66,7 @@ def standing(items: Iterable[Item], policy: TrustPolicy) -> Standing:
         chosen = of[votes.who]
         return agree(votes.who[chosen], votes.what[chosen], votes.good[chosen], people, targets)
 
-    locked = suspicious(votes.who, votes.what, votes.good, group, agreement(group < 0).reliability)
+    locked = suspicious(votes.who, votes.what, votes.good, group, agreement(group < 0).reliability, votes.order)
     found = agreement(~locked)
     wrong = (found.compared >= policy.min_compared) & (found.reliability < policy.min_reliability)
     weights = np.clip(2 * found.reliability - 1, 0, 1)
@@ -120,6 +120,7 @@ class _Votes:
     who: NDArray[np.int64]
     what: NDArray[np.int64]
     good: NDArray[np.bool_]
+    order: NDArray[np.int64]  # in time
 
 
 def _votes(items: Iterable[Item]) -> _Votes:
@@ -146,7 +147,9 @@ def _votes(items: Iterable[Item]) -> _Votes:
     voters, about = np.array(who, np.int64), np.array(what, np.int64)
     _, first = np.unique((voters * max(len(targets), 1) + about)[newest], return_index=True)
     last = newest[first]  # of everybody's words on one target
-    return _Votes(list(people), targets, voters[last], about[last], np.array(way, bool)[last])
+    order = np.empty(len(newest), np.int64)
+    order[newest[::-1]] = np.arange(len(newest))
+    return _Votes(list(people), targets, voters[last], about[last], np.array(way, bool)[last], order[last])
 
 
 def _bursts(items: Iterable[Item], policy: TrustPolicy) -> set[tuple[str | None, float]]:

@@ -171,3 +171,23 @@ def test_nobodys_address_or_number_names_a_topic() -> None:
     words = {word for name in names for word in name.split(", ")}
     assert words >= {"clean", "tank", "ship"}
     assert not words & {"ada", "lovelace", "example", "org", "5551234567"}
+
+
+def test_copying_somebodys_votes_does_not_silence_them() -> None:
+    """Nor does it help those who copy; and a lone leader is judged like anybody."""
+    replies = [Exchange(n, n, (("user", f"{chr(97 + n) * 9}?"),), "So.", version="base") for n in range(12)]
+    said = [
+        item(
+            100 * place + reply.id,
+            "",
+            exchange=reply,
+            contributor=who,
+            score=1.0 if reply.id % 2 else -1.0,
+            created_at=START.timestamp() + 60 * place + reply.id,
+        )
+        for place, who in enumerate(("ada", "troll 1", "troll 2"), 1)
+        for reply in replies
+    ]
+    kept, dropped = believe(said)
+    assert {one.contributor for one in kept} == {"ada"}
+    assert {out.reason for out in dropped} == {"given in lockstep with others, against everybody else"}
