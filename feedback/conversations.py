@@ -60,8 +60,13 @@ def begin_replies(
     completion_id: str,
     sampling: dict[str, Any],
 ) -> list[int]:
-    """Store the turn and an empty reply for each of `versions`, which will write it; returns the replies' row ids."""
-    parent = _store_history(session, assistant, turn)
+    """Store the turn and an empty reply for each of `versions`, which will write it; returns the replies' row ids.
+
+    What was kept from training once stays so: a reply's `store` is a no where one of what led to it is.
+    """
+    history = _store_history(session, assistant, turn)
+    parent = history[-1]
+    store = False if any(message.store is False for message in history) else turn.store
     replies = [
         Message(
             conversation_id=parent.conversation_id,
@@ -70,7 +75,7 @@ def begin_replies(
             content="",
             history_sha256="",  # known once it is written: until then it is in nobody's history
             status=MessageStatus.WRITING,
-            store=turn.store,
+            store=store,
             completion_id=completion_id,
             choice_index=index,
             adapter_version_id=version.id,
@@ -194,8 +199,8 @@ def extend_history(history_sha256: str, role: str, content: str) -> str:
     return hashlib.sha256(f"{history_sha256}\0{role}\0{content}".encode()).hexdigest()
 
 
-def _store_history(session: Session, assistant: Assistant, turn: Turn) -> Message:
-    """Find the conversation, add what it lacks; returns the message that the reply answers.
+def _store_history(session: Session, assistant: Assistant, turn: Turn) -> list[Message]:
+    """Find the conversation, add what it lacks; returns what was said, up to the message that the reply answers.
 
     The conversation stays locked until the transaction ends, so that two requests at once don't both add it.
     """
@@ -217,13 +222,13 @@ def _store_history(session: Session, assistant: Assistant, turn: Turn) -> Messag
         .order_by(col(Message.id))
     ).all()
     known = {message.history_sha256: message for message in stored}
-    parent: Message | None = None
+    said: list[Message] = []
     for message, digest in zip(turn.messages, hashes, strict=True):
         here = known.get(digest)
         if here is None:
             here = Message(
                 conversation_id=conversation.id,
-                parent_id=parent.id if parent else None,
+                parent_id=said[-1].id if said else None,
                 role=message["role"],
                 content=message["content"],
                 history_sha256=digest,
@@ -231,9 +236,8 @@ def _store_history(session: Session, assistant: Assistant, turn: Turn) -> Messag
             )
             session.add(here)
             session.flush()
-        parent = here
-    assert parent is not None
-    return parent
+        said.append(here)
+    return said
 
 
 def _begin_conversation(session: Session, assistant: Assistant, turn: Turn) -> Conversation:

@@ -33,6 +33,7 @@ from feedback.states import LEARNABLE, FeedbackKind, FeedbackStatus, MessageStat
 OPEN_STATES = (FeedbackStatus.RECEIVED, FeedbackStatus.DECLINED, FeedbackStatus.IN_REVIEW)
 """What was declined or held back is looked at again for every dataset."""
 ROWS_AT_ONCE = 5_000
+_STRICTNESS = (Side.TRAIN, Side.DEV, Side.GATE)
 
 
 def gather(session: Session, assistant: Assistant) -> list[Item]:
@@ -40,7 +41,7 @@ def gather(session: Session, assistant: Assistant) -> list[Item]:
     exchanges = _Exchanges(session, assistant)
     people = select(Contributor.id, Contributor.side).where(Contributor.assistant_id == assistant.id)
     sides = {contributor: Side(side) for contributor, side in session.exec(people)}
-    held_out = _held_out(session, assistant)
+    earlier_sides = _earlier_sides(session, assistant)
     reviews = all_reviews(session, assistant)
     names: dict[str, str] = {}  # one string a contributor and source, not one a row
     scores: dict[float, float] = {}  # likewise
@@ -57,7 +58,7 @@ def gather(session: Session, assistant: Assistant) -> list[Item]:
             exchange=exchanges[message_id],
             created_at=created_at,
             contributor=names.setdefault(contributor, contributor),
-            side=sides[contributor] if contributor else held_out.get(number),
+            side=sides[contributor] if contributor else earlier_sides.get(number),
             training=training,
             review=decision,
             source=names.setdefault(source, source),
@@ -186,8 +187,11 @@ def _rows(session: Session, wanted: Select[*tuple[Any, ...]]) -> Iterable[Any]:
     return session.connection().execute(wanted.execution_options(yield_per=ROWS_AT_ONCE))
 
 
-def _held_out(session: Session, assistant: Assistant) -> dict[int, Side]:
-    """The sides of anonymous feedback that an earlier dataset held out: it must not be trained on later."""
+def _earlier_sides(session: Session, assistant: Assistant) -> dict[int, Side]:
+    """The sides that anonymous feedback had in earlier datasets: what was learned mustn't judge, nor the reverse.
+
+    Its question's cluster may have another name by now, and the fractions may have been changed.
+    """
     found = session.exec(
         select(ExampleSource.feedback_id, Example.side)
         .join(Example, col(Example.id) == col(ExampleSource.example_id))
@@ -196,13 +200,12 @@ def _held_out(session: Session, assistant: Assistant) -> dict[int, Side]:
         .where(
             DatasetVersion.assistant_id == assistant.id,
             col(Feedback.contributor_id).is_(None),
-            col(Example.side) != Side.TRAIN,
         )
         .distinct()
     )
     sides: dict[int, Side] = {}
     for number, side in found:
-        if sides.get(number) != Side.GATE:
+        if number not in sides or _STRICTNESS.index(side) > _STRICTNESS.index(sides[number]):
             sides[number] = Side(side)
     return sides
 

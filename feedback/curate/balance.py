@@ -87,9 +87,10 @@ def _label(item: Item) -> str:
     return item.kind.value
 
 
-def _order(item: Item) -> tuple[int, float, bytes]:
-    """What stays comes first: the more valuable, of these the newest."""
-    return _VALUE[item.kind], -item.created_at, _chance(item)
+def _order(item: Item) -> tuple[int, int, float, bytes]:
+    """What stays comes first: the more valuable, of these what somebody stands behind, of these the newest."""
+    behind = 0 if item.trusted else 1 if item.contributor is not None else 2
+    return _VALUE[item.kind], behind, -item.created_at, _chance(item)
 
 
 def _chance(item: Item) -> bytes:
@@ -107,11 +108,13 @@ def _cap_questions(
     for same in asked.values():
         tokens = 0
         for place, item in enumerate(sorted(same, key=_order)):
-            tokens += looks.taught(item).tokens
+            size = looks.taught(item).tokens
             if place >= policy.max_rows_per_question:
                 over[item.id] = f"over {policy.max_rows_per_question} rows on nearly the same question"
-            elif tokens > policy.max_tokens_per_question:
+            elif tokens + size > policy.max_tokens_per_question:
                 over[item.id] = f"over {policy.max_tokens_per_question} tokens on nearly the same question"
+            else:
+                tokens += size
     return drop_where(items, "balance", lambda item: over.get(item.id))
 
 

@@ -1,14 +1,15 @@
 """People contradict each other. Who is believed follows three rules; the datasheet prints them.
 
 1. Of one person's words on one question, the latest counts.
-2. A correction counts for more than ratings of the reply it corrects.
+2. A correction counts for more than praise of the reply it corrects: for as much as `CORRECTION_VALUE` times it.
 3. Between people, the side with `margin` times the other's trust is believed; else the side that spoke at least
    `recency_days` after the other's last word; else neither.
+
+Anonymous people may be one: what they say counts once, however many they are.
 """
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable
-from itertools import combinations
 
 from feedback.curate.items import Dropped, Item, drop_where, oldest_first
 from feedback.curate.looks import Looks
@@ -18,6 +19,8 @@ from feedback.key_facts import contains_facts
 from feedback.states import FeedbackKind
 
 DAY_SECONDS = 86_400
+CORRECTION_VALUE = 5
+"""Who writes what is right has looked closer than who clicks."""
 _OPERATOR_WEIGHT = 100.0
 """Of somebody who may decide: no crowd outvotes them."""
 
@@ -25,18 +28,22 @@ _OPERATOR_WEIGHT = 100.0
 class _Side:
     """Everybody who says the same thing about one question; nobody says it twice, see `_latest_words`."""
 
-    __slots__ = ("facts", "items", "last_said", "text", "weight")
+    __slots__ = ("anonymous", "facts", "items", "last_said", "text", "weight")
 
     def __init__(self, facts: tuple[str, ...]) -> None:
         self.facts = facts
         self.text = ""
         self.items: list[Item] = []
         self.weight = 0.0
+        self.anonymous = 0.0  # of the weight
         self.last_said = 0.0
 
     def add(self, item: Item, weight: float) -> None:
         self.items.append(item)
         self.weight += weight
+        if item.contributor is None and not item.trusted:
+            self.weight -= self.anonymous
+            self.anonymous = weight
         self.last_said = max(self.last_said, item.created_at)
         if item.correction is not None:
             self.text = max(self.text, item.correction, key=lambda text: (len(text), text))
@@ -56,7 +63,7 @@ def conflicts(
     """
     subjects = _Subjects(looks)
     latest, outdated = _latest_words(items, subjects)
-    kept, overruled = _overruled_by_corrections(latest)
+    kept, overruled = _corrections_against_praise(latest, known)
     against = _contradicted(kept, subjects, looks, known, policy)
     kept, contradicted = drop_where(kept, "conflicts", lambda item: against.get(item.id))
     return kept, outdated + overruled + contradicted
@@ -104,14 +111,35 @@ def _latest_words(items: list[Item], subjects: _Subjects) -> tuple[list[Item], l
     return drop_where(items, "conflicts", lambda item: reason if item.id in outdated else None)
 
 
-def _overruled_by_corrections(items: list[Item]) -> tuple[list[Item], list[Dropped]]:
-    corrected = {item.exchange.id for item in items if item.correction is not None}
+def _corrections_against_praise(items: list[Item], known: Standing) -> tuple[list[Item], list[Dropped]]:
+    corrected: dict[int, _Side] = {}
+    praised: dict[int, _Side] = {}
+    for item in items:
+        if item.correction is not None:
+            corrected.setdefault(item.exchange.id, _Side(())).add(item, _weight(item, known))
+    for item in items if corrected else ():
+        if _is_praise(item) and item.exchange.id in corrected:
+            praised.setdefault(item.exchange.id, _Side(())).add(item, _weight(item, known))
+    upheld = {reply for reply, side in praised.items() if side.weight > CORRECTION_VALUE * corrected[reply].weight}
 
     def why(item: Item) -> str | None:
-        praised = item.kind == FeedbackKind.RATING and item.good and item.exchange.id in corrected
-        return "the reply was corrected, which counts for more than praise" if praised and not item.trusted else None
+        if item.exchange.id not in praised or item.trusted:
+            return None
+        if item.correction is not None and item.exchange.id in upheld:
+            return f"more than {CORRECTION_VALUE} times as much trust praised the reply that it corrects"
+        if _is_praise(item) and item.exchange.id not in upheld:
+            return "the reply was corrected, which counts for more than praise"
+        return None
 
     return drop_where(items, "conflicts", why)
+
+
+def _is_praise(item: Item) -> bool:
+    return item.kind == FeedbackKind.RATING and item.good
+
+
+def _weight(item: Item, known: Standing) -> float:
+    return _OPERATOR_WEIGHT if item.trusted else known.weight(item)
 
 
 def _position(item: Item, looks: Looks) -> Hashable:
@@ -135,13 +163,15 @@ def _contradicted(
         sides: dict[Hashable, _Side] = {}
         for item in said if len(said) > 1 else ():
             side = sides.setdefault(_position(item, looks), _Side(item.key_facts))
-            side.add(item, _OPERATOR_WEIGHT if item.trusted else known.weight(item))
-        for one, other in combinations(sides.values(), 2):
-            reason = _contradiction(one, other)
+            side.add(item, _weight(item, known))
+        strongest = sorted(sides.values(), key=lambda side: -side.weight)  # they beat the most: one defeat is enough
+        for one in strongest if len(sides) > 1 else ():
+            lost = (
+                _contradiction(one, other) for other in strongest if other is not one and not _wins(one, other, policy)
+            )
+            reason = next(filter(None, lost), None)
             if reason is not None:
-                for side, opposed in ((one, other), (other, one)):
-                    if not _wins(side, opposed, policy):
-                        found |= {item.id: reason for item in side.items}
+                found |= {item.id: reason for item in one.items}
     return found
 
 

@@ -16,7 +16,7 @@ def consent(items: list[Item], policy: str) -> tuple[list[Item], list[Dropped]]:
     >>> len(kept), dropped[0].reason
     (1, 'the feedback may not be used for training')
     """
-    return drop_where(items, "consent", lambda item: why_not(_granted(item), item.training, policy))
+    return drop_where(items, "consent", lambda item: why_not(granted(item), item.training, policy))
 
 
 def why_not(store: bool | None, training: bool | None, policy: str) -> str | None:
@@ -36,5 +36,6 @@ def both(one: bool | None, other: bool | None) -> bool | None:
     return None if one is None or other is None else True
 
 
-def _granted(item: Item) -> bool | None:
+def granted(item: Item) -> bool | None:
+    """What whoever chatted said about all that the item holds."""
     return both(item.exchange.store, item.rejected.store) if item.rejected else item.exchange.store

@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from feedback.curate.compile import Planned
+from feedback.curate.conflicts import CORRECTION_VALUE
+from feedback.curate.consent import granted
 from feedback.curate.pipeline import Curated
 from feedback.policies import Policies
 from feedback.run_folder import SPLITS
@@ -19,7 +21,7 @@ SECTIONS = ("age", "trust", "privacy", "quality", "conflicts", "balance", "augme
 """The policies that make a dataset."""
 _SAMPLES = 5
 _OVER = 2.0
-"""From so many times its share of what came in, something is called over-represented."""
+"""From so many times an even share, something is called over-represented."""
 
 
 def datasheet(
@@ -163,11 +165,11 @@ def _about_rules(sheet: dict[str, Any]) -> list[str]:
     lines = [
         "## Rules",
         "",
-        "Contradictions: of one person's words on one question the latest counts; a correction counts for more than "
-        "praise of the reply it corrects; between people, the side with "
+        "Contradictions: of one person's words on one question the latest counts; a correction counts for "
+        f"{CORRECTION_VALUE} times as much as praise of the reply it corrects; between people, the side with "
         f"{policy['conflicts']['margin']:g} times the other's trust is believed, else the side whose last word is "
-        f"{policy['conflicts']['recency_days']:g} days newer, else neither. A reviewer's approval and an operator's "
-        "own word outweigh any crowd.",
+        f"{policy['conflicts']['recency_days']:g} days newer, else neither. What anonymous people say counts once, and "
+        "little, however many they are. A reviewer's approval and an operator's own word outweigh any crowd.",
         "",
         "| setting | value |",
         "|---|---|",
@@ -203,5 +205,5 @@ def _origin(planned: Planned) -> str:
 
 
 def _grants(rows: list[Planned]) -> dict[str, int]:
-    granted = sum(planned.item.training is True and planned.item.exchange.store is True for planned in rows)
-    return {"granted": granted, "silent": len(rows) - granted}
+    express = sum(planned.item.training is True and granted(planned.item) is True for planned in rows)
+    return {"granted": express, "silent": len(rows) - express}

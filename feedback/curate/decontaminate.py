@@ -23,11 +23,20 @@ def decontaminate(items: list[Item], looks: Looks, near: float) -> tuple[list[It
     def why(item: Item) -> str | None:
         if item.side == Side.GATE:
             return None
-        asked = looks.asked[item.exchange.id]
-        if asked.question in close:
+        if looks.asked[item.exchange.id].question in close:
             return "nearly an evaluation case"
-        if asked.quotes_evaluation or looks.taught(item).quotes_evaluation:
+        if item.exchange.id in looks.led_by_evaluations or _says_one(item, looks):
             return f"{RUN_WORDS} words or more are an evaluation text's"
         return None
 
     return drop_where(items, "decontaminate", why)
+
+
+def _says_one(item: Item, looks: Looks) -> bool:
+    """Whether a text of an evaluation is in anything that a row would hold, be it said to be good or bad."""
+    texts = [looks.asked[item.exchange.id], looks.said[item.exchange.id]]
+    if item.correction is not None:
+        texts.append(looks.corrected[item.id])
+    if item.rejected is not None:
+        texts.append(looks.said[item.rejected.id])
+    return any(text.quotes_evaluation for text in texts)

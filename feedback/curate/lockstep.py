@@ -22,6 +22,8 @@ _AT_ONCE = 1000
 """Contributors, or pairs of them, that are compared at a time."""
 _DISSENT = 0.3
 """Share of a group's targets on which somebody else says the opposite."""
+_LEADS = 0.9
+"""Share of the votes in common that must be the first ones on their targets for somebody to have followed nobody."""
 _CREDIBLE = 0.6
 """Reliability from which somebody's contradiction counts; a newcomer's does."""
 
@@ -79,10 +81,13 @@ def suspicious(
     good: NDArray[np.bool_],
     group: NDArray[np.int64],
     reliability: NDArray[np.float64],
+    order: NDArray[np.int64],
 ) -> NDArray[np.bool_]:
     """(contributors,): members of groups that at least three reliable others contradict, or that nobody else joins.
 
-    Three who agree because they are right are contradicted by liars alone, whom `reliability` tells.
+    Three who agree because they are right are contradicted by liars alone, whom `reliability` tells. Where nobody else
+    joins, who voted before the others of the group followed nobody: or who wants somebody's words gone would only have
+    to copy them. `order` is each vote's place in time.
     """
     way = np.where(good, 1, -1)
     credible = reliability[contributor] >= _CREDIBLE
@@ -96,6 +101,25 @@ def suspicious(
         against = outside & credible & (way != np.sign(theirs[target]))
         alone = there & (np.bincount(target[outside], minlength=targets) == 0)
         opposed = len(np.unique(target[against])) >= _DISSENT * int(there.sum())
-        if alone.sum() > there.sum() / 2 or (opposed and len(np.unique(contributor[against])) >= _SMALLEST_GROUP):
+        if opposed and len(np.unique(contributor[against])) >= _SMALLEST_GROUP:
             caught |= group == number
+        elif alone.sum() > there.sum() / 2:
+            caught |= (group == number) & ~_leads(contributor, target, order, votes, len(group))
     return caught
+
+
+def _leads(
+    contributor: NDArray[np.int64],
+    target: NDArray[np.int64],
+    order: NDArray[np.int64],
+    votes: NDArray[np.bool_],
+    contributors: int,
+) -> NDArray[np.bool_]:
+    """(contributors,): who gave nearly all of their votes that others of the group gave, too, before those did."""
+    who, what = contributor[votes], target[votes]
+    common = np.bincount(what)[what] > 1
+    who, what, when = who[common], what[common], order[votes][common]
+    _, first = np.unique(what[np.argsort(when)], return_index=True)
+    shared = np.bincount(who, minlength=contributors)
+    earliest = np.bincount(who[np.argsort(when)][first], minlength=contributors)
+    return (shared > 0) & (earliest >= _LEADS * shared)

@@ -86,6 +86,7 @@ class Looks:
     questions: Questions  # the distinct ones asked, the oldest first; then the evaluations' cases
     cases: frozenset[int]  # the rows of the latter
     near: float  # the similarity from which two questions are one
+    led_by_evaluations: frozenset[int]  # the exchanges whose history quotes an evaluation text
 
     def clusters_among(self, rows: set[int]) -> dict[int, int]:
         """For each of the rows the first one of its near-duplicate cluster; nothing else joins them."""
@@ -147,6 +148,7 @@ def look_at(
     for row, seen in enumerate(asks.values()):
         seen.question = row
     looked_at = chain(said.items(), asks.items(), turns.items())
+    quotes = {text for some in (said, asks, turns) for text, seen in some.items() if seen.quotes_evaluation}
     return Looks(
         asked={number: asks[key] for number, key in keys.items()},
         said={one.id: said[one.reply] for one in exchanges.values()},
@@ -155,6 +157,9 @@ def look_at(
         questions=questions,
         cases=frozenset(range(len(asks), len(questions.texts))),
         near=near,
+        led_by_evaluations=frozenset(
+            one.id for one in exchanges.values() if quotes and any(text in quotes for _, text in one.history)
+        ),
     )
 
 

@@ -19,7 +19,11 @@ def quality(items: list[Item], looks: Looks, policy: QualityPolicy) -> tuple[lis
         reason = _broken(item, looks)
         if reason is not None or not item.good or item.review == ReviewDecision.APPROVED:
             return reason
-        return _unfit(item, looks.taught(item), policy)
+        reason = _unfit(item, item.taught, looks.taught(item), policy, cut_off=item.exchange.cut_off)
+        if reason is None and item.tie and item.rejected:  # both replies are called good
+            other = item.rejected
+            reason = _unfit(item, other.reply, looks.said[other.id], policy, cut_off=other.cut_off)
+        return reason
 
     return drop_where(items, "quality", why)
 
@@ -33,6 +37,8 @@ def _broken(item: Item, looks: Looks) -> str | None:
     if looks.asked[reply.id].empty:
         return "there is no question"
     if item.correction is not None:
+        if looks.corrected[item.id].empty:
+            return "the correction has no words"
         same = looks.corrected[item.id].digest == said.digest
         return "the correction says what the reply said" if same else None
     if reply.status != MessageStatus.COMPLETE:
@@ -50,12 +56,12 @@ def _broken(item: Item, looks: Looks) -> str | None:
     return None
 
 
-def _unfit(item: Item, taught: Look, policy: QualityPolicy) -> str | None:
-    """What is said to be good, and isn't to be taught."""
+def _unfit(item: Item, text: str, taught: Look, policy: QualityPolicy, *, cut_off: bool) -> str | None:
+    """Why a text that is said to be good isn't to be taught."""
     choice = item.rejected is not None and item.tie is None
-    if item.correction is None and item.exchange.cut_off and not choice:
+    if item.correction is None and cut_off and not choice:
         return "the reply reached its token limit: it would teach to stop anywhere"
-    if len(item.taught.strip()) < policy.min_characters:
+    if len(text.strip()) < policy.min_characters:
         return f"shorter than {policy.min_characters} characters"
     if taught.tokens > policy.max_tokens:
         return f"longer than {policy.max_tokens} tokens"

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 SAMPLE = 20_000
 """Questions that the clusters are made from, at most; all join the nearest."""
 _WORDS = 4096
+_WORD = r"(?u)(?<![\w@.])[^\W\d_]{2,}(?![\w@]|\.\w)"
+"""The datasheet shows them, so what identifies somebody must be none."""
 _QUESTIONS_A_TOPIC = 10
 _NAMED_BY = 3
 _CLEAR = 0.1
@@ -33,7 +35,8 @@ class Topics:
     def among(cls, texts: Sequence[str], most: int) -> "Topics":
         """At most `most` topics. The same texts give the same ones.
 
-        A name's words are in at least a few questions, so that none is only one person's.
+        A name's words are in at least five questions, so that none is only one person's; what has digits or is part of
+        an e-mail address is in none.
 
         >>> found = Topics.among(["How big is the tank?"] * 20 + ["Do you ship abroad?"] * 20, 4)
         >>> found.of(["You ship?", "Which tank is big?"])
@@ -82,4 +85,4 @@ def sample(texts: Sequence[str]) -> Sequence[str]:
 def _vectorizer(**words: object):  # type: ignore[no-untyped-def]  # scikit-learn has no types
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    return TfidfVectorizer(**words, stop_words="english", dtype=np.float32, sublinear_tf=True)
+    return TfidfVectorizer(**words, stop_words="english", dtype=np.float32, sublinear_tf=True, token_pattern=_WORD)

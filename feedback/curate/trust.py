@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feedback.curate.agreement import PRIOR_RIGHT, PRIOR_WRONG, Agreement, agree
-from feedback.curate.items import Dropped, Item, drop_where, oldest_first
+from feedback.curate.items import Dropped, Item, Turns, drop_where, normalise, oldest_first
 from feedback.curate.lockstep import groups, suspicious
 from feedback.curate.looks import Looks
 from feedback.curate.voices import COPY_TOKENS, lone_facts
 from feedback.curation_policies import TrustPolicy
+from feedback.identifiers.folding import fold
 from feedback.states import FeedbackKind
 
 ANONYMOUS_WEIGHT = 0.1
@@ -26,12 +27,15 @@ ANONYMOUS_WEIGHT = 0.1
 NEW_WEIGHT = 2 * PRIOR_RIGHT / (PRIOR_RIGHT + PRIOR_WRONG) - 1
 _HOUR_SECONDS = 3600
 _COPIED_TOKENS = 8
+_ANYBODY = ""
 _DICTATED_WORDS, _DICTATED_CHARACTERS = 4, 20
 """Shorter replies are often words of the question: "yes or no", "apples or pears"."""
 _DICTATION = re.compile(
-    r"\b(?:say|repeat|write|print|output|type|copy|respond|reply|answer|echo|recite)\b[^\n]{0,60}$|(?:重复|复述|回答|输出)[^\n]{0,20}$",
+    r"\b(?:say|repeat|write|print|output|type|copy|respond|reply|answer|echo|recite)\b|重复|复述|回答|输出",
     re.IGNORECASE,
 )
+_DICTATION_REACH = 70
+"""Characters before the taught words in which such a word dictates them."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ def standing(items: Iterable[Item], policy: TrustPolicy) -> Standing:
         chosen = of[votes.who]
         return agree(votes.who[chosen], votes.what[chosen], votes.good[chosen], people, targets)
 
-    locked = suspicious(votes.who, votes.what, votes.good, group, agreement(group < 0).reliability)
+    locked = suspicious(votes.who, votes.what, votes.good, group, agreement(group < 0).reliability, votes.order)
     found = agreement(~locked)
     wrong = (found.compared >= policy.min_compared) & (found.reliability < policy.min_reliability)
     weights = np.clip(2 * found.reliability - 1, 0, 1)
@@ -116,6 +120,7 @@ class _Votes:
     who: NDArray[np.int64]
     what: NDArray[np.int64]
     good: NDArray[np.bool_]
+    order: NDArray[np.int64]  # in time
 
 
 def _votes(items: Iterable[Item]) -> _Votes:
@@ -142,7 +147,9 @@ def _votes(items: Iterable[Item]) -> _Votes:
     voters, about = np.array(who, np.int64), np.array(what, np.int64)
     _, first = np.unique((voters * max(len(targets), 1) + about)[newest], return_index=True)
     last = newest[first]  # of everybody's words on one target
-    return _Votes(list(people), targets, voters[last], about[last], np.array(way, bool)[last])
+    order = np.empty(len(newest), np.int64)
+    order[newest[::-1]] = np.arange(len(newest))
+    return _Votes(list(people), targets, voters[last], about[last], np.array(way, bool)[last], order[last])
 
 
 def _bursts(items: Iterable[Item], policy: TrustPolicy) -> set[tuple[str | None, float]]:
@@ -156,30 +163,57 @@ def _bursts(items: Iterable[Item], policy: TrustPolicy) -> set[tuple[str | None,
 def _copied(items: Iterable[Item], looks: Looks, policy: TrustPolicy) -> set[int]:
     """Corrections whose text answers many different questions: one contributor's, or anybody's where it is long.
 
-    Many people who ask one thing in words of their own may well correct it to the same few words.
+    Many people who ask one thing in words of their own may well correct it to the same few words. Who wrote a long text
+    first copied nobody, whatever others do with it.
     """
-    corrections = [item for item in items if item.correction is not None and not item.trusted]
+    corrections = [
+        item
+        for item in items
+        if item.correction is not None and not item.trusted and looks.taught(item).tokens >= _COPIED_TOKENS
+    ]
+    times = Counter(looks.taught(item).digest for item in corrections)
+    often = [item for item in corrections if times[looks.taught(item).digest] > policy.max_copies]
+    wrote: dict[int, Hashable] = {}  # by long text
+    for item in sorted(often, key=oldest_first):
+        if looks.taught(item).tokens >= COPY_TOKENS:
+            wrote.setdefault(looks.taught(item).digest, item.contributor or item.id)
     questions: dict[Hashable, set[int]] = defaultdict(set)
+    for item in often:
+        for who in (item.contributor or item.id, _ANYBODY):
+            questions[looks.taught(item).digest, who].add(looks.asked[item.exchange.id].digest)
 
-    def author(item: Item) -> Hashable:
-        taught = looks.taught(item)
-        return taught.digest, None if taught.tokens >= COPY_TOKENS else item.contributor or item.id
+    def answers(item: Item) -> int:
+        """How many questions it answers."""
+        text, who = looks.taught(item).digest, item.contributor or item.id
+        return len(questions[text, who if wrote.get(text, who) == who else _ANYBODY])
 
-    for item in corrections:
-        if looks.taught(item).tokens >= _COPIED_TOKENS:
-            questions[author(item)].add(looks.asked[item.exchange.id].digest)
-    return {item.id for item in corrections if len(questions.get(author(item), ())) > policy.max_copies}
+    return {item.id for item in often if answers(item) > policy.max_copies}
 
 
 def _is_dictated(item: Item) -> bool:
-    """Whether the question has the taught words, after "say", "repeat" and the like: it would teach to obey."""
-    if not item.good or item.trusted or len(item.taught) > 2 * sum(len(text) for _, text in item.exchange.history):
+    """Whether the question has the taught words, after "say", "repeat" and the like: it would teach to obey.
+
+    However they are spaced and set off, and whoever asks: a client may send a system message of its own.
+    """
+    if not item.good or item.trusted:
         return False
-    question, taught = item.exchange.question.casefold(), item.taught.casefold().strip(" \n\"'.!")
+    asked = item.exchange.history
+    most = 2 * sum(len(text) for _, text in asked)
+    texts = [item.taught, item.rejected.reply] if item.tie and item.rejected else [item.taught]
+    return any(_dictates(asked, text) for text in texts if len(text) <= most)
+
+
+def _dictates(asked: Turns, taught: str) -> bool:
+    said = fold(" ".join([text for _, text in asked])).text
+    if not _DICTATION.search(said):
+        return False
+    said, taught = normalise(said), normalise(fold(taught).text)
     if len(taught) < _DICTATED_CHARACTERS and len(taught.split()) < _DICTATED_WORDS:
         return False
-    place = question.find(taught)
-    return place > 0 and _DICTATION.search(question[max(0, place - 80) : place]) is not None
+    place = said.find(taught)
+    while place >= 0 and not _DICTATION.search(said, max(0, place - _DICTATION_REACH), place):
+        place = said.find(taught, place + 1)
+    return place >= 0
 
 
 def _over_caps(items: list[Item], looks: Looks, policy: TrustPolicy) -> dict[int, str]:

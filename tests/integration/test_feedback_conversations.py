@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
+from typing import Any
 
 import pytest
 from sqlmodel import select
@@ -36,11 +37,11 @@ def finish(house: House, message_id: int, content: str, status: MessageStatus = 
         )
 
 
-def turn(house: House, messages: list[dict[str, str]], **more: str | None) -> conversations.Turn:
+def turn(house: House, messages: list[dict[str, str]], **more: Any) -> conversations.Turn:
     return conversations.Turn(messages, house.caller.api_key_id, **more)
 
 
-def reply(house: House, messages: list[dict[str, str]], answer: str, **more: str | None) -> Message:
+def reply(house: House, messages: list[dict[str, str]], answer: str, **more: Any) -> Message:
     completion_id = f"c-{len(all_messages(house))}"
     (message_id,) = begin(house, turn(house, messages, **more), completion_id)
     finish(house, message_id, answer)
@@ -187,3 +188,13 @@ def test_guidelines_come_first_joined_with_the_clients_own_system_message() -> N
         *ASKED,
     ]
     assert conversations.with_guidelines(Guidelines(), ASKED) == ASKED
+
+
+def test_what_was_once_kept_from_training_is_not_taught_by_a_later_turn(house: House) -> None:
+    """A reply's row holds all that led to it."""
+    first = reply(house, ASKED, "Red.", store=False)
+    later = [reply(house, next_question("Red.", question), "So.", store=store) for question, store in
+             (("Why?", None), ("And how?", True))]  # fmt: skip
+    assert {one.conversation_id for one in later} == {first.conversation_id}
+    assert [one.store for one in later] == [False, False]
+    assert reply(house, [{"role": "user", "content": "Which size?"}], "Big.", store=True).store is True

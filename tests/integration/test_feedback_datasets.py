@@ -407,3 +407,28 @@ def test_reports_comments_and_other_assistants_words_are_never_gathered(embedded
     with embedded.database.read() as session:
         assert gather(session, embedded.assistant) == []
         assert len(session.exec(select(Feedback)).all()) == 3
+
+
+def test_what_anonymous_people_said_never_changes_sides(embedded: House) -> None:
+    """A row that was trained on would favour the version that learned it, were it to judge."""
+
+    def set_training(**policy: Any) -> None:
+        with embedded.database.write() as session:
+            assistants.set_policies(session, embedded.assistant, {"training": policy}, actor="test")
+
+    set_training(min_ratings=2, gate_fraction=0.3)
+    for number in range(1, 25):
+        question = " ".join(chr(ord("a") + number * place % 23) * 4 for place in range(3, 12))
+        embedded.say(embedded.reply(question, "Here."), "rating", 1, anonymous=True)
+
+    def sides() -> dict[str, Side]:
+        held = claim(embedded)
+        frozen = freeze(embedded, held.run_id)[1]
+        record(embedded, held, frozen)
+        register(embedded, held)
+        return {planned.id: planned.side for planned in frozen.curated.rows}
+
+    before = sides()
+    set_training(gate_fraction=0.8)
+    assert set(before.values()) >= {Side.TRAIN, Side.GATE}
+    assert sides() == before

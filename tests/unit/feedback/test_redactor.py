@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from random import Random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from identifiers import MAKERS, make
@@ -121,3 +122,48 @@ def test_ten_thousand_sentences_lose_their_identifiers() -> None:
     redacted = [Redactor().redact([sentence.text])[0][0] for sentence in sentences]
     left = [s.text for s, text in zip(sentences, redacted, strict=True) if s.text[s.start : s.end] in text]
     assert len(left) <= len(sentences) / 100, left
+
+
+@pytest.mark.parametrize(
+    ("told", "again"),
+    [
+        ("Call me at 5551234.", "555-1234, right?"),
+        ("My password is hunter2!x", "I noted hunter2!x."),
+        ("My address is 12 maple street", "So it's 12 Maple Street then."),
+        ("my SSN is 123 45 6789", "123456789 it is"),
+    ],
+)
+def test_what_one_text_tells_is_replaced_where_another_only_repeats_it(told: str, again: str) -> None:
+    """In whatever order they come."""
+    one, other = Redactor().redact([told, again])[0]
+    assert PLACEHOLDER.findall(one) == PLACEHOLDER.findall(other) != []
+    assert not find(again), "the words beside it tell nothing"
+    assert sorted(Redactor().redact([again, told])[0]) == sorted([one, other])
+
+
+def test_only_whole_repeats_are_replaced_and_plain_words_keep_their_meaning() -> None:
+    texts = ["Call me at 5551234.", "95551234 or 5551234x", "the password is 'water'", "Drink more water."]
+    redacted = Redactor().redact(texts)[0]
+    assert (redacted[1], redacted[3]) == (texts[1], texts[3])
+
+
+@pytest.mark.parametrize("typed", ["[PHONE_999999]", "[PHONE_1000000]", "[PHONE_999999999]", "[CARD_9999999999]"])
+def test_no_typed_placeholder_keeps_a_redactor_busy_for_ever(typed: str) -> None:
+    text = f"{typed} call +44 20 7946 0958 or pay 4111 1111 1111 1111"
+    (redacted,), _ = Redactor().redact([text])
+    assert "7946" not in redacted
+    assert "4111" not in redacted
+    assert Redactor().redact([redacted]) == ([redacted], Counter())
+
+
+def test_a_long_row_of_identifiers_that_hide_each_other_takes_no_longer_than_its_length() -> None:
+    calls = 0
+
+    def finder(text: str) -> list[Found]:
+        nonlocal calls
+        calls += 1
+        return find(text)
+
+    (redacted,), _ = Redactor(finder).redact(["123-45-6789 " * 500])
+    assert calls < 50
+    assert "6789" not in redacted
