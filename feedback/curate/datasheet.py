@@ -131,7 +131,13 @@ def _about_people(sheet: dict[str, Any]) -> list[str]:
 
 
 def _about_drops(sheet: dict[str, Any]) -> list[str]:
-    lines = ["## What was left after each stage", ""]
+    lines = [
+        "## What was left after each stage",
+        "",
+        "An item is one piece of feedback. What a line below says still trains was left out of one kind of rows only, "
+        "and isn't gone.",
+        "",
+    ]
     lines += [f"- {entry['stage']}: {entry['items_left']}" for entry in sheet["funnel"]]
     lines += ["", "## What was dropped, and why", ""]
     lines += [
@@ -142,7 +148,12 @@ def _about_drops(sheet: dict[str, Any]) -> list[str]:
 
 
 def _about_balance(sheet: dict[str, Any]) -> list[str]:
-    lines = ["## Training items by topic, language, length and label", ""]
+    lines = [
+        "## Training items by topic, language, length and label",
+        "",
+        "As they were before and after the stage `balance`; what later stages dropped is still in both.",
+        "",
+    ]
     for name, groups in sheet["balance"].items():
         before, after = (sum(group[when] for group in groups) for when in ("before", "after"))
         lines += [f"| {name} | before | share | after | share |", "|---|---|---|---|---|"]

@@ -99,6 +99,9 @@ def curate(
     methods = methods_for(rows, policies.training)
     rows, untrained = leave_out_untrained(rows, methods, policies.training)
     dropped.add(out + untrained)
+    left = len({planned.item.id for planned in rows})
+    funnel.append(("compile", left))
+    progress("compile", left)
     return Curated(rows, methods, dropped, funnel, identifiers, before, after)
 
 
