@@ -22,6 +22,7 @@ from bench import (
     exact,
     http_layer,
     long_prompt,
+    poison,
     serve,
     startup,
     swaps,
@@ -44,6 +45,7 @@ BENCHMARKS: dict[str, Any] = {
     "training": training,
     "curate": curate,
     "trolls": trolls,
+    "poison": poison,
     "exact": exact,
 }
 
