@@ -10,15 +10,17 @@ control's isn't. Leaves out choices and ratings as a measure: trolls give them, 
 """
 
 import argparse
-import shutil
+import os
+import subprocess
 import tempfile
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
-from time import perf_counter
+from time import perf_counter, sleep
 
+from bench.client import BenchmarkFailed
 from bench.figures import Result, tell
 from bench.figures import Row as Figures
 from bench.poisoned_crowd import PoisonedCrowd
@@ -30,16 +32,16 @@ from feedback.config import BUNDLED_MODEL
 from feedback.demo.product import FAST, load_product
 from feedback.demo.stage import policies_of
 from feedback.policies import Changes
+from feedback.processes import trainer_command
 from feedback.row_hashes import write_rows
 from feedback.run_folder import ROWS, Row, RunSpec, Split, attempt_folder
 from feedback.testing import make_settings
-from trainer import run
 from trainer.evaluation.record import Evaluation, RowResult
 from trainer.evaluation.statistics import Difference, paired_difference
 from trainer.inputs import read_run
 
 GENERAL = "suites/general.txt"
-GENERAL_TEXT = Path(run.__file__).parent / "evaluation" / "general.txt"
+GENERAL_TEXT = Path(__file__).parents[2] / "trainer" / "evaluation" / "general.txt"
 NO_SUSPICION: Changes = {
     "trust": {
         "min_voices": 1,
@@ -60,6 +62,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--facts", type=int, default=20, help="of the demo's product; eight questions each")
     parser.add_argument("--shares", type=float, nargs="+", default=[0.1, 0.3], help="trolls among contributors")
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each arm")
+    parser.add_argument("--at-once", type=int, default=2, help="trainings side by side, which share the cores")
     parser.add_argument("--crowd", type=int, default=0, help="the seed that the crowd is made from")
     parser.add_argument("--curate-only", action="store_true", help="train nothing: what passes the curation")
 
@@ -83,16 +86,18 @@ def measure(options: argparse.Namespace, models: Path) -> Result:
         curation = [{"arm": arm.name, **arm.counts} for arm in arms]
         if options.curate_only:
             return {"rows": curation, **told}
-        found: dict[str, list[Evaluation]] = {arm.name: [] for arm in arms}
-        runs: list[Figures] = []
-        for seed in range(options.seeds):
-            for arm in arms:
-                evaluation, figures = _train(arm, folder / "run", models, seed)
-                found[arm.name].append(evaluation)
-                runs.append(figures)
-    clean, *others = [_compared(arm.name, found[arm.name], found[arms[0].name]) for arm in arms]
+        runs = [(seed, arm) for seed in range(options.seeds) for arm in arms]
+        folders = [_write_run(arm, seed, folder / f"run-{place}") for place, (seed, arm) in enumerate(runs)]
+        seconds = _run(folders, options.at_once, models)
+        evaluations = [_evaluation(run) for run in folders]
+    scores = [
+        {"arm": arm.name, "seed": seed, **_scores(evaluation), "seconds": took}
+        for (seed, arm), evaluation, took in zip(runs, evaluations, seconds, strict=True)
+    ]
+    found = [evaluations[place :: len(arms)] for place in range(len(arms))]
+    clean, *others = [_compared(arm.name, one, found[0]) for arm, one in zip(arms, found, strict=True)]
     fine = all(row["within_noise"] for row in others[:-1]) and not others[-1]["within_noise"]
-    return {"ok": fine, "rows": [clean, *others], "runs": runs, "curation": curation, **told}
+    return {"ok": fine, "rows": [clean, *others], "runs": scores, "curation": curation, **told}
 
 
 def _arms(folder: Path, options: argparse.Namespace) -> list[Arm]:
@@ -169,31 +174,56 @@ def _counts(crowd: PoisonedCrowd, frozen: datasets.Frozen, learned: list[Row]) -
     }
 
 
-def _train(arm: Arm, folder: Path, models: Path, seed: int) -> tuple[Evaluation, Figures]:
-    """One seed's run, as `burnish run FOLDER` does it."""
-    began = perf_counter()
-    shutil.rmtree(folder, ignore_errors=True)
+def _write_run(arm: Arm, seed: int, folder: Path) -> Path:
     dataset_sha256 = write_rows(folder, arm.splits)
     files.write_bytes(folder / GENERAL, GENERAL_TEXT.read_bytes())
     hashes = {name: files.file_sha256(folder / name) for name in (ROWS, GENERAL)}
     spec = arm.spec.model_copy(update={"seed": seed, "dataset_sha256": dataset_sha256, "files": hashes})
     files.write_json(folder / "run.json", spec.model_dump(mode="json"))
-    verdict = run.run(folder, 1, models)
-    evaluation = Evaluation.model_validate(files.read_json(attempt_folder(folder, 1) / "evaluation.json"))
-    figures = {
-        "arm": arm.name,
-        "seed": seed,
+    return folder
+
+
+def _run(folders: list[Path], at_once: int, models: Path) -> list[float]:
+    """Runs them as a worker does, some side by side, each with its share of the cores; returns how long each took."""
+    settings = make_settings(folders[0].parent, models_folder=models)
+    threads = max(1, (os.cpu_count() or 1) // at_once)
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    waiting, running, seconds = list(folders), dict[Path, subprocess.Popen[bytes]](), dict[Path, float]()
+    try:
+        while waiting or running:
+            while waiting and len(running) < at_once:
+                folder = waiting.pop(0)
+                command = [*trainer_command(settings, "run", folder, 1), "--die-with-parent", str(os.getpid())]
+                with (folder / "process.log").open("wb") as log:
+                    running[folder] = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+                seconds[folder] = perf_counter()
+            for folder, process in list(running.items()):
+                if process.poll() is None:
+                    continue
+                if running.pop(folder).returncode:
+                    raise BenchmarkFailed(f"A training run failed: {(folder / 'process.log').read_text()[-2000:]}")
+                seconds[folder] = perf_counter() - seconds[folder]
+                tell(f"{folder.name} of {len(folders)}: {seconds[folder]:.0f} s, {_scores(_evaluation(folder))}")
+            sleep(0.5)
+    finally:
+        for process in running.values():
+            process.kill()
+            process.wait()
+    return [seconds[folder] for folder in folders]
+
+
+def _evaluation(folder: Path) -> Evaluation:
+    return Evaluation.model_validate(files.read_json(attempt_folder(folder, 1) / "evaluation.json"))
+
+
+def _scores(evaluation: Evaluation) -> Figures:
+    return {
         "recall": mean(_recall(row) for row in evaluation.rows),
+        "recall_of_base": mean(float(bool(row.baseline.recalled)) for row in evaluation.rows),
         "contrast": mean(_contrast(row) for row in evaluation.rows),
         "loss": mean(row.candidate.loss for row in evaluation.rows),
-        "recall_of_base": mean(bool(row.baseline.recalled) for row in evaluation.rows),
-        "verdict": verdict.verdict.value,
-        "seconds": perf_counter() - began,
+        "perplexity": next(guard.candidate for guard in evaluation.guards if guard.name == "general_perplexity"),
     }
-    tell(
-        ", ".join(f"{name} {value:.3f}" if isinstance(value, float) else f"{value}" for name, value in figures.items())
-    )
-    return evaluation, figures
 
 
 def _recall(row: RowResult) -> float:
