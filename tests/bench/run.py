@@ -23,6 +23,7 @@ from bench import (
     http_layer,
     intake,
     long_prompt,
+    poison,
     serve,
     startup,
     swaps,
@@ -46,6 +47,7 @@ BENCHMARKS: dict[str, Any] = {
     "training": training,
     "curate": curate,
     "trolls": trolls,
+    "poison": poison,
     "exact": exact,
 }
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bench.figures import tell
+from bench.poisoned_crowd import PoisonedCrowd
 from bench.stream import Said, Stream
 from sqlalchemy import insert
 
@@ -13,7 +14,7 @@ from feedback import assistants, contributors, keys
 from feedback.config import Settings
 from feedback.database import Database, in_portions
 from feedback.models import Contributor, Conversation, Feedback, Message
-from feedback.policies import Policies
+from feedback.policies import Changes
 from feedback.states import FeedbackKind, FeedbackStatus, MessageStatus, Role
 from feedback.testing import SECRET
 
@@ -22,12 +23,21 @@ ASSISTANT = "support"
 Values = dict[str, Any]
 
 
-def store(settings: Settings, stream: Stream) -> None:
-    """Make the database, and in it the stream as if people had said it."""
+def store(
+    settings: Settings,
+    stream: Stream | PoisonedCrowd,
+    *,
+    system_prompt: str = "Answer briefly.",
+    changes: Changes | None = None,
+) -> None:
+    """Make the database, and in it the stream as if people had said it to an assistant with `changes` of policies."""
     database = settings.open_database()
     migrations.upgrade(database)
     with database.write() as session:
-        assistant = assistants.create(session, ASSISTANT, "base", system_prompt="Answer briefly.", actor="bench")
+        assistant = assistants.create(session, ASSISTANT, "base", system_prompt=system_prompt, actor="bench")
+        if changes:
+            assistants.set_policies(session, assistant, changes, actor="bench")
+        policy = assistants.policies(assistant).training
         key, _ = keys.create(session, "bench", Role.CHAT, actor="bench")
         guidelines = assistants.current_guidelines(session, assistant)
         about = {"assistant_id": assistant.id, "api_key_id": key.id}
@@ -41,7 +51,6 @@ def store(settings: Settings, stream: Stream) -> None:
     _insert(database, Conversation, talks)
     _insert(database, Message, rows)
     people = [contributors.contributor_id(SECRET, assistant.id, key.id, f"person-{n}") for n in range(stream.people)]
-    policy = Policies().training
     _insert(
         database,
         Contributor,
@@ -50,7 +59,7 @@ def store(settings: Settings, stream: Stream) -> None:
             for one in people
         ),
     )
-    tell(f"{stream.shape.rows} pieces of feedback")
+    tell("what was said about them")
     _insert(database, Feedback, _feedback(stream, first, people, about))
     database.checkpoint(last=True)
     database.close()
@@ -67,7 +76,9 @@ def _messages(number: int, exchange: Any, row: int, guidelines: int) -> Iterator
         yield {**shared, **reply, **named, "history_sha256": f"{row + 1 + index:064x}", "adapter_version_id": 1}
 
 
-def _feedback(stream: Stream, first: dict[int, int], people: list[str], about: dict[str, int]) -> Iterator[Values]:
+def _feedback(
+    stream: Stream | PoisonedCrowd, first: dict[int, int], people: list[str], about: dict[str, int]
+) -> Iterator[Values]:
     for number, said in enumerate(stream.said(), 1):
         question = first[said.exchange]
         message, value = _value(said, question)
