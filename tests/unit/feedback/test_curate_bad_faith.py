@@ -7,7 +7,7 @@ import pytest
 from feedback.curate.evaluations import Evaluations
 from feedback.curate.items import Dropped, Exchange, Item
 from feedback.curate.pipeline import Curated, curate
-from feedback.curate.topics import topics
+from feedback.curate.topics import Topics
 from feedback.curate.trust import standing, trust
 from feedback.curation_policies import TrustPolicy
 from feedback.policies import Policies
@@ -167,7 +167,7 @@ def test_copying_somebodys_long_answer_does_not_make_a_copy_of_it() -> None:
 
 def test_nobodys_address_or_number_names_a_topic() -> None:
     private = [f"Write to ada.lovelace@example.org or call 5551234567 {'abcdefgh'[n] * 5}" for n in range(8)]
-    names, _ = topics([*private, *["How do I clean the tank?"] * 30, *["Do you ship abroad?"] * 30], 10)
+    names = Topics.among([*private, *["How do I clean the tank?"] * 30, *["Do you ship abroad?"] * 30], 10).names
     words = {word for name in names for word in name.split(", ")}
     assert words >= {"clean", "tank", "ship"}
     assert not words & {"ada", "lovelace", "example", "org", "5551234567"}
