@@ -11,7 +11,9 @@ Anonymous people may be one: what they say counts once, however many they are.
 from collections import defaultdict
 from collections.abc import Hashable, Iterable
 
-from feedback.curate.items import Dropped, Item, drop_where, oldest_first
+import numpy as np
+
+from feedback.curate.items import Dropped, Item, drop_where
 from feedback.curate.looks import Looks
 from feedback.curate.trust import Standing
 from feedback.curation_policies import ConflictPolicy
@@ -97,16 +99,14 @@ class _Subjects:
 
 def _latest_words(items: list[Item], subjects: _Subjects) -> tuple[list[Item], list[Dropped]]:
     """Per contributor: one correction a question, one rating a reply, one choice a pair."""
-    newest: dict[tuple[str, int], Item] = {}
-    outdated: set[int] = set()
-    for item in items:
-        if item.contributor is None:
-            continue
-        word = item.contributor, subjects.of(item)
-        earlier = newest.setdefault(word, item)
-        if earlier is not item:
-            older, newest[word] = sorted((earlier, item), key=oldest_first)
-            outdated.add(older.id)
+    people: dict[str, int] = {}
+    said = [item for item in items if item.contributor is not None]
+    who = np.array([people.setdefault(str(item.contributor), len(people)) for item in said], np.int64)
+    about = np.array([subjects.of(item) for item in said], np.int64)
+    ids, when = np.array([item.id for item in said], np.int64), np.array([item.created_at for item in said])
+    order = np.lexsort((ids, when, about, who))
+    word = (who * (int(about.max(initial=0)) + 1) + about)[order]
+    outdated = set(ids[order[:-1][word[:-1] == word[1:]]].tolist())  # the next one is newer
     reason = "the same person said something newer about the same question"
     return drop_where(items, "conflicts", lambda item: reason if item.id in outdated else None)
 
@@ -119,7 +119,9 @@ def _corrections_against_praise(items: list[Item], known: Standing) -> tuple[lis
             corrected.setdefault(item.exchange.id, _Side(())).add(item, _weight(item, known))
     for item in items if corrected else ():
         if _is_praise(item) and item.exchange.id in corrected:
-            praised.setdefault(item.exchange.id, _Side(())).add(item, _weight(item, known))
+            if item.exchange.id not in praised:
+                praised[item.exchange.id] = _Side(())
+            praised[item.exchange.id].add(item, _weight(item, known))
     upheld = {reply for reply, side in praised.items() if side.weight > CORRECTION_VALUE * corrected[reply].weight}
 
     def why(item: Item) -> str | None:
@@ -162,8 +164,10 @@ def _contradicted(
     for said in spoken_of.values():
         sides: dict[Hashable, _Side] = {}
         for item in said if len(said) > 1 else ():
-            side = sides.setdefault(_position(item, looks), _Side(item.key_facts))
-            side.add(item, _weight(item, known))
+            position = _position(item, looks)
+            if position not in sides:
+                sides[position] = _Side(item.key_facts)
+            sides[position].add(item, _weight(item, known))
         strongest = sorted(sides.values(), key=lambda side: -side.weight)  # they beat the most: one defeat is enough
         for one in strongest if len(sides) > 1 else ():
             lost = (

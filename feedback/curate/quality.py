@@ -67,10 +67,10 @@ def _unfit(item: Item, text: str, taught: Look, policy: QualityPolicy, *, cut_of
         return f"longer than {policy.max_tokens} tokens"
     if policy.languages and taught.language and taught.language not in policy.languages:
         return f"not in {', '.join(policy.languages)}"
-    if taught.repetition > policy.max_repetition:
+    if (taught.repetition or 0) > policy.max_repetition:
         return "it repeats itself"
     if taught.refusal and not policy.allow_refusals and not choice:
         return "it only refuses"
-    if taught.toxicity > policy.max_toxicity:
+    if (taught.toxicity or 0) > policy.max_toxicity:
         return "offensive language"
     return None

@@ -31,8 +31,12 @@ def shingles(text: str) -> frozenset[str]:
     >>> sorted(shingles("Tea, pot"))
     ['a pot', 'ea po', 'tea p']
     """
+    return frozenset(_grams(text))
+
+
+def _grams(text: str) -> list[str]:
     plain = normalise(text)
-    return frozenset(plain[start : start + _GRAM] for start in range(max(1, len(plain) - _GRAM + 1)))
+    return [plain[start : start + _GRAM] for start in range(max(1, len(plain) - _GRAM + 1))]
 
 
 def jaccard(one: frozenset[str], other: frozenset[str]) -> float:
@@ -50,7 +54,7 @@ def signatures(texts: Sequence[str]) -> Signatures:
 
     if not texts:
         return np.empty((0, PERMUTATIONS), np.uint16)
-    rows = RMinHash.digests_from_token_sets([shingles(text) for text in texts], PERMUTATIONS, _SEED)
+    rows = RMinHash.digests_from_token_sets([_grams(text) for text in texts], PERMUTATIONS, _SEED)
     return (np.array(rows, np.uint32) & 0xFFFF).astype(np.uint16)
 
 
