@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from feedback.curate.similarity import clusters
+from feedback.curate.similarity import leaders
 
 _MOST_VOTERS = 200
 """What so many spoke on is in everybody's history: it joins nobody."""
@@ -53,15 +53,15 @@ def groups(
     who, what, way = contributor[useful], target[useful], np.where(good[useful], 1, -1)
     there = csr_array((np.ones(len(who), np.int32), (who, what)), shape=(contributors, targets))
     voted = csr_array((way.astype(np.int32), (who, what)), shape=(contributors, targets))
-    pairs: list[tuple[int, int]] = []
+    pairs = [np.empty((0, 2), np.int64)]
     for start in range(0, contributors, _AT_ONCE):
         shared = (there[start : start + _AT_ONCE] @ there.T).tocoo()
         often = (shared.data >= min_shared) & (shared.row + start < shared.col)
         one, other, common = shared.row[often] + start, shared.col[often], shared.data[often]
         agreeing = (common + _pairwise(voted, one, other)) / 2
         alike = (agreeing >= _ALIKE * common) & (common >= _ALWAYS_TOGETHER * np.minimum(active[one], active[other]))
-        pairs += zip(one[alike].tolist(), other[alike].tolist(), strict=True)
-    group = np.array(clusters(pairs, contributors))
+        pairs.append(np.stack([one[alike], other[alike]], axis=1))
+    group = leaders(np.concatenate(pairs), contributors)
     sizes = np.bincount(group, minlength=contributors)
     return np.where(sizes[group] >= _SMALLEST_GROUP, group, -1)
 

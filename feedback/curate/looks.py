@@ -24,7 +24,7 @@ import numpy as np
 
 from feedback.curate.evaluations import Evaluations
 from feedback.curate.items import Item, Turns, tidy
-from feedback.curate.similarity import Questions, Signatures, clusters, signatures
+from feedback.curate.similarity import Questions, Signatures, leaders, signatures
 from feedback.curate.topics import Topics, sample
 from feedback.curate.words import gist_of
 from feedback.identifiers.find import Found, find
@@ -92,11 +92,10 @@ class Looks:
 
     def clusters_among(self, rows: set[int]) -> dict[int, int]:
         """For each of the rows the first one of its near-duplicate cluster; nothing else joins them."""
-        ordered = sorted(rows)
-        place = {row: index for index, row in enumerate(ordered)}
-        near = self.questions.near_pairs(self.near)
-        pairs = ((place[one], place[other]) for one, other in near if one in place and other in place)
-        return {row: ordered[leader] for row, leader in zip(ordered, clusters(pairs, len(ordered)), strict=True)}
+        ordered = np.array(sorted(rows), np.int64)
+        pairs = self.questions.near_pairs(self.near)
+        pairs = np.searchsorted(ordered, pairs[np.isin(pairs, ordered).all(axis=1)])
+        return dict(zip(ordered.tolist(), ordered[leaders(pairs, len(ordered))].tolist(), strict=True))
 
     def taught(self, item: Item) -> Look:
         return self.corrected[item.id] if item.correction is not None else self.said[item.exchange.id]

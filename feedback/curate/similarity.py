@@ -5,8 +5,7 @@ similarity of their gram sets. Indyk and Motwani 1998: texts that agree in all r
 chosen such that a pair at the threshold is missed less than once in 10,000 times. Leaves out what nearness means.
 """
 
-from collections.abc import Iterable, Iterator, Sequence, Set
-from functools import lru_cache
+from collections.abc import Iterator, Sequence, Set
 from itertools import pairwise
 
 import numpy as np
@@ -16,14 +15,20 @@ from feedback.curate.items import normalise
 
 Signatures = NDArray[np.uint16]
 """(texts, PERMUTATIONS): the low 16 bits of each minimum, which tell two of them apart well enough."""
+Rows = NDArray[np.int64]
 PERMUTATIONS = 128
 _SEED = 42
 _GRAM = 5
 _MISSED = 1e-4
 _DOUBT = 0.15
 """Where the estimate (its standard error is under 0.045) is so close to the threshold, the texts are compared."""
-_NEIGHBOURS = 64
-"""How many texts of its bucket, before it in their order, a text is compared with when pairs of any two are wanted."""
+_NEIGHBOURS = 8
+"""In a crowd, which shares a band and so may be all that one app's template begins, a text is compared with so many
+on each side of it; the crowd is sorted such that those who share more are closer together, in each band otherwise."""
+_SORTED_BY = 16
+_AT_ONCE = 4096
+_HASH_BITS = 31
+"""Two of a pair's some hundred shingles are taken for one less than once in 10,000 pairs."""
 
 
 def shingles(text: str) -> frozenset[str]:
@@ -64,99 +69,122 @@ class Questions:
     def __init__(self, texts: Sequence[str], signed: Signatures) -> None:
         self.texts = texts
         self.signed = signed  # (texts, PERMUTATIONS)
-        self._known: dict[float, list[tuple[NDArray[np.int64], NDArray[np.int64]]]] = {}  # buckets by threshold
-        self._pairs: dict[float, list[tuple[int, int]]] = {}
+        self._near: dict[float, tuple[Rows, list[Rows]]] = {}  # by threshold: pairs, crowds
 
-    def near_pairs(self, threshold: float) -> list[tuple[int, int]]:
-        """Rows (i < j) that are at least `threshold` similar, sorted. In a crowd of near texts, not every pair of it.
+    def near_pairs(self, threshold: float) -> Rows:
+        """(pairs, 2): rows i < j that are at least `threshold` similar, sorted. In a crowd, not every pair of it.
 
         >>> texts = ["How big is the tank?", "Do you ship?", "how big is the tank!"]
-        >>> Questions(texts, signatures(texts)).near_pairs(0.8)
-        [(0, 2)]
+        >>> Questions(texts, signatures(texts)).near_pairs(0.8).tolist()
+        [[0, 2]]
         """
-        if threshold not in self._pairs:
-            count = max(len(self.texts), 1)
-            codes = [np.empty(0, np.int64)]
-            for rows, bucket in self._buckets(threshold):
-                for lag in range(1, min(_NEIGHBOURS, len(rows) - 1) + 1):
-                    same = bucket[lag:] == bucket[:-lag]
-                    if not same.any():
-                        break
-                    one, other = rows[:-lag][same], rows[lag:][same]
-                    codes.append(one * count + other)  # rows are sorted in their bucket
-            pairs = np.stack(np.divmod(np.unique(np.concatenate(codes)), count), axis=1)
-            self._pairs[threshold] = list(self._similar(pairs, threshold))
-        return self._pairs[threshold]
+        return self._pairs_and_crowds(threshold)[0]
 
-    def near_any(self, wanted: set[int], held: Set[int], threshold: float) -> set[int]:
+    def near_any(self, wanted: Set[int], held: Set[int], threshold: float) -> set[int]:
         """Those of the rows `wanted` that are at least `threshold` similar to one of the rows `held`, or one of them.
 
         >>> texts = ["How big is the tank?", "Do you ship?", "how big is the tank!"]
         >>> Questions(texts, signatures(texts)).near_any({0, 1}, {2}, 0.8)
         {0}
         """
-        found = wanted & held
-        for one, other in self.near_pairs(threshold):
-            if one in wanted and other in held:
-                found.add(one)
-            if other in wanted and one in held:
-                found.add(other)
-        for crowd in self._crowds(threshold):  # where not every pair is known
-            here = np.array([row for row in crowd if row in held], np.int64)
-            for row in crowd if len(here) else ():
-                if row in wanted and row not in found:
-                    pairs = np.stack([np.full(len(here), row), here], axis=1)
-                    if next(self._similar(pairs, threshold), None) is not None:
-                        found.add(row)
-        return found
+        pairs, crowds = self._pairs_and_crowds(threshold)
+        is_wanted, is_held = self._marked(wanted), self._marked(held)
+        found = is_wanted & is_held
+        for one, other in (pairs.T, pairs.T[::-1]):
+            found[one[is_wanted[one] & is_held[other]]] = True
+        more = [np.empty((0, 2), np.int64)]
+        for crowd in crowds:  # of which not every pair is known
+            holding, asking = np.flatnonzero(is_held[crowd]), np.flatnonzero((is_wanted & ~found)[crowd])
+            others = np.searchsorted(holding, asking)[:, None] + np.arange(-_NEIGHBOURS, _NEIGHBOURS)
+            one, place = np.nonzero((others >= 0) & (others < len(holding)))
+            more.append(np.stack([crowd[asking[one]], crowd[holding[others[one, place]]]], axis=1))
+        found[self._similar(np.unique(np.concatenate(more), axis=0), threshold)[:, 0]] = True
+        return set(np.flatnonzero(found).tolist())
 
-    def _crowds(self, threshold: float) -> Iterator[list[int]]:
-        for rows, bucket in self._buckets(threshold):
-            edges = np.flatnonzero(np.diff(bucket)) + 1
-            for start, end in pairwise([0, *edges.tolist(), len(bucket)]):
-                if end - start > _NEIGHBOURS:
-                    yield rows[start:end].tolist()
+    def _marked(self, rows: Set[int]) -> NDArray[np.bool_]:
+        marked = np.zeros(len(self.texts), bool)
+        marked[list(rows)] = True
+        return marked
 
-    def _buckets(self, threshold: float) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-        """For each band: the rows that share a bucket with another one, and which bucket, sorted by bucket and row."""
-        if threshold not in self._known:
-            height = rows_a_band(threshold)
-            starts = range(0, PERMUTATIONS - height + 1, height)
-            self._known[threshold] = [_shared(self.signed[:, start : start + height]) for start in starts]
-        return self._known[threshold]
+    def _pairs_and_crowds(self, threshold: float) -> tuple[Rows, list[Rows]]:
+        if threshold not in self._near:
+            count = max(len(self.texts), 1)
+            codes = np.empty(0, np.int64)
+            crowds = []
+            for rows, bucket in self._buckets(threshold):
+                found = [codes]
+                for lag in range(1, min(_NEIGHBOURS, len(rows) - 1) + 1):
+                    same = bucket[lag:] == bucket[:-lag]
+                    if not same.any():
+                        break
+                    one, other = rows[:-lag][same], rows[lag:][same]
+                    found.append(np.minimum(one, other) * count + np.maximum(one, other))
+                codes = np.sort(np.concatenate(found))
+                codes = codes[np.diff(codes, prepend=-1) > 0]
+                edges = [0, *(np.flatnonzero(np.diff(bucket)) + 1).tolist(), len(bucket)]
+                crowds += [rows[start:end] for start, end in pairwise(edges) if end - start > _NEIGHBOURS + 1]
+            self._near[threshold] = self._similar(np.stack(np.divmod(codes, count), axis=1), threshold), crowds
+        return self._near[threshold]
 
-    def _similar(self, pairs: NDArray[np.int64], threshold: float) -> Iterator[tuple[int, int]]:
-        for start in range(0, len(pairs), 4096):
-            some = pairs[start : start + 4096]
-            estimate = (self.signed[some[:, 0]] == self.signed[some[:, 1]]).mean(axis=1)
-            for (one, other), likeness in zip(some.tolist(), estimate.tolist(), strict=True):
-                if likeness >= threshold + _DOUBT or (
-                    likeness >= threshold - _DOUBT and self._jaccard(one, other) >= threshold
-                ):
-                    yield one, other
+    def _buckets(self, threshold: float) -> Iterator[tuple[Rows, Rows]]:
+        """For each band: the rows that share a bucket with another one, and which bucket, sorted by bucket.
 
-    def _jaccard(self, one: int, other: int) -> float:
-        return jaccard(_shingles(self.texts[one]), _shingles(self.texts[other]))
+        In a bucket they are sorted by the places that follow the band's: Bawa et al. 2005, "LSH forest".
+        """
+        height = rows_a_band(threshold)
+        for start in range(0, PERMUTATIONS - height + 1, height):
+            keys = _keys(self.signed[:, start : start + height])
+            _, bucket, sizes = np.unique(keys, return_inverse=True, return_counts=True)
+            rows = np.flatnonzero(sizes[bucket] > 1)
+            after = (np.arange(_SORTED_BY) + start + height) % PERMUTATIONS
+            followed_by = [_packed(self.signed[rows][:, four]) for four in np.split(after, _SORTED_BY // 4)]
+            order = np.lexsort((rows, *followed_by[::-1], bucket[rows]))
+            yield rows[order], bucket[rows][order]
+
+    def _similar(self, pairs: Rows, threshold: float) -> Rows:
+        """Those of the pairs that are."""
+        estimates = [(self.signed[one] == self.signed[other]).mean(axis=1) for one, other in _portions(pairs)]
+        estimate = np.concatenate([np.empty(0), *estimates])
+        near = estimate >= threshold + _DOUBT
+        doubtful = np.flatnonzero((estimate >= threshold - _DOUBT) & ~near)
+        near[doubtful] = self._jaccard(pairs[doubtful]) >= threshold
+        return pairs[near]
+
+    def _jaccard(self, pairs: Rows) -> NDArray[np.float64]:
+        """Of each pair's texts, exactly."""
+        from scipy.sparse import csr_array
+
+        rows, places = np.unique(pairs, return_inverse=True)
+        grams = [_hashed(self.texts[row]) for row in rows.tolist()]
+        sizes = np.array([len(one) for one in grams], np.int64)
+        columns, starts = np.concatenate([np.empty(0, np.int32), *grams]), np.concatenate([[0], sizes.cumsum()])
+        has = csr_array((np.ones(len(columns), np.int8), columns, starts), shape=(len(rows), 2**_HASH_BITS - 1))
+        found = [np.empty(0)]
+        for one, other in _portions(places.reshape(pairs.shape)):
+            shared = has[one].multiply(has[other]).sum(axis=1)
+            found.append(shared / (sizes[one] + sizes[other] - shared))
+        return np.concatenate(found)
 
 
-def clusters(pairs: Iterable[tuple[int, int]], count: int) -> list[int]:
-    """For each of `count` texts the first text of its cluster: those that pairs join, chains too.
+def _portions(pairs: Rows) -> Iterator[tuple[Rows, Rows]]:
+    for start in range(0, len(pairs), _AT_ONCE):
+        yield pairs[start : start + _AT_ONCE, 0], pairs[start : start + _AT_ONCE, 1]
 
-    >>> clusters([(0, 2), (2, 3)], 5)
+
+def leaders(pairs: Rows, count: int) -> Rows:
+    """For each of `count` rows the first row of its cluster: those that pairs join, chains too.
+
+    >>> leaders(np.array([[0, 2], [2, 3]]), 5).tolist()
     [0, 1, 0, 0, 4]
     """
-    leader = list(range(count))
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
 
-    def find(index: int) -> int:
-        while leader[index] != index:
-            leader[index] = leader[leader[index]]
-            index = leader[index]
-        return index
-
-    for one, other in pairs:
-        first, second = sorted((find(one), find(other)))
-        leader[second] = first
-    return [find(index) for index in range(count)]
+    one, other = pairs.reshape(-1, 2).T
+    graph = coo_array((np.ones(len(one), np.int8), (one, other)), shape=(count, count))
+    _, component = connected_components(graph, directed=False)
+    _, first = np.unique(component, return_index=True)
+    return np.asarray(first[component], np.int64)
 
 
 def rows_a_band(threshold: float) -> int:
@@ -169,17 +197,19 @@ def rows_a_band(threshold: float) -> int:
     return next(fitting, 1)
 
 
-def _shared(band: Signatures) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(rows, buckets) of those that agree in all places of a band with another row."""
+def _packed(places: Signatures) -> NDArray[np.uint64]:
+    """(texts, 4) as one number each, in their order."""
+    return np.ascontiguousarray(places.astype(">u2")).view(">u8").ravel().astype(np.uint64)
+
+
+def _keys(band: Signatures) -> NDArray[np.uint64]:
+    """Equal for texts that agree in all places of a band; two keys alike by chance are compared."""
     keys = np.zeros(len(band), np.uint64)
     for place in band.T:
-        keys = (
-            keys * np.uint64(0x9E3779B97F4A7C15) + place.astype(np.uint64) + np.uint64(1)
-        )  # two keys alike by chance are compared
-    _, bucket, sizes = np.unique(keys, return_inverse=True, return_counts=True)
-    rows = np.flatnonzero(sizes[bucket] > 1)
-    order = np.lexsort((rows, bucket[rows]))
-    return rows[order], bucket[rows][order]
+        keys = keys * np.uint64(0x9E3779B97F4A7C15) + place.astype(np.uint64) + np.uint64(1)
+    return keys
 
 
-_shingles = lru_cache(256)(shingles)
+def _hashed(text: str) -> NDArray[np.int32]:
+    """Its shingles as numbers, sorted, which mean something in this process."""
+    return np.unique(np.array([hash(gram) % (2**_HASH_BITS - 1) for gram in _grams(text)], np.int32))
