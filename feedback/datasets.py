@@ -23,7 +23,7 @@ from feedback.curate.pipeline import Curated, Progress, curate
 from feedback.database import Database, in_portions, keep_out, reserve_ids
 from feedback.errors import Conflict, NotFound
 from feedback.gather import OPEN_STATES, gather, is_current
-from feedback.memory import without_cycle_search
+from feedback.memory import many_objects
 from feedback.models import Assistant, DatasetVersion, Example, ExampleSource, Feedback, Guidelines, Run
 from feedback.policies import Changes, Policies
 from feedback.review import is_rejected, is_undecided
@@ -67,7 +67,7 @@ def gathering(assistant: Assistant) -> str:
 
 def gather_material(session: Session, assistant: Assistant) -> Material:
     keep_out(session, gathering(assistant), shared=True)
-    with without_cycle_search():
+    with many_objects():
         items = gather(session, assistant)
     return Material(
         assistant.name,
@@ -84,7 +84,7 @@ def curate_material(
     material: Material, evaluations: Iterable[str] = (), progress: Progress = lambda stage, left: None
 ) -> Curated:
     """`evaluations`: texts that judge, which nothing near may be learned."""
-    with without_cycle_search():
+    with many_objects():
         return curate(
             material.items,
             material.policies,

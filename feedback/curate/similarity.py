@@ -5,6 +5,7 @@ similarity of their gram sets. Indyk and Motwani 1998: texts that agree in all r
 chosen such that a pair at the threshold is missed less than once in 10,000 times. Leaves out what nearness means.
 """
 
+from array import array
 from collections.abc import Iterator, Sequence, Set
 from itertools import pairwise
 
@@ -155,9 +156,11 @@ class Questions:
         from scipy.sparse import csr_array
 
         rows, places = np.unique(pairs, return_inverse=True)
-        grams = [_hashed(self.texts[row]) for row in rows.tolist()]
-        sizes = np.array([len(one) for one in grams], np.int64)
-        columns, starts = np.concatenate([np.empty(0, np.int32), *grams]), np.concatenate([[0], sizes.cumsum()])
+        grams, starts = array("i"), np.zeros(len(rows) + 1, np.int32)
+        for place, row in enumerate(rows.tolist(), 1):
+            grams.frombytes(_hashed(self.texts[row]).tobytes())
+            starts[place] = len(grams)
+        sizes, columns = np.diff(starts), np.array(grams, np.int32, copy=False)
         has = csr_array((np.ones(len(columns), np.int8), columns, starts), shape=(len(rows), 2**_HASH_BITS - 1))
         found = [np.empty(0)]
         for one, other in _portions(places.reshape(pairs.shape)):
