@@ -28,6 +28,7 @@ _SQLITE_PRAGMAS = (
     "PRAGMA synchronous=FULL",
     "PRAGMA busy_timeout=30000",
     "PRAGMA foreign_keys=ON",
+    "PRAGMA cache_size=-16000",  # KiB: the pages that 10,000 rows of feedback are on, or each is written twice
     "PRAGMA secure_delete=ON",  # what is deleted is overwritten, for the most part: `scrub` does the rest
     # SQLite before 3.51.3 can, rarely, corrupt a WAL that several processes checkpoint: only the log's owner does.
     "PRAGMA wal_autocheckpoint=0",

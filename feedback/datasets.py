@@ -65,13 +65,12 @@ def gathering(assistant: Assistant) -> str:
     return f"gathering for assistant {assistant.id}"
 
 
+@many_objects()
 def gather_material(session: Session, assistant: Assistant) -> Material:
     keep_out(session, gathering(assistant), shared=True)
-    with many_objects():
-        items = gather(session, assistant)
     return Material(
         assistant.name,
-        items,
+        gather(session, assistant),
         _salts(session, assistant),
         assistants.policies(assistant),
         assistant.consent,
@@ -80,19 +79,19 @@ def gather_material(session: Session, assistant: Assistant) -> Material:
     )
 
 
+@many_objects()
 def curate_material(
     material: Material, evaluations: Iterable[str] = (), progress: Progress = lambda stage, left: None
 ) -> Curated:
     """`evaluations`: texts that judge, which nothing near may be learned."""
-    with many_objects():
-        return curate(
-            material.items,
-            material.policies,
-            material.consent,
-            as_of=material.as_of,
-            evaluations=Evaluations.of(evaluations),
-            progress=progress,
-        )
+    return curate(
+        material.items,
+        material.policies,
+        material.consent,
+        as_of=material.as_of,
+        evaluations=Evaluations.of(evaluations),
+        progress=progress,
+    )
 
 
 def preview(session: Session, assistant: Assistant, changes: Changes | None = None) -> tuple[Curated, dict[str, Any]]:
@@ -107,6 +106,7 @@ def preview(session: Session, assistant: Assistant, changes: Changes | None = No
     return curated, datasheet(curated, material.assistant, material.policies, material.consent, "not frozen")
 
 
+@many_objects()
 def freeze(
     material: Material,
     folder: Path,
@@ -152,6 +152,7 @@ def freeze(
     return frozen
 
 
+@many_objects()
 def record(session: Session, assistant: Assistant, run: Run, frozen: Frozen) -> DatasetVersion:
     """Remember a frozen dataset: its number, its examples and their sources. `tell_givers` comes first."""
     newest = session.exec(
@@ -169,6 +170,7 @@ def record(session: Session, assistant: Assistant, run: Run, frozen: Frozen) -> 
     return dataset
 
 
+@many_objects()
 def tell_givers(database: Database, curated: Curated) -> None:
     """What became of every piece of feedback, on its receipt. In portions: nobody who chats waits for long.
 

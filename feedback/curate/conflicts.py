@@ -162,14 +162,16 @@ def _contradicted(
         spoken_of[subjects.of(item)].append(item)
     found: dict[int, str] = {}
     for said in spoken_of.values():
+        positions = [_position(item, looks) for item in said] if len(said) > 1 else []
+        if len(set(positions)) < 2:
+            continue
         sides: dict[Hashable, _Side] = {}
-        for item in said if len(said) > 1 else ():
-            position = _position(item, looks)
+        for item, position in zip(said, positions, strict=True):
             if position not in sides:
                 sides[position] = _Side(item.key_facts)
             sides[position].add(item, _weight(item, known))
         strongest = sorted(sides.values(), key=lambda side: -side.weight)  # they beat the most: one defeat is enough
-        for one in strongest if len(sides) > 1 else ():
+        for one in strongest:
             lost = (
                 _contradiction(one, other) for other in strongest if other is not one and not _wins(one, other, policy)
             )

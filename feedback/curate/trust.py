@@ -218,24 +218,19 @@ def _dictates(asked: Turns, taught: str) -> bool:
 
 def _over_caps(items: list[Item], looks: Looks, policy: TrustPolicy) -> dict[int, str]:
     """Reasons, by id, for what is over a contributor's caps: the newest words stay."""
-    rows: Counter[str] = Counter()
-    tokens: Counter[str] = Counter()
-    total: Counter[str] = Counter()
-    taught: Counter[str] = Counter()
-    for item in items:
-        if item.contributor is not None and not item.trusted:
-            total[item.contributor] += 1
-            taught[item.contributor] += looks.taught(item).tokens
+    theirs = [item for item in items if item.contributor is not None and not item.trusted]
+    total = Counter(item.contributor for item in theirs)
+    longest = max((look.tokens for said in (looks.said, looks.corrected) for look in said.values()), default=0)
     watched = {
         who
         for who, count in total.items()
-        if count > policy.max_rows_per_contributor or taught[who] > policy.max_tokens_per_contributor
+        if count > policy.max_rows_per_contributor or count * longest > policy.max_tokens_per_contributor
     }
+    rows: Counter[str] = Counter()
+    tokens: Counter[str] = Counter()
     over: dict[int, str] = {}
-    for item in sorted((one for one in items if one.contributor in watched), key=oldest_first, reverse=True):
+    for item in sorted((one for one in theirs if one.contributor in watched), key=oldest_first, reverse=True):
         who = str(item.contributor)
-        if item.trusted:
-            continue
         size = looks.taught(item).tokens
         if rows[who] + 1 > policy.max_rows_per_contributor:
             over[item.id] = f"over {policy.max_rows_per_contributor} rows of one contributor"
