@@ -7,7 +7,7 @@ stages dropped it. Honest people are wrong, too, one time in ten. Leaves out wha
 """
 
 import argparse
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 from random import Random
 
@@ -39,28 +39,30 @@ def measure(options: argparse.Namespace, models: Path) -> Result:
 
 
 def _measure(share: float, rows: int, seeds: int) -> list[Row]:
-    counts: dict[str, Counter[str]] = {kind: Counter() for kind in ("honest", *TROLLS)}
+    counts: dict[str, list[Counter[str]]] = {kind: [] for kind in ("honest", *TROLLS)}
     for seed in range(seeds):
         stream = Stream(Shape(rows, rows // 6, trolls=share, anonymous=0.0, private=0.0, near_duplicates=0.0), seed)
         said = list(stream.said())
         curated = curate(as_items(stream, said), Policies(), "opt_out", as_of=0)
-        _count(stream, said, curated, counts)
-    return [
-        {
-            "trolls": share,
-            "contributors": kind,
-            "rows": found["rows"],
-            "lies": found["lies"],
-            "lies_missed": found["missed"] / found["lies"] if found["lies"] else None,
-            "true_rows_lost": found["lost"] / found["true"] if found["true"] else None,
-            "held_back_for_review": found["review"] / found["rows"] if found["rows"] else None,
-        }
-        for kind, found in counts.items()
-        if found["rows"]
-    ]
+        for kind, found in _count(stream, said, curated).items():
+            counts[kind].append(found)
+    return [_told(share, kind, found) for kind, found in counts.items() if found]
 
 
-def _count(stream: Stream, said: list[Said], curated: Curated, counts: dict[str, Counter[str]]) -> None:
+def _told(share: float, kind: str, streams: list[Counter[str]]) -> Row:
+    """Over all streams, and of the stream where it is worst."""
+    found = sum(streams, Counter[str]())
+    figures: Row = {"trolls": share, "contributors": kind, "rows": found["rows"], "lies": found["lies"]}
+    for name, part, whole in (("lies_missed", "missed", "lies"), ("true_rows_lost", "lost", "true")):
+        figures[name] = found[part] / found[whole] if found[whole] else None
+        figures[f"{name}_worst"] = max((one[part] / one[whole] for one in streams if one[whole]), default=None)
+    figures["held_back_for_review"] = found["review"] / found["rows"]
+    return figures
+
+
+def _count(stream: Stream, said: list[Said], curated: Curated) -> dict[str, Counter[str]]:
+    """By kind of contributor."""
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
     suspected = {out.id: out for out in curated.dropped if out.stage in SUSPECTING}
     for number, one in enumerate(said, 1):
         if one.kind == "comment":
@@ -73,6 +75,7 @@ def _count(stream: Stream, said: list[Said], curated: Curated, counts: dict[str,
         found["missed"] += wrong and out is None
         found["lost"] += not wrong and out is not None and out.reason not in _NOT_SUSPICIOUS
         found["review"] += out is not None and out.to_review
+    return counts
 
 
 def as_items(stream: Stream, said: list[Said]) -> list[Item]:
