@@ -152,8 +152,8 @@ def _about_balance(sheet: dict[str, Any]) -> list[str]:
         "## Training items by topic, language, length and label",
         "",
         "As they were before and after the stage `balance`; what later stages dropped is still in both. A topic is a "
-        "cluster of questions, named by its commonest words; `other` are those that have no word in common, and the cap "
-        "on topics leaves them alone. A language is `unknown` where there is too little to tell it by.",
+        "cluster of questions, named by its commonest words; `other` are those that have no word in common, and the "
+        "cap on topics leaves them alone. A language is `unknown` where there is too little to tell it by.",
         "",
     ]
     for name, groups in sheet["balance"].items():

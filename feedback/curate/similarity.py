@@ -27,8 +27,9 @@ _NEIGHBOURS = 8
 """In a crowd, which shares a band and so may be all that one app's template begins, a text is compared with so many
 on each side of it; the crowd is sorted such that those who share more are closer together, in each band otherwise."""
 _SORTED_BY = 16
+_ODD = np.uint64(0x9E3779B97F4A7C15)
 _AT_ONCE = 4096
-_HASH_BITS = 31
+_HASH_BITS = 30
 """Two of a pair's some hundred shingles are taken for one less than once in 10,000 pairs."""
 
 
@@ -161,7 +162,7 @@ class Questions:
             grams.frombytes(_hashed(self.texts[row]).tobytes())
             starts[place] = len(grams)
         sizes, columns = np.diff(starts), np.array(grams, np.int32, copy=False)
-        has = csr_array((np.ones(len(columns), np.int8), columns, starts), shape=(len(rows), 2**_HASH_BITS - 1))
+        has = csr_array((np.ones(len(columns), np.int8), columns, starts), shape=(len(rows), 2**_HASH_BITS))
         found = [np.empty(0)]
         for one, other in _portions(places.reshape(pairs.shape)):
             shared = has[one].multiply(has[other]).sum(axis=1)
@@ -209,10 +210,17 @@ def _keys(band: Signatures) -> NDArray[np.uint64]:
     """Equal for texts that agree in all places of a band; two keys alike by chance are compared."""
     keys = np.zeros(len(band), np.uint64)
     for place in band.T:
-        keys = keys * np.uint64(0x9E3779B97F4A7C15) + place.astype(np.uint64) + np.uint64(1)
+        keys = keys * _ODD + place.astype(np.uint64) + np.uint64(1)
     return keys
 
 
 def _hashed(text: str) -> NDArray[np.int32]:
-    """Its shingles as numbers, sorted, which mean something in this process."""
-    return np.unique(np.array([hash(gram) % (2**_HASH_BITS - 1) for gram in _grams(text)], np.int32))
+    """Its shingles as sorted numbers of _HASH_BITS."""
+    plain = normalise(text).ljust(_GRAM, "\0").encode("utf-32-le", "surrogatepass")
+    letters = np.frombuffer(plain, "<u4").astype(np.uint64)
+    count = len(letters) - _GRAM + 1
+    mixed = np.zeros(count, np.uint64)
+    for place in range(_GRAM):
+        mixed = (mixed + letters[place : place + count]) * _ODD
+        mixed ^= mixed >> np.uint64(32)
+    return np.unique((mixed * _ODD >> np.uint64(64 - _HASH_BITS)).astype(np.int32))
