@@ -303,7 +303,7 @@ def test_a_killed_run_goes_on_where_it_was(make_folder: MakeFolder, processes: l
         check=False,
     )
     assert second.returncode == 75
-    assert "another process" in second.stderr
+    assert "Another process is at work" in second.stderr
     assert "Traceback" not in second.stderr
     first.send_signal(signal.SIGKILL)
     first.wait()

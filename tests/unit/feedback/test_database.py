@@ -148,7 +148,6 @@ def test_a_scrub_works_on_each_kind(house: House) -> None:
     assert house.database.scrub()
 
 
-@pytest.mark.postgresql
 def test_what_the_planner_knows_quotes_nothing_that_was_scrubbed(house: House) -> None:
     if house.database.is_sqlite:
         pytest.skip("SQLite's statistics only count")
