@@ -79,6 +79,21 @@ class ConflictPolicy(Policy):
     )
 
 
+class DuplicatesPolicy(Policy):
+    """What says the same. The same words always do; see also training.near_duplicate_similarity."""
+
+    semantic_similarity: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="Cosine of two training rows' embeddings from which they say the same in other words, if numbers, "
+        "key facts and negations are equal; null: only words are compared. Needs the extra `semantic`.",
+    )
+    semantic_model: str = Field(
+        "minishlab/potion-base-8M", min_length=1, description="The model2vec model that embeds: a folder or hub id."
+    )
+
+
 class BalancePolicy(Policy):
     """How much of one thing a dataset may have. Held-out rows are never left out for balance."""
 

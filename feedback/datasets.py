@@ -16,22 +16,24 @@ from feedback import assistants, files
 from feedback.columns import now
 from feedback.conversations import with_guidelines
 from feedback.curate.compile import Prompt
-from feedback.curate.datasheet import as_markdown, datasheet
+from feedback.curate.datasheet import datasheet
+from feedback.curate.datasheet_page import as_markdown
 from feedback.curate.evaluations import Evaluations
 from feedback.curate.items import Item, Turns
 from feedback.curate.pipeline import Curated, Progress, curate
 from feedback.database import Database, in_portions, keep_out, reserve_ids
 from feedback.errors import Conflict, NotFound
 from feedback.gather import OPEN_STATES, gather, is_current
+from feedback.interchange.licences import licences
 from feedback.memory import many_objects
 from feedback.models import Assistant, DatasetVersion, Example, ExampleSource, Feedback, Guidelines, Run
 from feedback.policies import Changes, Policies
 from feedback.review import is_rejected, is_undecided
-from feedback.row_hashes import RowsWriter, Salts, rows_file
-from feedback.run_folder import SPLITS, RunSpec, Turn
+from feedback.row_hashes import RowsWriter, Salts, find_rows, rows_file
+from feedback.run_folder import SPLITS, Row, RunSpec, Turn
 from feedback.states import FeedbackStatus
 
-DATASHEET = "datasheet.json"
+DATASHEET, PAGE = "datasheet.json", "datasheet.md"
 GIVERS_AT_ONCE = 10_000
 """In a transaction: on SQLite nobody else writes meanwhile."""
 
@@ -57,7 +59,12 @@ class Material:
     policies: Policies
     consent: str
     guidelines: Guidelines
+    licences: dict[str, str]
+    """Of imported files, by origin."""
     as_of: float  # seconds since 1970
+
+    def datasheet(self, curated: Curated, sha256: str) -> dict[str, Any]:
+        return datasheet(curated, self.assistant, self.policies, self.consent, sha256, self.licences)
 
 
 def gathering(assistant: Assistant) -> str:
@@ -75,6 +82,7 @@ def gather_material(session: Session, assistant: Assistant) -> Material:
         assistants.policies(assistant),
         assistant.consent,
         assistants.current_guidelines(session, assistant),
+        licences(session, assistant),
         now().timestamp(),
     )
 
@@ -94,7 +102,15 @@ def curate_material(
     )
 
 
-def preview(session: Session, assistant: Assistant, changes: Changes | None = None) -> tuple[Curated, dict[str, Any]]:
+@dataclass(frozen=True)
+class Preview:
+    curated: Curated
+    sheet: dict[str, Any]
+    samples: list[Row]
+    """The rows that the datasheet names as samples."""
+
+
+def preview(session: Session, assistant: Assistant, changes: Changes | None = None) -> Preview:
     """What a run started now would learn from, and its datasheet, under policies with `changes`; changes nothing.
 
     Leaves out the trainer's evaluation texts: what quotes them is dropped when the dataset is frozen.
@@ -103,7 +119,10 @@ def preview(session: Session, assistant: Assistant, changes: Changes | None = No
     if changes:
         material = replace(material, policies=assistants.changed_policies(assistant, changes))
     curated = curate_material(material)
-    return curated, datasheet(curated, material.assistant, material.policies, material.consent, "not frozen")
+    sheet = material.datasheet(curated, "not frozen")
+    sampled = {row_id for ids in sheet["samples"].values() for row_id in ids}
+    prompt = prompt_of(material.guidelines)
+    return Preview(curated, sheet, [one.row(prompt) for one in curated.rows if one.id in sampled])
 
 
 @many_objects()
@@ -131,7 +150,7 @@ def freeze(
             hashes = [
                 writer.add(one.side, one.row(prompt, material.salts.of(one.feedback_ids))) for one in curated.rows
             ]
-        sheet = datasheet(curated, material.assistant, material.policies, material.consent, writer.sha256)
+        sheet = material.datasheet(curated, writer.sha256)
         for name, content in suites.items():
             files.write_bytes(aside / "suites" / name, content)
         if baseline is not None:
@@ -218,9 +237,18 @@ def get_dataset(session: Session, assistant: Assistant, number: int) -> DatasetV
     raise NotFound(f"'{assistant.name}' has no dataset v{number}: `burnish dataset list {assistant.name}` shows them.")
 
 
+def folder_of(session: Session, runs_folder: Path, dataset: DatasetVersion) -> Path | None:
+    """Where its rows lie: the folder of the run that froze it; None where that isn't on this machine."""
+    run_id = session.exec(select(Run.id).where(Run.dataset_version_id == dataset.id)).first()
+    folder = runs_folder / str(run_id)
+    return folder if run_id is not None and folder.is_dir() else None
+
+
 def write_datasheet(folder: Path, sheet: dict[str, Any]) -> None:
-    """For people and programs; training doesn't read it."""
-    files.write_bytes(folder / "datasheet.md", as_markdown(sheet).encode())
+    """For people, with the sampled rows that are there, and for programs; training doesn't read it."""
+    page = as_markdown(sheet, find_rows(folder, sheet["samples"])).encode()
+    if not (folder / PAGE).is_file() or (folder / PAGE).read_bytes() != page:
+        files.write_bytes(folder / PAGE, page)
     files.write_json(folder / DATASHEET, sheet)
 
 

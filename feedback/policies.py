@@ -15,6 +15,7 @@ from feedback.curation_policies import (
     AugmentPolicy,
     BalancePolicy,
     ConflictPolicy,
+    DuplicatesPolicy,
     Policy,
     PrivacyPolicy,
     QualityPolicy,
@@ -192,6 +193,7 @@ class Policies(Policy):
     privacy: PrivacyPolicy = PrivacyPolicy()
     quality: QualityPolicy = QualityPolicy()
     conflicts: ConflictPolicy = ConflictPolicy()
+    duplicates: DuplicatesPolicy = DuplicatesPolicy()
     balance: BalancePolicy = BalancePolicy()
     augment: AugmentPolicy = AugmentPolicy()
     hyperparameters: Hyperparameters = Hyperparameters()

@@ -118,6 +118,26 @@ def require_list(folder: Path, dataset_sha256: str) -> None:
         raise RowsChanged(f"{path} was changed: its sha256 isn't the dataset's.")
 
 
+def find_rows(folder: Path, ids: Mapping[Split, Iterable[str]]) -> Iterator[Row]:
+    """Those of the rows with these ids that are there. Raises RowsChanged where one can't be read."""
+    for side, some in ids.items():
+        wanted = {row_id.encode() for row_id in some}
+        if not wanted or not rows_file(folder, side).is_file():
+            continue
+        with rows_file(folder, side).open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                if not any(row_id in line for row_id in wanted):
+                    continue
+                try:
+                    row = Row.model_validate_json(line)
+                except ValueError:
+                    raise RowsChanged(f"{rows_file(folder, side)} was changed: line {number} is no row.") from None
+                wanted.discard(row.id.encode())
+                yield row
+                if not wanted:
+                    break
+
+
 class SideReader:
     """The lines of one side's file, each held against the list; what is left of the list in the end is `missing`.
 

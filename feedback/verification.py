@@ -10,8 +10,9 @@ from sqlalchemy import func
 from sqlmodel import Session, col, select
 
 from feedback.database import in_portions
+from feedback.datasets import folder_of
 from feedback.errors import NotFound
-from feedback.models import DatasetVersion, Example, Run
+from feedback.models import DatasetVersion, Example
 from feedback.row_hashes import RowsChanged, SideReader, require_list
 from feedback.run_folder import SPLITS
 
@@ -29,10 +30,12 @@ class Verified:
 
 def verify(session: Session, runs_folder: Path, dataset: DatasetVersion) -> Verified:
     """Raises RowsChanged when anything else differs."""
-    run_id = session.exec(select(Run.id).where(Run.dataset_version_id == dataset.id)).first()
-    folder = runs_folder / str(run_id)
-    if run_id is None or not folder.is_dir():
-        raise NotFound(f"{folder} isn't there: the rows of v{dataset.number} can't be looked at. Restore the folder.")
+    folder = folder_of(session, runs_folder, dataset)
+    if folder is None:
+        raise NotFound(
+            f"The folder of the run that froze v{dataset.number} isn't in {runs_folder}: its rows can't be looked at. "
+            "Restore it."
+        )
     require_list(folder, dataset.sha256)
     rows, missing = 0, set[bytes]()
     for side in SPLITS:

@@ -7,7 +7,9 @@ import typer
 from feedback import assistants, datasets, review, verification
 from feedback.cli.app import AsJson, AssistantName, open_all, print_fields, print_json, print_rows, visible
 from feedback.cli.policy_changes import parse_changes
-from feedback.curate.datasheet import as_markdown, compare
+from feedback.curate.datasheet import compare
+from feedback.curate.datasheet_page import as_markdown
+from feedback.row_hashes import find_rows
 from feedback.states import FeedbackStatus
 
 feedback_app = typer.Typer(help="Feedback: list, inspect, decide, import, export.", no_args_is_help=True)
@@ -79,14 +81,16 @@ def dataset_show(
     number: Annotated[int, typer.Argument(max=2**31 - 1, help="The dataset's number.")],
     as_json: AsJson = False,
 ) -> None:
-    """A dataset's datasheet: what is in it and what was dropped, and why."""
-    _, database = open_all()
+    """A dataset's datasheet: what is in it, with sample rows, and what was dropped, and why."""
+    settings, database = open_all()
     with database.read() as session:
-        sheet = datasets.get_dataset(session, assistants.get_assistant(session, assistant), number).datasheet
+        dataset = datasets.get_dataset(session, assistants.get_assistant(session, assistant), number)
+        folder = datasets.folder_of(session, settings.runs, dataset)
+    sheet = dataset.datasheet
     if as_json:
         print_json(sheet)
     else:
-        print(visible(as_markdown(sheet)))
+        print(visible(as_markdown(sheet, find_rows(folder, sheet["samples"]) if folder else ())))
 
 
 @dataset_app.command("verify")
@@ -126,12 +130,12 @@ def dataset_preview(
     _, database = open_all()
     with database.read() as session:
         found = assistants.get_assistant(session, assistant)
-        _, sheet = datasets.preview(session, found)
-        changed = datasets.preview(session, found, parse_changes(policy))[1] if policy else None
+        as_it_is = datasets.preview(session, found)
+        changed = datasets.preview(session, found, parse_changes(policy)) if policy else None
     if changed is not None:
-        compared = compare(sheet, changed)
+        compared = compare(as_it_is.sheet, changed.sheet)
         print_rows(compared, as_json, empty="These settings change nothing.")
     elif as_json:
-        print_json(sheet)
+        print_json(as_it_is.sheet)
     else:
-        print(visible(as_markdown(sheet)))
+        print(visible(as_markdown(as_it_is.sheet, as_it_is.samples)))

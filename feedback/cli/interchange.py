@@ -74,6 +74,9 @@ def import_(
             help="Whether it may be learned from; else as for feedback whose giver didn't say. A no in a file stays.",
         ),
     ] = None,
+    licence: Annotated[
+        str | None, typer.Option(help="What the file came under, for datasheets; import it again to say it later.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be taken in.")] = False,
     bad: Annotated[Path | None, typer.Option(help="Write every bad line's number and reason here, as JSONL.")] = None,
     as_json: AsJson = False,
@@ -89,7 +92,7 @@ def import_(
     tallies = []
     with _aside(bad) as bad_file:
         for path, known in zip(paths, formats, strict=True):
-            source = store.Source(path.resolve().name, training)
+            source = store.Source(path.resolve().name, training, licence)
             tallies.append(_import_file(settings, database, found, path, known, source, dry_run, bad_file, as_json))
     _report(tallies, found, training, dry_run, bad, as_json)
     if not any(tally.taken + tally.known + tally.ties for tally in tallies):

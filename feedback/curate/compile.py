@@ -38,6 +38,11 @@ class Planned:
     def feedback_ids(self) -> tuple[int, ...]:
         return self.item.feedback_ids
 
+    @property
+    def topic(self) -> str:
+        """What it is about: its key facts, else its question's cluster."""
+        return " | ".join(sorted(fact.casefold() for fact in self.item.key_facts)) or self.cluster
+
     def row(self, prompt: Prompt, salt: str = "") -> Row:
         """The row as the trainer reads it; `prompt` puts the guidelines in front, `salt` hides it in its hash."""
         item = self.item
@@ -49,7 +54,7 @@ class Planned:
             prompt=prompt(item.exchange.history),
             contributor=item.contributor,
             cluster=self.cluster,
-            topic=" | ".join(sorted(fact.casefold() for fact in item.key_facts)) or self.cluster,
+            topic=self.topic,
             key_facts=list(item.key_facts),
             synthetic=item.synthetic,
             **self._texts(item),

@@ -1,4 +1,4 @@
-"""The same words on the same question count once; the row remembers everyone who said them.
+"""The same words on the same question count once, and if wished the same in other words; the row remembers everyone.
 
 A dataset is made of everything that was ever said, so earlier datasets' rows are among what is compared. Never across
 sides of the split: what one person holds back for judging isn't merged into another's training row.
@@ -10,15 +10,19 @@ from copy import copy
 
 from feedback.curate.items import Dropped, Item, oldest_first
 from feedback.curate.looks import Looks
+from feedback.curate.meaning import in_other_words
+from feedback.curation_policies import DuplicatesPolicy
 from feedback.states import FeedbackKind
 
 
-def duplicates(items: list[Item], looks: Looks, clusters: dict[int, int]) -> tuple[list[Item], list[Dropped]]:
+def duplicates(
+    items: list[Item], looks: Looks, clusters: dict[int, int], policy: DuplicatesPolicy
+) -> tuple[list[Item], list[Dropped]]:
     """`clusters`: exchange → its near-duplicate cluster (see similarity). The oldest of those that say the same stays.
 
     >>> from feedback.testing import item, look_at
     >>> said = [item(1, "How big?", contributor="ada"), item(2, "how big", contributor="bob")]
-    >>> kept, dropped = duplicates(said, look_at(said), {1: 1, 2: 1})
+    >>> kept, dropped = duplicates(said, look_at(said), {1: 1, 2: 1}, DuplicatesPolicy())
     >>> [one.feedback_ids for one in kept], [out.id for out in dropped]
     ([(1, 2)], [2])
     """
@@ -32,7 +36,23 @@ def duplicates(items: list[Item], looks: Looks, clusters: dict[int, int]) -> tup
         rest = sorted(number for item in said if item is not first for number in item.feedback_ids)
         kept.append(_with(first, rest) if rest else first)
         dropped += [Dropped(number, "duplicates", "somebody said the same; it counts with theirs") for number in rest]
+    if policy.semantic_similarity is not None:
+        kept, more = _in_other_words(kept, policy.semantic_similarity, policy.semantic_model)
+        dropped += more
     return kept, dropped
+
+
+def _in_other_words(items: list[Item], similarity: float, model: str) -> tuple[list[Item], list[Dropped]]:
+    reason = "somebody said the same in other words; it counts with theirs"
+    said_again = in_other_words(items, similarity, model)
+    more: dict[int, list[int]] = defaultdict(list)
+    for item in items:
+        if item.id in said_again:
+            more[said_again[item.id].id] += item.feedback_ids
+    kept = [_with(item, sorted(more[item.id])) if item.id in more else item for item in items]
+    # what had counted with it has its reason already, and goes on counting with the older one
+    dropped = [Dropped(number, "duplicates", reason) for number in said_again]
+    return [item for item in kept if item.id not in said_again], dropped
 
 
 def _with(first: Item, rest: list[int]) -> Item:

@@ -85,7 +85,7 @@ def curate(
     kept = passed("conflicts", conflicts(kept, looks, known, policies.conflicts))
     kept = with_sides(kept, looks, policies.training)
     clusters = _clusters(kept, looks)
-    kept = passed("duplicates", duplicates(kept, looks, clusters))
+    kept = passed("duplicates", duplicates(kept, looks, clusters, policies.duplicates))
 
     def topic(item: Item) -> str:
         return looks.asked[item.exchange.id].topic

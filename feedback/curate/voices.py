@@ -106,10 +106,11 @@ def _voice(item: Item, looks: Looks) -> str:
 
 def _is_new(item: Item) -> bool:
     """Whether it says anything that was neither asked nor replied: leaving out needs no witness, but for a "not"."""
-    if item.key_facts or _negations(item.taught) != _negations(item.exchange.reply):
+    if item.key_facts or negations(item.taught) != negations(item.exchange.reply):
         return True
     return not content_words(item.taught) <= content_words(f"{item.exchange.question} {item.exchange.reply}")
 
 
-def _negations(text: str) -> int:
+def negations(text: str) -> int:
+    """How many words of it deny something."""
     return sum(1 for _ in _NEGATION.finditer(text))

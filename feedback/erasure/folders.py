@@ -63,8 +63,8 @@ def take_all_rows(folder: Path) -> None:
 
 
 def put_datasheet(folder: Path, sheet: dict[str, Any]) -> None:
-    """The folder's copy of a datasheet, from whose topics' names words may have gone."""
-    if (folder / DATASHEET).is_file() and files.read_json(folder / DATASHEET) != sheet:
+    """The folder's copy of a datasheet, from whose topics' names words may have gone, and its sample rows."""
+    if (folder / DATASHEET).is_file():
         write_datasheet(folder, sheet)
 
 

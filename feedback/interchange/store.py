@@ -16,8 +16,10 @@ from sqlmodel import Session, col, select
 
 from feedback import assistants, audit, keys, runs
 from feedback.database import Database
+from feedback.errors import InvalidInput
 from feedback.interchange.checks import Checked, Giver, check
 from feedback.interchange.insert import Fresh, insert_all, make_public_id
+from feedback.interchange.licences import IMPORT
 from feedback.interchange.records import BadLine, Read, Record, Tie, Unreadable
 from feedback.interchange.stored import as_records
 from feedback.models import ApiKey, Assistant, Feedback
@@ -28,6 +30,7 @@ PORTIONS_A_LOG = 20
 """Transactions after which SQLite gets a chance to fold its log, some 20 KB a row: where no service runs, which does
 that, SQLite does when the last connection closes."""
 _SOURCE = "import:"
+MAX_LICENCE = 200
 T = TypeVar("T")
 
 
@@ -39,6 +42,12 @@ class Source:
     """The file's; `feedback.source` keeps it behind `import:`."""
     training: bool | None = None
     """Whether they may be learned from; None leaves it to the file, then to the assistant's consent policy."""
+    licence: str | None = None
+    """What the file came under; datasheets say it."""
+
+    def __post_init__(self) -> None:
+        if self.licence is not None and not (0 < len(self.licence) <= MAX_LICENCE and self.licence.isprintable()):
+            raise InvalidInput(f"A licence is its name or address, of up to {MAX_LICENCE} characters on one line.")
 
     @property
     def mark(self) -> str:
@@ -73,8 +82,8 @@ def take_in(
     """Store what is read, portion by portion; at the end request a run, if these made one due."""
 
     def begin(session: Session) -> Giver:
-        details = {"source": source.mark, "training": source.training}
-        audit.record(session, actor, "feedback.import", assistant.name, **details)
+        details = {"source": source.mark, "training": source.training, "licence": source.licence}
+        audit.record(session, actor, IMPORT, assistant.name, **details)
         return Giver(secret, assistant.id, keys.key_of_imports(session).id)
 
     giver = _write(database, begin)

@@ -6,9 +6,11 @@ oasst_en_100_trees.jsonl, in the folder that BURNISH_TEST_DATA names.
 
 import sys
 
+from real_data import real_data
+
 from feedback.identifiers.find import find
 from identifiers import MAKERS
-from identifiers.measure import false_alarms, lines_of, messages_of, microseconds, missed, real_data
+from identifiers.measure import false_alarms, lines_of, messages_of, microseconds, missed
 
 
 def main(arguments: list[str]) -> None:

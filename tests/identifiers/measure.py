@@ -1,7 +1,6 @@
 """What a detector misses of valid identifiers, what it finds where nothing is, and how long it takes."""
 
 import json
-import os
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -54,12 +53,6 @@ def microseconds(find: Find, texts: Sequence[str], runs: int = 9) -> float:
             find(text)
         seconds.append(time.process_time() - before)
     return statistics.median(seconds) / len(texts) * 1e6
-
-
-def real_data(name: str) -> Path:
-    """A file of others' data, which the project doesn't ship: in the folder that BURNISH_TEST_DATA names."""
-    beside_the_repository = Path(__file__).parents[2].parent / "shared" / "data"
-    return Path(os.environ.get("BURNISH_TEST_DATA", beside_the_repository), name)
 
 
 def lines_of(file: Path) -> list[str]:

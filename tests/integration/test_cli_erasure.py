@@ -63,6 +63,23 @@ def test_a_changed_row_is_told(shop: Deployment, burnish: Command) -> None:
     path.write_bytes(whole)
 
 
+def test_a_datasheet_is_shown_with_sample_rows_where_the_runs_folder_is(shop: Deployment, burnish: Command) -> None:
+    sheet = burnish.told("dataset", "show", "support", "1")
+    row_id = next(row_id for some in sheet["samples"].values() for row_id in some)
+    shown = burnish("dataset", "show", "support", "1").out
+    assert f"`{row_id}` (" in shown
+    assert "- user: `" in shown
+    with shop.database.read() as session:
+        folder = shop.settings.runs / runs.list_runs(session)[0].id
+    folder.rename(folder.with_name("elsewhere"))
+    try:
+        alone = burnish("dataset", "show", "support", "1").out
+    finally:
+        folder.with_name("elsewhere").rename(folder)
+    assert f"`{row_id}` (" in alone
+    assert "- user: `" not in alone
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 from burnish_server import BURNISH, Deployment, deployment
+from real_data import real_data_or_skip
 from sqlmodel import select
 
 from feedback import assistants
 from feedback.models import AuditEntry
 from feedback.states import Consent
 
-REAL = Path("/work/shared/data")
 GOOD = '{"messages": [{"role": "user", "content": "Question %d?"}, {"role": "assistant", "content": "Answer %d."}]}\n'
 
 
@@ -70,6 +70,28 @@ def test_a_program_is_told_what_became_of_each_file(house: Deployment, assistant
         assert {file["format"] for file in told["files"]} == {"openai"}
     status, told = imported("--no-training")
     assert [file["known_otherwise"] for file in told["files"]] == [2, 2]
+
+
+def test_a_files_licence_is_on_the_datasheet_also_if_it_is_said_later(
+    house: Deployment, assistant: str, tmp_path: Path
+) -> None:
+    house.burnish("assistant", "set", assistant, "training.dev_fraction=0")
+    one, two = lines(tmp_path / "one.jsonl", *range(1, 9)), lines(tmp_path / "a|b.jsonl", *range(9, 17))
+
+    def licences() -> dict[str, str]:
+        told: dict[str, str] = json.loads(house.burnish("dataset", "preview", assistant, "--json").stdout)["licences"]
+        return told
+
+    assert house.burnish("feedback", "import", assistant, str(one), str(two)).returncode == 0
+    assert licences() == {}
+    page = house.burnish("dataset", "preview", assistant).stdout
+    assert "| import:one.jsonl | 8 | not stated |" in page
+    assert r"| import:a\|b.jsonl | 8 | not stated |" in page
+    house.burnish("feedback", "import", assistant, str(one), "--licence", "CC-BY-4.0")
+    assert licences() == {"import:one.jsonl": "CC-BY-4.0"}
+    assert "| import:one.jsonl | 8 | CC-BY-4.0 |" in house.burnish("dataset", "preview", assistant).stdout
+    refused = house.burnish("feedback", "import", assistant, str(one), "--licence", "two\nlines")
+    assert (refused.returncode, "on one line" in refused.stderr) == (1, True)
 
 
 def test_exit_statuses_tell_all_some_and_nothing_apart(house: Deployment, assistant: str, tmp_path: Path) -> None:
@@ -173,12 +195,11 @@ def test_an_export_into_a_closed_pipe_ends_quietly(house: Deployment, assistant:
     [("hh_rlhf_harmless.jsonl", 1277, False), ("pandalm_pairs.json", 1085, True)],
 )
 def test_the_real_files(house: Deployment, assistant: str, name: str, count: int, *, named: bool) -> None:
-    if not (REAL / name).exists():
-        pytest.skip(f"{REAL / name} isn't on this machine")
+    path = real_data_or_skip(name)
     # all that one annotator said is on one side, and there are only three of them: none of it is to be only for dev
     house.burnish("assistant", "set", assistant, "training.dev_fraction=0")
     for taken in (count, 0):
-        done = house.burnish("feedback", "import", assistant, str(REAL / name), "--json")
+        done = house.burnish("feedback", "import", assistant, str(path), "--json")
         assert (done.returncode, json.loads(done.stdout)["files"][0]["taken"]) == (3, taken)
     preview = json.loads(house.burnish("dataset", "preview", assistant, "--json").stdout)
     assert preview["funnel"][0]["items_left"] == count

@@ -273,7 +273,7 @@ def test_a_tie_is_gathered_as_no_choice_and_makes_no_run_due(house: House) -> No
     house.say(both, "preference", {"tie": "good", "other": {"choice": 1}})
     with house.database.read() as session:
         (tie,) = gather(session, house.assistant)
-        curated, _ = datasets.preview(session, house.reload())
+        curated = datasets.preview(session, house.reload()).curated
         assert runs.list_runs(session) == []
     assert tie.rejected is not None
     assert (tie.kind, tie.tie, tie.exchange.reply, tie.rejected.reply) == ("preference", "good", "Red.", "Blue.")

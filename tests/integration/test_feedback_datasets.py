@@ -210,7 +210,7 @@ def test_a_choice_against_an_unfinished_reply_teaches_nothing(embedded: House) -
         )
     embedded.say(chosen, "preference", {"rejected": {"completion_id": other}})
     with embedded.database.read() as session:
-        curated, _ = datasets.preview(session, embedded.assistant)
+        curated = datasets.preview(session, embedded.assistant).curated
     assert [out.reason for out in curated.dropped] == ["the other reply was cut off"]
 
 
@@ -227,7 +227,7 @@ def test_a_choice_needs_the_grant_for_both_of_its_replies(
     with embedded.database.write() as session:
         assistants.set_consent(session, embedded.reload(), consent, actor="test")
     with embedded.database.read() as session:
-        curated, _ = datasets.preview(session, embedded.reload())
+        curated = datasets.preview(session, embedded.reload()).curated
     refused = [out.reason for out in curated.dropped if out.stage == "consent"]
     granted = all(store if store is not None else consent == Consent.OPT_OUT for store in (chosen, rejected))
     assert refused == ([] if granted else ["the conversation may not be used for training"])

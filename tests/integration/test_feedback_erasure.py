@@ -110,7 +110,7 @@ def test_a_person_is_in_no_table_and_no_file_and_others_stay(works: Works, side:
     quote_everything(house, version)
     folder = house.settings.data_folder
     assert {"message", "feedback"} <= set(tables_with(house.database, ADAS))
-    assert len([name for name in files_with(folder, ADAS) if name.startswith("runs/")]) == 4
+    assert len([name for name in files_with(folder, ADAS) if name.startswith("runs/")]) == 5
 
     erasure, done = erase(house, user=ada)
     assert tables_with(house.database, ADAS) == []

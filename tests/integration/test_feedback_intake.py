@@ -139,7 +139,7 @@ def test_a_key_that_lies_in_a_page_gives_nobody_a_second_voice(embedded: House) 
 
     def facts_held_back() -> int:
         with embedded.database.read() as session:
-            _, sheet = datasets.preview(session, embedded.reload())
+            sheet = datasets.preview(session, embedded.reload()).sheet
         return sum(one["items"] for one in sheet["dropped"] if "new fact" in one["reason"])
 
     mallory = contributor_id(SECRET, embedded.assistant.id, embedded.caller.api_key_id, "mallory")

@@ -127,7 +127,7 @@ def test_the_curation_knows_no_version_of_an_imported_reply(house: House) -> Non
         assistants.set_policies(session, house.assistant, all_pairs, actor="test")
     with house.database.read() as session:
         native, choice, corrected = gather(session, house.assistant)
-        curated, _ = datasets.preview(session, house.assistant)
+        curated = datasets.preview(session, house.assistant).curated
         prompt = datasets.prompt_of(assistants.current_guidelines(session, house.assistant))
     by_version = [
         [exchange.version for exchange in (item.exchange, item.rejected) if exchange]
@@ -154,7 +154,7 @@ def test_a_correction_of_nothing_teaches_sft_alone(embedded: House) -> None:
     people = [f"person {number}" for number in range(20)]
     take_in(embedded, [taught(number, contributor=name) for number, name in enumerate(people)])
     with embedded.database.read() as session:
-        curated, _ = datasets.preview(session, embedded.reload())
+        curated = datasets.preview(session, embedded.reload()).curated
     assert {planned.method for planned in curated.rows} == {"sft"}
 
 
@@ -291,7 +291,7 @@ def test_the_operator_grants_what_the_file_leaves_open(
     with embedded.database.write() as session:
         assistants.set_consent(session, embedded.reload(), consent, actor="test")
     with embedded.database.read() as session:
-        curated, _ = datasets.preview(session, embedded.reload())
+        curated = datasets.preview(session, embedded.reload()).curated
     granted = False if told is False else operator if operator is not None else told
     learned = granted if granted is not None else consent == Consent.OPT_OUT
     assert ("consent" in {out.stage for out in curated.dropped}) is not learned
@@ -389,7 +389,7 @@ def test_what_a_reviewer_turned_down_or_a_giver_took_back_stays_here(embedded: H
 def test_a_reply_that_was_cut_off_stays_one(embedded: House, tmp_path: Path) -> None:
     take_in(embedded, [Record(1, ASKED, "Ta", FeedbackKind.RATING, 1, cut_off=True)])
     with embedded.database.read() as session:
-        curated, _ = datasets.preview(session, embedded.reload())
+        curated = datasets.preview(session, embedded.reload()).curated
     assert [out.reason for out in curated.dropped] == ["the reply was cut off"]
 
 

@@ -8,14 +8,15 @@ from feedback.conversations import with_guidelines
 from feedback.curate.compile import plan_rows
 from feedback.curate.conflicts import conflicts
 from feedback.curate.consent import consent
-from feedback.curate.datasheet import as_markdown, datasheet
+from feedback.curate.datasheet import datasheet
+from feedback.curate.datasheet_page import as_markdown
 from feedback.curate.duplicates import duplicates
 from feedback.curate.items import Dropped, Item, Turns
 from feedback.curate.pipeline import Curated, curate
 from feedback.curate.quality import quality
 from feedback.curate.split import cluster_names, split, with_sides
 from feedback.curate.trust import Standing, standing, trust
-from feedback.curation_policies import ConflictPolicy, QualityPolicy, TrustPolicy
+from feedback.curation_policies import ConflictPolicy, DuplicatesPolicy, QualityPolicy, TrustPolicy
 from feedback.models import Guidelines
 from feedback.policies import Policies, TrainingPolicy
 from feedback.run_folder import Row, Turn
@@ -60,7 +61,8 @@ def settle(items: list[Item]) -> tuple[list[Item], list[Dropped]]:
 def merge(items: list[Item]) -> tuple[list[Item], list[Dropped]]:
     looks = look_at(items)
     leaders = looks.clusters_among({look.question for look in looks.asked.values()})
-    return duplicates(items, looks, {number: leaders[look.question] for number, look in looks.asked.items()})
+    clusters = {number: leaders[look.question] for number, look in looks.asked.items()}
+    return duplicates(items, looks, clusters, DuplicatesPolicy())
 
 
 def hold_out(items: list[Item], **policy: Any) -> tuple[list[Item], list[Dropped]]:
@@ -342,6 +344,39 @@ def test_the_datasheet_tells_the_same_in_numbers_and_words() -> None:
     assert "| train | 1 | 1 | 0 | 1 |" in words
     assert "Trains: sft, dpo." in words
     assert "1 × quality: three stars say neither good nor bad" in words
+    assert "| quality.max_tokens | 2048 | Longest text that is taught, in tokens, estimated. |" in words
+
+
+def test_the_datasheets_page_shows_sample_rows_of_every_kind_if_they_are_at_hand() -> None:
+    said = [
+        *(item(number, unlike(number), "Wrong.", correction=f"Right `{number}`.") for number in range(5)),
+        *(item(number, unlike(number), "It is red.", rejected="It is blue.") for number in range(5, 10)),
+        item(20, unlike(20), "Judged.", contributor="gus", side=Side.GATE),
+    ]
+    result = curated(said, min_preference_pairs=1)
+    sheet = datasheet(result, "support", Policies(), "opt_out", "cafe")
+    rows = [one.row(prompt) for one in result.rows]
+    shown = {row.method: 0 for row in rows}
+    for row in rows:
+        shown[row.method] += row.id in {*sheet["samples"]["train"], *sheet["samples"]["gate"]}
+    assert shown == {"sft": 2, "dpo": 2, "kto": 1}
+    words = as_markdown(sheet, rows)
+    assert words.count("- to say: `` Right `") == 2
+    assert words.count("- better: ") == words.count("- worse: ") == 2
+    assert words.count("- reply, rated good: `Judged.`") == 1
+    alone = as_markdown(sheet)
+    assert "Judged." not in alone
+    assert all(f"`{row_id}` (train)" in alone for row_id in sheet["samples"]["train"])
+
+
+def test_the_datasheet_tells_what_of_the_gate_was_never_taught() -> None:
+    said = [
+        item(1, unlike(1), correction="It holds 5 l.", key_facts=("5 l",)),
+        item(2, unlike(2), correction="It holds 5 L.", key_facts=("5 L",), contributor="gus", side=Side.GATE),
+        item(3, unlike(3), correction="It is blue.", key_facts=("blue",), contributor="gus", side=Side.GATE),
+    ]
+    sheet = datasheet(curated(said, min_preference_pairs=1), "support", Policies(), "opt_out", "cafe")
+    assert sheet["topics_of_gate"] == {"trained": 2, "untrained": 2}  # each is an SFT row and a pair
 
 
 # ── trust ────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from identifiers import MAKERS, make
-from identifiers.measure import false_alarms, lines_of, missed, real_data
+from identifiers.measure import false_alarms, lines_of, missed
+from real_data import real_data_or_skip
 
 from feedback.identifiers.find import Kind, find
 
@@ -33,10 +34,7 @@ def test_99_of_100_are_found(kind: str) -> None:
 
 
 def test_hardly_a_line_of_an_encyclopedia_is_taken_for_private() -> None:
-    file = real_data("wikitext2_valid.txt")
-    if not file.exists():
-        pytest.skip("BURNISH_TEST_DATA names no folder with wikitext2_valid.txt")
-    lines = lines_of(file)
+    lines = lines_of(real_data_or_skip("wikitext2_valid.txt"))
     alarms = false_alarms(find, lines)
     assert len(lines) > 2000
     assert len(alarms) <= len(lines) / 1000, alarms

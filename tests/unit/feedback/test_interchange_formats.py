@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow
 import pytest
 from pyarrow import ipc, parquet
+from real_data import real_data_or_skip
 
 from feedback.errors import InvalidInput
 from feedback.interchange import hh_rlhf, hugging_face, open_webui, openai_files, ours, pandalm, question_answer_csv
@@ -16,7 +17,6 @@ from feedback.interchange.formats import FORMATS, detect
 from feedback.interchange.records import BadLine, Read, Record, Tie
 from feedback.states import FeedbackKind
 
-REAL = Path("/work/shared/data")
 ASKED = [{"role": "user", "content": "How tall?"}]
 RIGHT, WRONG = ([{"role": "assistant", "content": text}] for text in ("330 metres.", "Tall."))
 
@@ -443,9 +443,7 @@ def test_what_can_not_be_imported_says_what_can(tmp_path: Path) -> None:
 
 
 def counted(name: str) -> tuple[str, Counter[str], list[Read]]:
-    path = REAL / name
-    if not path.exists():
-        pytest.skip(f"{path} isn't on this machine")
+    path = real_data_or_skip(name)
     found = detect(path)
     made = list(found.read(path))
     return found.name, Counter(type(read).__name__ for read in made), made
