@@ -55,7 +55,8 @@ async def evaluate(
     clock = time.perf_counter()
     most = len(corrections) * (1 + OTHER_COMPLETIONS) + 2 * len(choices) + len(rated)
     log_probs = MeanLogProbs(engine, _ticker(progress, "scores", 2 * most))
-    rows = await measure_rows(log_probs, corrections, versions, generated, spec.seed)
+    trained_topics = {row.topic for row in splits["train"]}
+    rows = await measure_rows(log_probs, corrections, versions, generated, trained_topics, spec.seed)
     pairs = await measure_pairs(log_probs, choices, versions)
     ratings = await measure_ratings(log_probs, rated, versions)
     seconds["score"] = time.perf_counter() - clock

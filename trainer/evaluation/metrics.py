@@ -8,7 +8,7 @@ Leaves out what the numbers are worth (statistics.py, verdict.py).
 import asyncio
 import difflib
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 
 from feedback.errors import InvalidInput
 from feedback.key_facts import contains_facts, normalise
@@ -128,6 +128,7 @@ async def measure_rows(
     rows: Sequence[Row],
     versions: tuple[str, str],
     generated: tuple[list[str | None], list[str | None]],
+    trained_topics: Set[str],
     seed: int,
 ) -> list[RowResult]:
     """Recall, contrast and loss of each correction that fits the context, under candidate and baseline."""
@@ -155,6 +156,7 @@ async def measure_rows(
             question=question(row),
             expected=text_of(row.completion),
             key_facts=row.key_facts,
+            topic_trained=row.topic in trained_topics,
             candidate=candidate,
             baseline=baseline,
         )

@@ -31,6 +31,9 @@ class RowResult(RunFolderModel):
     question: str = Field(description="The last user message.")
     expected: str
     key_facts: list[str]
+    topic_trained: bool = Field(
+        True, description="Whether a training row has the topic; False: it asks for what was never taught."
+    )
     candidate: Measured
     baseline: Measured
 

@@ -19,6 +19,12 @@ def report(evaluation: Evaluation, verdict: Verdict) -> str:
         "| held out | rows | baseline | candidate |",
         "|---|---:|---:|---:|",
         _line("key facts recalled", statistics["rows_with_key_facts"], statistics["recall"], "{:.0%}"),
+        _line(
+            "of them, what no training row teaches (reported only)",
+            statistics["rows_of_untrained_topics"],
+            statistics["recall_of_untrained_topics"],
+            "{:.0%}",
+        ),
         _line("contrast, nats a token", statistics["gate_rows"], statistics["contrast"], "{:.3f}"),
         _line("loss, nats a token", statistics["gate_rows"], statistics["loss"], "{:.3f}"),
         _line("choices right", None, statistics["choices"], "{:.0%}"),

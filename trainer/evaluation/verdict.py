@@ -148,9 +148,11 @@ def _decide(
 
 
 def descriptive(evaluation: Evaluation) -> dict[str, Any]:
-    """Reported, never decided on: counts, plain loss, pairs that don't decide, rated replies, McNemar's p."""
+    """Reported, never decided on: counts, plain loss, pairs that don't decide, rated replies, McNemar's p; the recall
+    of topics that no training row has, which is a harder test than a new phrasing of what was taught."""
     rows = evaluation.rows
     with_facts = [row for row in rows if row.key_facts]
+    untrained = [row for row in with_facts if not row.topic_trained]
     gained = sum(bool(row.candidate.recalled) and not row.baseline.recalled for row in with_facts)
     lost = sum(bool(row.baseline.recalled) and not row.candidate.recalled for row in with_facts)
     contrasts = [row for row in rows if row.candidate.contrast is not None and row.baseline.contrast is not None]
@@ -158,7 +160,9 @@ def descriptive(evaluation: Evaluation) -> dict[str, Any]:
         "gate_rows": len(rows),
         "gate_contributors": _named_contributors([*rows, *evaluation.pairs]),
         "rows_with_key_facts": len(with_facts),
-        "recall": _both(with_facts, lambda row: bool(row.candidate.recalled), lambda row: bool(row.baseline.recalled)),
+        "recall": _recall(with_facts),
+        "rows_of_untrained_topics": len(untrained),
+        "recall_of_untrained_topics": _recall(untrained),
         "recall_mcnemar": {"gained": gained, "lost": lost, "p_value": exact_mcnemar(gained, lost)},
         "contrast": _both(contrasts, lambda row: row.candidate.contrast, lambda row: row.baseline.contrast),
         "loss": _both(rows, lambda row: row.candidate.loss, lambda row: row.baseline.loss),
@@ -233,6 +237,10 @@ def _detectable(measure: Measure) -> str:
 def _named_contributors(rows: Sequence[RowResult | PairResult]) -> int:
     """Anonymous rows count as rows, never as independent voices."""
     return len({row.contributor for row in rows if row.contributor is not None})
+
+
+def _recall(rows: Sequence[RowResult]) -> dict[str, float] | None:
+    return _both(rows, lambda row: bool(row.candidate.recalled), lambda row: bool(row.baseline.recalled))
 
 
 def _both(

@@ -75,8 +75,9 @@ def test_everything_held_out_is_measured(folder: Path) -> None:
         choice(10, None, "x" * 64).model_copy(update={"source": "correction"})
     ]  # not the baseline's text, but a correction
     gate += [row(9, method="kto", source="rating", label=True)]
-    found = measure(folder, {"train": [row(20)], "dev": [], "gate": gate})
+    found = measure(folder, {"train": [row(20), row(21, topic="t4")], "dev": [], "gate": gate})
     assert [item.id for item in found.rows] == [f"row-{n}" for n in range(6)]
+    assert [item.id for item in found.rows if item.topic_trained] == ["row-4"]
     assert [item.candidate.recalled for item in found.rows] == [None, True, None, True, None, True]
     assert found.rows[1].candidate.reply.startswith("[cccccccc]")
     assert found.rows[1].baseline.reply.startswith("[base]")

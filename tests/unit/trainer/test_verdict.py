@@ -152,6 +152,18 @@ def test_alpha_is_split_over_the_families_that_decide() -> None:
     assert judge(evaluation(LEARNED, LIKED), POLICY).statistics["alpha_per_family"] == 0.025
 
 
+def test_recall_of_what_was_never_taught_is_told_apart_and_decides_nothing() -> None:
+    rows = [item.model_copy(update={"topic_trained": n % 4 > 0}) for n, item in enumerate(LEARNED)]
+    apart = judge(evaluation(rows), POLICY)
+    assert apart.statistics["rows_of_untrained_topics"] == 20
+    recalled = sum(bool(item.candidate.recalled) for item in rows[::4])
+    assert apart.statistics["recall_of_untrained_topics"] == {"candidate": recalled / 20, "baseline": 0.0}
+    assert apart.reasons == judge(evaluation(LEARNED), POLICY).reasons
+    assert f"no training row teaches (reported only) | 20 | 0% | {recalled / 20:.0%} |" in report(
+        evaluation(rows), apart
+    )
+
+
 def test_a_verdict_is_the_same_every_time() -> None:
     assert judge(evaluation(NOISE, LIKED), POLICY) == judge(evaluation(NOISE, LIKED), POLICY)
 
