@@ -25,13 +25,15 @@ class TrustPolicy(Policy):
         2, ge=1, description="Contributors who must say so, independently, before a new fact is taught; or an operator."
     )
     min_compared: int = Field(
-        8, ge=1, description="Ratings and choices of somebody's that others made too, from which their trust is known."
+        8, ge=1, description="Votes on what others voted on, too, from which somebody's reliability is judged."
     )
     min_reliability: float = Field(
-        0.55, ge=0, le=1, description="Who is less often right than this, by agreement with others, is not believed."
+        0.55, ge=0, le=1, description="Reliability (0 to 1, by agreement with others) below which nobody is believed."
     )
     min_lockstep: int = Field(
-        8, ge=3, description="Votes that three or more share one by one, against all others, before they are held back."
+        8,
+        ge=3,
+        description="Votes that three or more people must cast alike before they are held back as acting together.",
     )
     burst_rows_per_hour: int = Field(
         120, ge=1, description="More than this of one contributor in an hour is held back."
@@ -41,7 +43,7 @@ class TrustPolicy(Policy):
         ge=1,
         description="Different questions that somebody may correct to one and the same text before it is held back.",
     )
-    max_rows_per_contributor: int = Field(500, ge=1, description="Most rows of one contributor's, the newest.")
+    max_rows_per_contributor: int = Field(500, ge=1, description="Most rows of one contributor; the newest stay.")
     max_tokens_per_contributor: int = Field(
         100_000, ge=1, description="Most tokens, estimated, that one contributor teaches."
     )
@@ -51,7 +53,7 @@ class PrivacyPolicy(Policy):
     replace_identifiers: bool = Field(
         True, description="Replace e-mail addresses, numbers, keys and the like by placeholders such as [EMAIL_1]."
     )
-    keep: list[str] = Field([], description="Identifiers that are public, such as the house's own address: they stay.")
+    keep: list[str] = Field([], description="Public identifiers that stay, such as the deployment's own address.")
     names: bool = Field(False, description="People's names too: needs the extra `names`, see docs/curation.md.")
 
 
@@ -62,10 +64,13 @@ class QualityPolicy(Policy):
     min_characters: int = Field(1, ge=1, description="Shortest text that is taught, in characters.")
     max_tokens: int = Field(2048, ge=1, description="Longest text that is taught, in tokens, estimated.")
     max_repetition: float = Field(
-        4.0, gt=1, description="How many times smaller zlib may make a taught text: prose is about 2."
+        4.0, gt=1, description="Highest zlib compression ratio of a taught text: prose has about 2, repetition more."
     )
     max_toxicity: float = Field(
-        0.9, ge=0, le=1, description="Chance of offensive language, by a word model for English, in what is taught."
+        0.9,
+        ge=0,
+        le=1,
+        description="Highest chance of offensive language in a taught text, by a word model for English.",
     )
     allow_refusals: bool = Field(False, description="Teach refusals from ratings and corrections. Choices always may.")
 
@@ -110,7 +115,7 @@ class BalancePolicy(Policy):
     max_label_ratio: float = Field(
         4.0, ge=1, description="Most good ratings for each bad one among training rows, and the other way round."
     )
-    min_rows: int = Field(200, ge=1, description="With fewer training rows than this, shares are left as they are.")
+    min_rows: int = Field(200, ge=1, description="Training rows below which shares are left as they are.")
 
 
 class AugmentPolicy(Policy):

@@ -16,7 +16,7 @@ from feedback import assistants, files
 from feedback.columns import now
 from feedback.conversations import with_guidelines
 from feedback.curate.compile import Prompt
-from feedback.curate.datasheet import datasheet
+from feedback.curate.datasheet import About, datasheet
 from feedback.curate.datasheet_page import as_markdown
 from feedback.curate.evaluations import Evaluations
 from feedback.curate.items import Item, Turns
@@ -27,7 +27,7 @@ from feedback.gather import OPEN_STATES, gather, is_current
 from feedback.interchange.licences import licences
 from feedback.memory import many_objects
 from feedback.models import Assistant, DatasetVersion, Example, ExampleSource, Feedback, Guidelines, Run
-from feedback.policies import Changes, Policies
+from feedback.policies import Changes
 from feedback.review import is_rejected, is_undecided
 from feedback.row_hashes import RowsWriter, Salts, find_rows, rows_file
 from feedback.run_folder import SPLITS, Row, RunSpec, Turn
@@ -53,18 +53,10 @@ class Frozen:
 class Material:
     """All that a dataset is made of, read in one transaction: curating and freezing it need no database."""
 
-    assistant: str
     items: list[Item]
     salts: Salts
-    policies: Policies
-    consent: str
     guidelines: Guidelines
-    licences: dict[str, str]
-    """Of imported files, by origin."""
-    as_of: float  # seconds since 1970
-
-    def datasheet(self, curated: Curated, sha256: str) -> dict[str, Any]:
-        return datasheet(curated, self.assistant, self.policies, self.consent, sha256, self.licences)
+    about: About
 
 
 def gathering(assistant: Assistant) -> str:
@@ -75,16 +67,18 @@ def gathering(assistant: Assistant) -> str:
 @many_objects()
 def gather_material(session: Session, assistant: Assistant) -> Material:
     keep_out(session, gathering(assistant), shared=True)
-    return Material(
-        assistant.name,
-        gather(session, assistant),
-        _salts(session, assistant),
-        assistants.policies(assistant),
-        assistant.consent,
-        assistants.current_guidelines(session, assistant),
-        licences(session, assistant),
-        now().timestamp(),
+    guidelines = assistants.current_guidelines(session, assistant)
+    about = About(
+        assistant=assistant.name,
+        base_model=assistant.base_model,
+        consent=assistant.consent,
+        policies=assistants.policies(assistant),
+        made_at=now().timestamp(),
+        purpose=guidelines.purpose,
+        guidelines_version=guidelines.version,
+        licences=licences(session, assistant),
     )
+    return Material(gather(session, assistant), _salts(session, assistant), guidelines, about)
 
 
 @many_objects()
@@ -94,9 +88,9 @@ def curate_material(
     """`evaluations`: texts that judge, which nothing near may be learned."""
     return curate(
         material.items,
-        material.policies,
-        material.consent,
-        as_of=material.as_of,
+        material.about.policies,
+        material.about.consent,
+        as_of=material.about.made_at,
         evaluations=Evaluations.of(evaluations),
         progress=progress,
     )
@@ -117,9 +111,10 @@ def preview(session: Session, assistant: Assistant, changes: Changes | None = No
     """
     material = gather_material(session, assistant)
     if changes:
-        material = replace(material, policies=assistants.changed_policies(assistant, changes))
+        about = replace(material.about, policies=assistants.changed_policies(assistant, changes))
+        material = replace(material, about=about)
     curated = curate_material(material)
-    sheet = material.datasheet(curated, "not frozen")
+    sheet = datasheet(curated, material.about, "not frozen")
     sampled = {row_id for ids in sheet["samples"].values() for row_id in ids}
     prompt = prompt_of(material.guidelines)
     return Preview(curated, sheet, [one.row(prompt) for one in curated.rows if one.id in sampled])
@@ -150,7 +145,7 @@ def freeze(
             hashes = [
                 writer.add(one.side, one.row(prompt, material.salts.of(one.feedback_ids))) for one in curated.rows
             ]
-        sheet = material.datasheet(curated, writer.sha256)
+        sheet = datasheet(curated, material.about, writer.sha256)
         for name, content in suites.items():
             files.write_bytes(aside / "suites" / name, content)
         if baseline is not None:

@@ -42,7 +42,10 @@ class TrainingPolicy(Policy):
         0.0, ge=0, le=0.5, description="Share of contributors whose words no run sees: for audits."
     )
     near_duplicate_similarity: float = Field(
-        0.8, gt=0, le=1, description="Jaccard similarity of character 5-grams from which two prompts are one."
+        0.8,
+        gt=0,
+        le=1,
+        description="Jaccard similarity of character 5-grams from which two questions are nearly the same.",
     )
     max_preference_pairs: int = Field(48, ge=0, description="Most DPO pairs a run trains on; choices come first.")
     min_preference_pairs: int = Field(8, ge=1, description="Fewer training pairs than this skip DPO.")

@@ -15,12 +15,14 @@ from feedback import assistants, contributors, conversations, keys, releases
 from feedback.collect import intake
 from feedback.config import Settings
 from feedback.curate import looks
+from feedback.curate.datasheet import About
 from feedback.curate.evaluations import Evaluations
 from feedback.curate.items import Exchange, Item
 from feedback.curate.looks import Looks
 from feedback.database import Database
 from feedback.keys import Caller
 from feedback.models import Assistant
+from feedback.policies import Policies
 from feedback.states import FeedbackKind, MessageStatus, Role, Side
 
 SECRET = b"a secret for tests"
@@ -58,6 +60,12 @@ def item(number: int, question: str, reply: str = "It is red.", **more: Any) -> 
 def look_at(items: Iterable[Item], *, near: float = 0.8, evaluations: Evaluations | None = None) -> Looks:
     """The looks that a stage wants, made in this process."""
     return looks.look_at(items, near=near, evaluations=evaluations or Evaluations(), processes=1)
+
+
+def about(policies: Policies | None = None, **more: Any) -> About:
+    """What a datasheet is told beside what people said."""
+    fields = {"assistant": "support", "base_model": "base", "consent": "opt_out", "made_at": START.timestamp(), **more}
+    return About(policies=policies or Policies(), **fields)
 
 
 def make_settings(folder: Path, **changes: Any) -> Settings:

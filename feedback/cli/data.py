@@ -90,7 +90,8 @@ def dataset_show(
     if as_json:
         print_json(sheet)
     else:
-        print(visible(as_markdown(sheet, find_rows(folder, sheet["samples"]) if folder else ())))
+        rows = find_rows(folder, sheet["samples"]) if folder else ()
+        print(visible(as_markdown(sheet, rows, f"v{number}")))
 
 
 @dataset_app.command("verify")

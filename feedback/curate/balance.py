@@ -15,29 +15,30 @@ from feedback.curation_policies import BalancePolicy
 from feedback.states import FeedbackKind, Side
 
 Group = Callable[[Item], Hashable]
+Topic = Callable[[Item], str]
 _VALUE = {FeedbackKind.CORRECTION: 0, FeedbackKind.PREFERENCE: 1, FeedbackKind.RATING: 2}
 """What goes last when something has to go: a correction is worth more than a choice, that more than a rating."""
 
 
 @dataclass(frozen=True)
 class Shares:
-    """Training rows by topic, language, length and label."""
+    """The items of one side by topic, language, length and label."""
 
     of: dict[str, Counter[str]]
 
     @classmethod
-    def count(cls, items: Iterable[Item], looks: Looks, topic: Callable[[Item], str]) -> "Shares":
+    def count(cls, items: Iterable[Item], looks: Looks, topic: Topic, side: Side = Side.TRAIN) -> "Shares":
         groups = _groups(looks, topic)
         of: dict[str, Counter[str]] = {name: Counter() for name in groups}
         for item in items:
-            if item.side == Side.TRAIN:
+            if item.side == side:
                 for name, group in groups.items():
                     of[name][str(group(item))] += 1
         return cls(of)
 
 
 def balance(
-    items: list[Item], looks: Looks, clusters: dict[int, int], topic: Callable[[Item], str], policy: BalancePolicy
+    items: list[Item], looks: Looks, clusters: dict[int, int], topic: Topic, policy: BalancePolicy
 ) -> tuple[list[Item], list[Dropped]]:
     """`clusters`: exchange → its near-duplicate cluster; `topic`: what an item is about.
 
@@ -61,7 +62,7 @@ def balance(
     return kept, dropped + out
 
 
-def _groups(looks: Looks, topic: Callable[[Item], str]) -> dict[str, Callable[[Item], str]]:
+def _groups(looks: Looks, topic: Topic) -> dict[str, Callable[[Item], str]]:
     return {
         "topic": topic,
         "language": lambda item: looks.taught(item).language or "unknown",

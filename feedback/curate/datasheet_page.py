@@ -1,60 +1,118 @@
-"""A datasheet as a page of Markdown, for somebody who has never seen the deployment.
+"""A datasheet as a page of Markdown, for somebody who has never seen the deployment and has to sign the dataset.
 
 The datasheet itself holds nobody's words; who has the rows at hand gives them along, and the sampled ones are shown.
 Leaves out the counting (datasheet.py).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from feedback.curate.conflicts import CORRECTION_VALUE
+from feedback.curate.items import IMPORTED
+from feedback.curate.sample_rows import SHOWN_CHARACTERS, shown
 from feedback.policies import Policies
-from feedback.run_folder import Row, Turn
+from feedback.run_folder import SPLITS, Row
 from feedback.states import Consent
 
 _OVER = 2.0
 """From so many times an even share, something is called over-represented."""
-_SHOWN_CHARACTERS = 400
-_METHODS = {"sft": "SFT row", "dpo": "pair", "kto": "KTO row"}
+_TRAINING = {"sft": "SFT on corrections", "dpo": "DPO on pairs", "kto": "KTO on ratings"}
+_NOT_FROZEN = "not frozen"
+_STAGES = {
+    "consent": "may be learned from, by the grants of both sides",
+    "age": "still holds, and isn't older than the policy allows",
+    "trust": "comes from people who are believed; what a person vouched for skips this",
+    "privacy": "identifiers replaced; drops nothing",
+    "quality": "whole, not empty, fit to be taught",
+    "conflicts": "not contradicted by somebody more credible",
+    "duplicates": "not said before",
+    "balance": "not too much of one thing",
+    "decontaminate": "quotes no text that judges",
+    "split": "nearly the same isn't held out",
+    "compile": "made into rows",
+}
 
 
-def as_markdown(sheet: dict[str, Any], rows: Iterable[Row] = ()) -> str:
-    """`rows`: the sampled ones that are at hand; others may be among them."""
+def as_markdown(sheet: dict[str, Any], rows: Iterable[Row] = (), name: str = "") -> str:
+    """`rows`: the sampled ones that are at hand; others may be among them. `name`: the dataset's, such as v3."""
     return "\n".join(
         [
-            f"# Dataset of {sheet['assistant']}",
-            "",
-            f"What people said about {sheet['assistant']}'s replies, curated for training and for judging what was "
-            f"trained. Content: `{sheet['sha256']}`. Trains: {', '.join(sheet['methods']) or 'nothing'}.",
-            "",
+            *_about_it(sheet, name),
+            *_cautions(sheet),
             *_about_rows(sheet),
             *_about_samples(sheet, rows),
+            *_about_origins(sheet),
             *_about_people(sheet),
             *_about_drops(sheet),
-            *_about_balance(sheet),
+            *_about_shares(sheet),
+            *_about_pairs(sheet),
             *_about_rules(sheet),
         ]
     )
 
 
+def _about_it(sheet: dict[str, Any], name: str) -> list[str]:
+    frozen = sheet["sha256"] != _NOT_FROZEN
+    content = f"sha256 `{sheet['sha256']}`" if frozen else "a preview: a run started now would freeze it"
+    facts = {
+        "Assistant": f"`{sheet['assistant']}`, with base model `{sheet.get('base_model', 'unknown')}`",
+        "Purpose": sheet.get("purpose") or "not stated in the assistant's guidelines",
+        "Made": f"{sheet['made_at']}" if "made_at" in sheet else "",
+        "Content": content,
+        "Training": ", then ".join(_TRAINING[method] for method in sheet["methods"]) or "nothing to train on",
+    }
+    return [
+        f"# Dataset {name} of the assistant `{sheet['assistant']}`".replace("  ", " "),
+        "",
+        "What people said about replies, curated to train an adapter of the assistant's model and to judge it.",
+        "",
+        *(f"- {what}: {told}" for what, told in facts.items() if told),
+        "",
+    ]
+
+
+def _cautions(sheet: dict[str, Any]) -> list[str]:
+    told = [f"- {caution}" for caution in sheet.get("cautions", ())]
+    return ["## What to know before using it", "", *told, ""] if told else []
+
+
 def _about_rows(sheet: dict[str, Any]) -> list[str]:
+    total = sum(count for counts in sheet["rows"].values() for count in counts.values())
     lines = [
         "## Rows",
         "",
-        "Corrections become SFT rows and pairs, choices become pairs, ratings KTO rows. `train` is learned from, `dev` "
-        "stops the training early, `gate` judges the result and is never trained on.",
+        "A piece of feedback becomes rows: a correction an SFT row (question and right reply) and a pair (better and "
+        "worse reply), a choice a pair, a rating a KTO row (a reply called good or bad). Better means that somebody "
+        "preferred it: it may still be wrong, and a worse or bad reply may hold anything.",
         "",
-        "| side | SFT rows | pairs | KTO rows | contributors |",
+        "| side | is for | SFT rows | pairs | KTO rows |",
         "|---|---|---|---|---|",
     ]
+    use = {
+        "train": "learning",
+        "dev": "stopping SFT early, never trained on",
+        "gate": "judging the result, never trained on",
+    }
     for side, counts in sheet["rows"].items():
-        cells = f"{counts['sft']} | {counts['dpo']} | {counts['kto']} | {sheet['contributors'][side]}"
-        lines.append(f"| {side} | {cells} |")
-    if topics := sheet.get("topics_of_gate"):
+        lines.append(f"| {side} | {use[side]} | {counts['sft']} | {counts['dpo']} | {counts['kto']} |")
+    lines += [
+        "",
+        "A person's side is fixed by a hash of who they are, for all datasets; what nobody stands behind goes by its "
+        "question's cluster of near duplicates. A question that is nearly held out is never trained on.",
+    ]
+    if (topics := sheet.get("topics_of_gate")) and any(topics.values()):
         lines += [
             "",
-            f"Of the gate's rows, {topics['trained']} ask in other people's words for something that a training row "
-            f"teaches, {topics['untrained']} for something that none does.",
+            f"Of the gate's rows with key facts, {topics['trained']} ask in other words for a fact that a training row "
+            f"teaches; {topics['untrained']} ask for one that none does.",
+        ]
+    if sheet.get("said"):
+        behind = sheet["stood_behind"]
+        lines += [
+            "",
+            f"Said from {sheet['said']['first']} to {sheet['said']['last']}. Of {total} rows, "
+            f"{behind['rows_of_several_voices']} stand for several pieces of feedback that say the same, and "
+            f"{behind['rows_approved_in_review']} were approved by a reviewer.",
         ]
     if sheet["synthetic_rows"]:
         lines += ["", f"{sheet['synthetic_rows']} training rows are synthetic: a template's phrasing of a question."]
@@ -66,73 +124,82 @@ def _about_samples(sheet: dict[str, Any], rows: Iterable[Row]) -> list[str]:
     lines = ["## Sample rows", ""]
     if not any(sheet["samples"].values()):
         return [*lines, "There are no rows.", ""]
-    shown = f"Cut after {_SHOWN_CHARACTERS} characters. " if by_id else ""
-    lines += [f"{shown}All rows are in the run's folder, one a line, under these ids."]
+    lines += [
+        "The first of each side and kind by id, which is a hash and says nothing of the content. All rows are in the "
+        "run's folder, one per line, under these ids."
+    ]
+    if by_id:
+        lines[-1] += f" Shown as they are, up to {SHOWN_CHARACTERS} characters a text; some may offend."
     for side, ids in sheet["samples"].items():
         for row_id in ids:
-            lines += ["", *(_sample(side, by_id[row_id]) if row_id in by_id else [f"`{row_id}` ({side})"])]
+            lines += ["", *(shown(side, by_id[row_id]) if row_id in by_id else [f"`{row_id}` ({side})"])]
     return [*lines, ""]
 
 
-def _sample(side: str, row: Row) -> list[str]:
-    parts: list[tuple[str, Sequence[Turn]]] = [(turn.role, [turn]) for turn in row.prompt]
-    rated = {None: "to say", True: "reply, rated good", False: "reply, rated bad"}[row.label]
-    parts += [(rated, row.completion or ()), ("better", row.chosen or ()), ("worse", row.rejected or ())]
-    lines = [f"`{row.id}` ({side}, {_METHODS[row.method]} of a {row.source})"]
-    lines += [f"- {name}: {_cut(turns)}" for name, turns in parts if turns]
-    if row.key_facts:
-        lines.append(f"- must contain: {'; '.join(map(_quoted, row.key_facts))}")
-    return lines
-
-
-def _cut(turns: Sequence[Turn]) -> str:
-    words = " ".join(" ".join(turn.content for turn in turns).split())
-    return _quoted(words if len(words) <= _SHOWN_CHARACTERS else words[:_SHOWN_CHARACTERS] + "…")
-
-
-def _quoted(words: str) -> str:
-    """As it is, whatever signs of Markdown are in it.
-
-    >>> print(_quoted("a `b`"))
-    `` a `b` ``
-    """
-    fence = "`"
-    while fence in words:
-        fence += "`"
-    return f"{fence}{words}{fence}" if fence == "`" else f"{fence} {words} {fence}"
-
-
-def _about_people(sheet: dict[str, Any]) -> list[str]:
-    shares, consent = sheet["shares"], sheet["consent"]
-    silence = "silence is a yes" if consent["policy"] == Consent.OPT_OUT else "silence is a no"
-    found = ", ".join(f"{count} {kind}" for kind, count in sheet["identifiers_replaced"].items()) or "none"
+def _about_origins(sheet: dict[str, Any]) -> list[str]:
     lines = [
-        "## People and origins",
+        "## Where it comes from",
         "",
-        "Contributors are known only by keyed hashes, and each has all rows on one side. Of the training rows, the "
-        f"largest contributor gave {shares['largest']:.1%}, the ten largest {shares['ten_largest']:.1%}, "
-        f"anonymous people {shares['anonymous']:.1%}.",
+        "| origin | pieces received | train rows | dev rows | gate rows | licence |",
+        "|---|---|---|---|---|---|",
+    ]
+    for one in sheet.get("origins", ()):
+        counts = " | ".join(str(one["rows"][split]) for split in SPLITS)
+        lines.append(f"| {_cell(one['origin'])} | {one['received']} | {counts} | {_cell(_licence(one))} |")
+    lines += [
         "",
-        "| origin | rows | licence |",
-        "|---|---|---|",
-        *(
-            f"| {_cell(origin)} | {count} | {_cell(_licence(sheet, origin))} |"
-            for origin, count in sheet["origins"].items()
-        ),
-        "",
-        f"Consent: {consent['policy']} ({silence}); {consent['granted']} rows by an express grant of both who chatted "
-        f"and who gave the feedback, {consent['silent']} by silence.",
-        "",
-        f"Identifiers replaced by placeholders: {found}.",
+        f"`{IMPORTED}…` names a file that an operator imported: its prompts and replies were written elsewhere, by "
+        "people or models that this deployment doesn't know.",
         "",
     ]
     return lines
 
 
-def _licence(sheet: dict[str, Any], origin: str) -> str:
-    if not origin.startswith("import:"):
+def _licence(one: dict[str, Any]) -> str:
+    if not one["origin"].startswith(IMPORTED):
         return "the deployment's own terms with its users"
-    return str(sheet.get("licences", {}).get(origin) or "not stated")
+    return one["licence"] or "not stated"
+
+
+def _about_people(sheet: dict[str, Any]) -> list[str]:
+    consent = sheet["consent"]
+    silence = "a yes" if consent["policy"] == Consent.OPT_OUT else "a no"
+    lines = [
+        "## People",
+        "",
+        "| side | named contributors | largest one's rows | ten largest ones' rows | rows nobody stands behind |",
+        "|---|---|---|---|---|",
+    ]
+    for side, people in sheet.get("people", {}).items():
+        total = sum(sheet["rows"][side].values())
+        shares = [
+            f"{people[part]} ({_share(people[part], total)})"
+            for part in ("rows_of_largest", "rows_of_ten_largest", "anonymous_rows")
+        ]
+        lines.append(f"| {side} | {people['contributors']} | {' | '.join(shares)} |")
+    lines += [
+        "",
+        "A contributor is known by a keyed hash only. Nobody stands behind a row whose giver stayed anonymous or whose "
+        "file names no annotator; such rows can't be told apart by person.",
+        "",
+        f"Consent: {consent.get('granted', 0)} rows by an express grant of both the person who chatted and the person "
+        f"who gave the feedback; {consent.get('declared_by_importer', 0)} by the word of the operator who imported "
+        f"them; {consent.get('silent', 0)} by silence, which this assistant takes for {silence}. Whoever withdraws "
+        "is taken out, and this dataset and what was trained on it are marked.",
+        "",
+        _about_identifiers(sheet),
+        "",
+    ]
+    return lines
+
+
+def _about_identifiers(sheet: dict[str, Any]) -> str:
+    policy = sheet["policy"]["privacy"]
+    if not policy["replace_identifiers"]:
+        return "Identifiers, such as e-mail addresses, aren't replaced: `privacy.replace_identifiers` is off."
+    found = ", ".join(f"{count} × {kind}" for kind, count in sheet["identifiers_replaced"].items()) or "none"
+    names = "names are looked for by a model, which misses some" if policy["names"] else "people's names stay"
+    return f"Identifiers replaced by placeholders, counted in all that passed `trust`: {found}; {names}."
 
 
 def _cell(words: str) -> str:
@@ -143,12 +210,22 @@ def _about_drops(sheet: dict[str, Any]) -> list[str]:
     lines = [
         "## What was left after each stage",
         "",
-        "An item is one piece of feedback. What a line below says still trains was left out of one kind of rows only, "
-        "and isn't gone.",
+        "In pieces of feedback; every one that left has its reason below.",
+        "",
+        "| stage | left | who passes |",
+        "|---|---|---|",
+    ]
+    lines += [
+        f"| {entry['stage']} | {entry['items_left']} | {_STAGES.get(entry['stage'], 'everything that may teach')} |"
+        for entry in sheet["funnel"]
+    ]
+    lines += [
+        "",
+        "## What was dropped, and why",
+        "",
+        "Reasons that end in “still trains” took a correction's pair and left its SFT row.",
         "",
     ]
-    lines += [f"- {entry['stage']}: {entry['items_left']}" for entry in sheet["funnel"]]
-    lines += ["", "## What was dropped, and why", ""]
     lines += [
         f"- {out['items']} × {out['stage']}: {out['reason']}{' (waits for review)' if out['waits_for_review'] else ''}"
         for out in sheet["dropped"]
@@ -156,30 +233,66 @@ def _about_drops(sheet: dict[str, Any]) -> list[str]:
     return [*lines, ""]
 
 
-def _about_balance(sheet: dict[str, Any]) -> list[str]:
+def _about_shares(sheet: dict[str, Any]) -> list[str]:
     lines = [
-        "## Training items by topic, language, length and label",
+        "## Topics, languages, lengths and labels",
         "",
-        "As they were before and after the stage `balance`; what later stages dropped is still in both. A topic is a "
-        "cluster of questions, named by its commonest words; `other` are those that have no word in common, and the "
-        "cap on topics leaves them alone. A language is `unknown` where there is too little to tell it by.",
+        "In pieces of feedback: on the training side before and after the stage `balance`, in the training rows of "
+        "this dataset, and in the gate's. A topic is a cluster of questions, named by its commonest words; `other` are "
+        "those that have none in common, and the cap on topics leaves them alone. Language and length are those of the "
+        "reply that is taught; `unknown` is too short to tell.",
         "",
     ]
     for name, groups in sheet["balance"].items():
-        before, after = (sum(group[when] for group in groups) for when in ("before", "after"))
-        lines += [f"| {name} | before | share | after | share |", "|---|---|---|---|---|"]
+        columns = [when for when in ("before", "after", "trains", "judges") if groups and when in groups[0]]
+        total = {when: sum(group[when] for group in groups) for when in columns}
+        heads = {"before": "before balance", "after": "after", "trains": "in train rows", "judges": "in gate rows"}
+        lines += [
+            f"| {name} | {' | '.join(heads[when] for when in columns)} |",
+            "|---" * (len(columns) + 1) + "|",
+        ]
         for group in groups:
-            shares = _share(group["before"], before), _share(group["after"], after)
-            lines.append(f"| {group['group']} | {group['before']} | {shares[0]} | {group['after']} | {shares[1]} |")
-        lines += ["", _over_represented(name, groups, after), ""]
+            cells = " | ".join(f"{group[when]} ({_share(group[when], total[when])})" for when in columns)
+            lines.append(f"| {group['group']} | {cells} |")
+        lines += ["", *_over_represented(name, groups)]
     return lines
 
 
-def _over_represented(name: str, groups: list[dict[str, Any]], total: int) -> str:
-    """What has more than twice an equal share."""
-    even = total / max(len(groups), 1)
-    over = [group["group"] for group in groups if len(groups) > 1 and group["after"] > _OVER * even]
-    return f"More than {_OVER:g} times an even share of the {name}s: {'; '.join(over) or 'none'}."
+def _over_represented(name: str, groups: list[dict[str, Any]]) -> list[str]:
+    """What has more than twice an equal share of what trains."""
+    if len(groups) < 2:
+        return []
+    counts = {group["group"]: group.get("trains", group["after"]) for group in groups}
+    even = sum(counts.values()) / len(counts)
+    over = [group for group, count in counts.items() if count > _OVER * even]
+    return [
+        f"Over-represented (more than {_OVER:g} times an even share of what trains): {'; '.join(over) or 'none'}.",
+        "",
+    ]
+
+
+def _about_pairs(sheet: dict[str, Any]) -> list[str]:
+    looks = {side: look for side, look in sheet.get("pairs", {}).items() if look["pairs"]}
+    if not looks:
+        return []
+    lines = [
+        "## What better and worse replies differ in",
+        "",
+        "Training on pairs teaches whatever tells the two sides apart, length and refusing included.",
+        "",
+        "Each cell: among the better, and among the worse. Tokens are estimated means; offensive words are told by a "
+        "word model for English.",
+        "",
+        "| side | pairs | the longer one | tokens | refusals | offensive |",
+        "|---|---|---|---|---|---|",
+    ]
+    for side, look in looks.items():
+        mean = [f"{look[f'tokens_{which}'] / look['pairs']:.0f}" for which in ("better", "worse")]
+        longer = look["better_is_longer"], look["worse_is_longer"]
+        cells = [", ".join(_share(count, look["pairs"]) for count in longer), ", ".join(mean)]
+        cells += [f"{look[f'{what}_better']}, {look[f'{what}_worse']}" for what in ("refusals", "offensive")]
+        lines.append(f"| {side} | {look['pairs']} | {' | '.join(cells)} |")
+    return [*lines, ""]
 
 
 def _about_rules(sheet: dict[str, Any]) -> list[str]:
@@ -190,17 +303,22 @@ def _about_rules(sheet: dict[str, Any]) -> list[str]:
         "Contradictions: of one person's words on one question the latest counts; a correction counts for "
         f"{CORRECTION_VALUE} times as much as praise of the reply it corrects; between people, the side with "
         f"{policy['conflicts']['margin']:g} times the other's trust is believed, else the side whose last word is "
-        f"{policy['conflicts']['recency_days']:g} days newer, else neither. What anonymous people say counts once, and "
-        "little, however many they are. A reviewer's approval and an operator's own word outweigh any crowd.",
+        f"{policy['conflicts']['recency_days']:g} days newer, else neither, and both are dropped. What anonymous "
+        "people say counts once, and little, however many they are. A reviewer's approval, an operator's own word and "
+        "what an operator imported outweigh any crowd.",
         "",
-        "| setting | value | what it does |",
-        "|---|---|---|",
+        "| setting | value | default | what it does |",
+        "|---|---|---|---|",
     ]
     for section, settings in policy.items():
-        fields = type(getattr(Policies(), section)).model_fields
+        standard = getattr(Policies(), section)
+        fields = type(standard).model_fields
         for name, value in settings.items():
-            meaning = fields[name].description if name in fields else ""
-            lines.append(f"| {section}.{name} | {_value(value)} | {meaning} |")
+            told = [_value(value), "", ""]
+            if name in fields:
+                default = getattr(standard, name)
+                told = [_value(value), "same" if default == value else _value(default), fields[name].description or ""]
+            lines.append(f"| {section}.{name} | {' | '.join(map(_cell, told))} |")
     return [*lines, ""]
 
 

@@ -12,6 +12,8 @@ from typing import Literal, NamedTuple
 
 from feedback.states import FeedbackKind, MessageStatus, ReviewDecision, Side
 
+IMPORTED = "import:"
+"""What the source of an imported piece of feedback begins with; the file's name follows."""
 Turns = tuple[tuple[str, str], ...]
 """((role, content), …), oldest first."""
 

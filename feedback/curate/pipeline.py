@@ -18,6 +18,7 @@ from feedback.curate.duplicates import duplicates
 from feedback.curate.evaluations import Evaluations
 from feedback.curate.items import Dropped, Drops, Item
 from feedback.curate.looks import Looks, look_at
+from feedback.curate.portrait import Portrait, origin, portray
 from feedback.curate.privacy import privacy
 from feedback.curate.quality import quality
 from feedback.curate.split import cluster_names, split, with_sides
@@ -38,9 +39,7 @@ class Curated:
     """(stage, items left after it), in order; the first is what came in."""
     identifiers: Counter[str]
     """What privacy replaced, by kind."""
-    before: Shares
-    """Training items before balance, by topic, language, length and label."""
-    after: Shares
+    portrait: Portrait
 
 
 def curate(
@@ -67,6 +66,7 @@ def curate(
         return left
 
     kept = passed("received", (kept, []))
+    received = Counter(map(origin, kept))
     kept = passed("consent", consent(kept, consent_policy))
     kept = passed("age", age(kept, policies.age, as_of))
     looks = look_at(
@@ -102,7 +102,8 @@ def curate(
     left = len({planned.item.id for planned in rows})
     funnel.append(("compile", left))
     progress("compile", left)
-    return Curated(rows, methods, dropped, funnel, identifiers, before, after)
+    portrait = portray(received, before, after, rows, looks, topic, policies.quality.max_toxicity)
+    return Curated(rows, methods, dropped, funnel, identifiers, portrait)
 
 
 def _clusters(items: Iterable[Item], looks: Looks) -> dict[int, int]:

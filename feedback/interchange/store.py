@@ -15,6 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
 from feedback import assistants, audit, keys, runs
+from feedback.curate.items import IMPORTED
 from feedback.database import Database
 from feedback.errors import InvalidInput
 from feedback.interchange.checks import Checked, Giver, check
@@ -29,7 +30,6 @@ ROWS_AT_ONCE = 500
 PORTIONS_A_LOG = 20
 """Transactions after which SQLite gets a chance to fold its log, some 20 KB a row: where no service runs, which does
 that, SQLite does when the last connection closes."""
-_SOURCE = "import:"
 MAX_LICENCE = 200
 T = TypeVar("T")
 
@@ -51,7 +51,7 @@ class Source:
 
     @property
     def mark(self) -> str:
-        return f"{_SOURCE}{self.name}".encode(errors="replace").decode()[:200]
+        return f"{IMPORTED}{self.name}".encode(errors="replace").decode()[:200]
 
     def grant(self, told: bool | None) -> bool | None:
         """A no in the file stays a no: the operator can't give what somebody refused.

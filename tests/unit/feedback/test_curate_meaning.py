@@ -12,7 +12,7 @@ from feedback.curate.pipeline import Curated, curate
 from feedback.errors import InvalidInput
 from feedback.policies import Policies
 from feedback.states import Side
-from feedback.testing import item
+from feedback.testing import about, item
 
 SYNONYMS = [
     "how what",
@@ -82,7 +82,7 @@ def test_the_same_in_other_words_counts_once_with_the_oldest(model: Path) -> Non
         (2, "somebody said the same; it counts with theirs"),
         (3, "somebody said the same in other words; it counts with theirs"),
     }
-    assert datasheet(result, "support", Policies(), "opt_out", "cafe")["policy"]["duplicates"]["semantic_model"]
+    assert datasheet(result, about(), "cafe")["policy"]["duplicates"]["semantic_model"]
     assert kept(curated(said, model, None)) == [(1, 2), (3,), (4,)]
 
 

@@ -19,6 +19,7 @@ from feedback.models import Guidelines
 from feedback.policies import Policies, TrainingPolicy
 from feedback.run_folder import Row, Turn
 from feedback.states import FeedbackKind, MessageStatus, ReviewDecision, Side
+from feedback.testing import about
 
 SYSTEM_PROMPT = "Answer briefly."
 START = 1_735_689_600.0
@@ -162,7 +163,7 @@ def test_every_item_is_in_a_row_or_dropped_with_a_reason_and_refused_ones_never_
 @given(items(), POLICIES)
 def test_the_datasheets_counts_add_up(said: list[Item], policies: Policies) -> None:
     result = run(said, policies)
-    sheet = datasheet(result, "support", policies, "opt_out", "cafe")
+    sheet = datasheet(result, about(policies), "cafe")
     assert sum(count for side in sheet["rows"].values() for count in side.values()) == len(result.rows)
     lost = Counter[str]()
     for out in sheet["dropped"]:
@@ -209,7 +210,7 @@ def test_pairs_are_capped_and_choices_come_first(said: list[Item], policies: Pol
 def test_curating_again_gives_the_same(said: list[Item], policies: Policies) -> None:
     one, other = run(said, policies), run(said, policies)
     assert (rows_of(one), list(one.dropped), one.funnel) == (rows_of(other), list(other.dropped), other.funnel)
-    sheets = [datasheet(result, "support", policies, "opt_out", "cafe") for result in (one, other)]
+    sheets = [datasheet(result, about(policies), "cafe") for result in (one, other)]
     assert sheets[0] == sheets[1]
 
 

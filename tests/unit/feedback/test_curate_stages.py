@@ -8,8 +8,6 @@ from feedback.conversations import with_guidelines
 from feedback.curate.compile import plan_rows
 from feedback.curate.conflicts import conflicts
 from feedback.curate.consent import consent
-from feedback.curate.datasheet import datasheet
-from feedback.curate.datasheet_page import as_markdown
 from feedback.curate.duplicates import duplicates
 from feedback.curate.items import Dropped, Item, Turns
 from feedback.curate.pipeline import Curated, curate
@@ -324,59 +322,6 @@ def test_rows_that_no_method_will_train_on_are_dropped_and_said_so() -> None:
     assert set(told) == {1, 2, 3, 4}  # 1: its pair
     assert "min_preference_pairs (8)" in told[2]
     assert "its correction still trains" in told[1]
-
-
-def test_the_datasheet_tells_the_same_in_numbers_and_words() -> None:
-    said = [
-        item(1, unlike(1), correction="Answer."),
-        item(2, unlike(2), score=0.0),
-        item(3, unlike(3), contributor="gus", side=Side.GATE),
-    ]
-    sheet = datasheet(curated(said, min_preference_pairs=1), "support", Policies(), "opt_out", "cafe")
-    assert sheet["rows"]["train"] == {"sft": 1, "dpo": 1, "kto": 0}
-    assert sheet["rows"]["gate"] == {"sft": 0, "dpo": 0, "kto": 1}
-    assert sheet["contributors"] == {"train": 1, "dev": 0, "gate": 1}
-    assert sheet["funnel"][0] == {"stage": "received", "items_left": 3}
-    assert sheet["dropped"] == [
-        {"stage": "quality", "reason": "three stars say neither good nor bad", "items": 1, "waits_for_review": False}
-    ]
-    words = as_markdown(sheet)
-    assert "| train | 1 | 1 | 0 | 1 |" in words
-    assert "Trains: sft, dpo." in words
-    assert "1 × quality: three stars say neither good nor bad" in words
-    assert "| quality.max_tokens | 2048 | Longest text that is taught, in tokens, estimated. |" in words
-
-
-def test_the_datasheets_page_shows_sample_rows_of_every_kind_if_they_are_at_hand() -> None:
-    said = [
-        *(item(number, unlike(number), "Wrong.", correction=f"Right `{number}`.") for number in range(5)),
-        *(item(number, unlike(number), "It is red.", rejected="It is blue.") for number in range(5, 10)),
-        item(20, unlike(20), "Judged.", contributor="gus", side=Side.GATE),
-    ]
-    result = curated(said, min_preference_pairs=1)
-    sheet = datasheet(result, "support", Policies(), "opt_out", "cafe")
-    rows = [one.row(prompt) for one in result.rows]
-    shown = {row.method: 0 for row in rows}
-    for row in rows:
-        shown[row.method] += row.id in {*sheet["samples"]["train"], *sheet["samples"]["gate"]}
-    assert shown == {"sft": 2, "dpo": 2, "kto": 1}
-    words = as_markdown(sheet, rows)
-    assert words.count("- to say: `` Right `") == 2
-    assert words.count("- better: ") == words.count("- worse: ") == 2
-    assert words.count("- reply, rated good: `Judged.`") == 1
-    alone = as_markdown(sheet)
-    assert "Judged." not in alone
-    assert all(f"`{row_id}` (train)" in alone for row_id in sheet["samples"]["train"])
-
-
-def test_the_datasheet_tells_what_of_the_gate_was_never_taught() -> None:
-    said = [
-        item(1, unlike(1), correction="It holds 5 l.", key_facts=("5 l",)),
-        item(2, unlike(2), correction="It holds 5 L.", key_facts=("5 L",), contributor="gus", side=Side.GATE),
-        item(3, unlike(3), correction="It is blue.", key_facts=("blue",), contributor="gus", side=Side.GATE),
-    ]
-    sheet = datasheet(curated(said, min_preference_pairs=1), "support", Policies(), "opt_out", "cafe")
-    assert sheet["topics_of_gate"] == {"trained": 2, "untrained": 2}  # each is an SFT row and a pair
 
 
 # ── trust ────────────────────────────────────────────────────────────────────────────────────────────────────
