@@ -9,7 +9,7 @@ from typing import Any
 
 from feedback.curate.conflicts import CORRECTION_VALUE
 from feedback.curate.items import IMPORTED
-from feedback.curate.sample_rows import SHOWN_CHARACTERS, shown
+from feedback.curate.sample_rows import SHOWN_CHARACTERS, quoted, shown
 from feedback.policies import Policies
 from feedback.run_folder import SPLITS, Row
 from feedback.states import Consent
@@ -56,7 +56,7 @@ def _about_it(sheet: dict[str, Any], name: str) -> list[str]:
     content = f"sha256 `{sheet['sha256']}`" if frozen else "a preview: a run started now would freeze it"
     facts = {
         "Assistant": f"`{sheet['assistant']}`, with base model `{sheet.get('base_model', 'unknown')}`",
-        "Purpose": sheet.get("purpose") or "not stated in the assistant's guidelines",
+        "Purpose": quoted(sheet["purpose"]) if sheet.get("purpose") else "not stated in the assistant's guidelines",
         "Made": f"{sheet['made_at']}" if "made_at" in sheet else "",
         "Content": content,
         "Training": ", then ".join(_TRAINING[method] for method in sheet["methods"]) or "nothing to train on",
@@ -203,7 +203,7 @@ def _about_identifiers(sheet: dict[str, Any]) -> str:
 
 
 def _cell(words: str) -> str:
-    return words.replace("|", "\\|")
+    return " ".join(words.split()).replace("|", "\\|")
 
 
 def _about_drops(sheet: dict[str, Any]) -> list[str]:

@@ -16,21 +16,22 @@ def shown(side: str, row: Row) -> list[str]:
     lines = [f"`{row.id}` ({side}, {_METHODS[row.method]} of a {row.source})"]
     lines += [f"- {name}: {_cut(turns)}" for name, turns in parts if turns]
     if row.key_facts:
-        lines.append(f"- must contain: {'; '.join(map(_quoted, row.key_facts))}")
+        lines.append(f"- must contain: {'; '.join(map(quoted, row.key_facts))}")
     return lines
 
 
 def _cut(turns: Sequence[Turn]) -> str:
-    words = " ".join(" ".join(turn.content for turn in turns).split())
-    return _quoted(words if len(words) <= SHOWN_CHARACTERS else words[:SHOWN_CHARACTERS] + "…")
+    words = " ".join(turn.content for turn in turns)
+    return quoted(words if len(words) <= SHOWN_CHARACTERS else words[:SHOWN_CHARACTERS] + "…")
 
 
-def _quoted(words: str) -> str:
-    """As it is, whatever signs of Markdown are in it.
+def quoted(words: str) -> str:
+    """On one line, as it is, whatever signs of Markdown are in it.
 
-    >>> print(_quoted("a `b`"))
-    `` a `b` ``
+    >>> print(quoted("a\\n\\n# `b`"))
+    `` a # `b` ``
     """
+    words = " ".join(words.split())
     fence = "`"
     while fence in words:
         fence += "`"

@@ -75,6 +75,15 @@ def test_the_datasheets_page_shows_sample_rows_of_every_kind_if_they_are_at_hand
     assert all(f"`{row_id}` (train)" in alone for row_id in sheet["samples"]["train"])
 
 
+def test_what_people_said_stays_within_its_line_of_the_page() -> None:
+    words = "330\n\n## Signed\n\n<img src=x> `330`"
+    said = [item(1, f"How big?\n\n{words}", "Wrong.", correction=words, key_facts=(words,))]
+    result = curated(said, min_preference_pairs=1)
+    page = as_markdown(datasheet(result, about(purpose=words), "cafe"), [one.row(prompt) for one in result.rows])
+    assert "\n## Signed" not in page
+    assert all("`" in line.partition("<img")[0] for line in page.splitlines() if "<img" in line)
+
+
 def test_the_datasheet_tells_what_of_the_gate_was_never_taught() -> None:
     said = [
         item(1, question(1), correction="It holds 5 l.", key_facts=("5 l",)),
