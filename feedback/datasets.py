@@ -27,7 +27,7 @@ from feedback.gather import OPEN_STATES, gather, is_current
 from feedback.interchange.licences import licences
 from feedback.memory import many_objects
 from feedback.models import Assistant, DatasetVersion, Example, ExampleSource, Feedback, Guidelines, Run
-from feedback.policies import Changes
+from feedback.policies import Changes, Policies
 from feedback.review import is_rejected, is_undecided
 from feedback.row_hashes import RowsWriter, Salts, find_rows, rows_file
 from feedback.run_folder import SPLITS, Row, RunSpec, Turn
@@ -57,6 +57,10 @@ class Material:
     salts: Salts
     guidelines: Guidelines
     about: About
+
+    def under(self, policies: Policies) -> "Material":
+        """The same, curated by other rules."""
+        return replace(self, about=replace(self.about, policies=policies))
 
 
 def gathering(assistant: Assistant) -> str:
@@ -111,8 +115,7 @@ def preview(session: Session, assistant: Assistant, changes: Changes | None = No
     """
     material = gather_material(session, assistant)
     if changes:
-        about = replace(material.about, policies=assistants.changed_policies(assistant, changes))
-        material = replace(material, about=about)
+        material = material.under(assistants.changed_policies(assistant, changes))
     curated = curate_material(material)
     sheet = datasheet(curated, material.about, "not frozen")
     sampled = {row_id for ids in sheet["samples"].values() for row_id in ids}

@@ -142,7 +142,7 @@ def _arm(
         )  # fmt: skip
 
     suites = {"general.txt": GENERAL_TEXT.read_bytes()}
-    frozen = datasets.freeze(replace(material, policies=policies), folder / "frozen", suites, None, spec)
+    frozen = datasets.freeze(material.under(policies), folder / "frozen", suites, None, spec)
     frozen_spec, splits = read_run(folder / "frozen")
     splits = _judged_by([row for row in splits["gate"] if row.method == "sft"] if gate is None else gate, splits)
     return Arm(name, frozen_spec, splits, _counts(crowd, frozen, splits["train"]))

@@ -1,5 +1,9 @@
 """The crowd that `burnish bench poison` trains on: trolls come on top of honest people, and every lie is known."""
 
+import argparse
+from pathlib import Path
+
+from bench import poison
 from bench.poisoned_crowd import FALSE_FACTS, PoisonedCrowd
 
 from feedback.demo.product import load_product
@@ -31,3 +35,13 @@ def test_whatever_a_troll_corrects_is_false() -> None:
         coordinated = crowd.trolls.get(said.contributor or 0) == "coordinated"
         assert (said.text in ANSWERS) != coordinated
         assert not coordinated or fact.id in FALSE_FACTS
+
+
+def test_the_curation_keeps_lies_out_that_get_in_without_suspicion(tmp_path: Path) -> None:
+    parser = argparse.ArgumentParser()
+    poison.add_options(parser)
+    told = poison.measure(parser.parse_args(["--curate-only", "--facts", "12", "--shares", "0.3"]), tmp_path)
+    clean, curated, without = told["rows"]
+    assert clean["sft_lies"] == 0
+    assert curated["sft_lies"] < without["sft_lies"] / 2
+    assert curated["sft_rows"] - curated["sft_lies"] >= 0.9 * clean["sft_rows"]
