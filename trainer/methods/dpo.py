@@ -42,6 +42,9 @@ def train(stage: Stage) -> None:
         }
         for row in fitted
     ]
+    batch = chosen.per_device_train_batch_size
+    # the same gradient: a batch of long pairs at once takes 20 GB, most of it for logits of what isn't learned
+    at_once = 1 if stage.device == "cpu" else batch
     trainer = TokenizedPairs(
         model=model,
         args=arguments(
@@ -51,6 +54,8 @@ def train(stage: Stage) -> None:
             learning_rate=chosen.preference_learning_rate,
             num_train_epochs=chosen.preference_epochs,
             beta=chosen.beta,
+            per_device_train_batch_size=at_once,
+            gradient_accumulation_steps=batch // at_once,
             save_strategy="no",
         ),
         train_dataset=Dataset.from_list(rows),
