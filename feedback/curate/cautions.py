@@ -8,7 +8,9 @@ from feedback.policies import VerdictPolicy
 _FEW_ROWS = 100
 _MOSTLY = 0.5
 _NEARLY_ALL = 0.9
-_LENGTH_TELLS = 0.65
+_WORTH_JUDGING = 0.05
+"""Share of the training rows that an origin may have without any in the gate."""
+_LENGTH_TELLS = 0.6
 """Share of pairs whose better side is the longer one, or the shorter one, from which length alone tells them apart."""
 _ENOUGH_PAIRS = 30
 
@@ -22,7 +24,7 @@ def cautions(sheet: dict[str, Any], verdict: VerdictPolicy) -> list[str]:
     """
     if not sheet["methods"]:
         return ["There is nothing to train on."]
-    return [*_size(sheet), *_people(sheet), *_origins(sheet), *_one_sided(sheet), *_gate(sheet, verdict)]
+    return [*_gate(sheet, verdict), *_size(sheet), *_people(sheet), *_origins(sheet), *_one_sided(sheet)]
 
 
 def _size(sheet: dict[str, Any]) -> list[str]:
@@ -44,7 +46,9 @@ def _people(sheet: dict[str, Any]) -> list[str]:
     rows, people = sum(sheet["rows"]["train"].values()), sheet["people"]["train"]
     found = []
     if people["anonymous_rows"] > _MOSTLY * rows:
-        found.append(f"Nobody stands behind {people['anonymous_rows']} of the {rows} training rows.")
+        found.append(f"{people['anonymous_rows']} of the {rows} training rows name no giver.")
+    if not sheet["stood_behind"]["rows_approved_in_review"]:
+        found.append("No row was looked at by a reviewer: a better or right reply is somebody's word for it.")
     if people["rows_of_ten_largest"] > _MOSTLY * rows and people["contributors"] > 1:
         found.append(f"Ten contributors or fewer gave {people['rows_of_ten_largest']} of the {rows} training rows.")
     return found
@@ -60,6 +64,9 @@ def _origins(sheet: dict[str, Any]) -> list[str]:
         found.append(
             f"{from_files} of the {rows} training rows come from imported files, not from this assistant's users."
         )
+    for one in sheet["origins"]:
+        if one["rows"]["train"] > _WORTH_JUDGING * rows and not one["rows"]["gate"]:
+            found.append(f"Nothing judges what the {one['rows']['train']} training rows from {one['origin']} teach.")
     if unlicensed:
         found.append(f"{unlicensed} imported files came without a stated licence.")
     return found
@@ -74,27 +81,29 @@ def _one_sided(sheet: dict[str, Any]) -> list[str]:
                 # no topic's name: its words may have to be forgotten (feedback.erasure)
                 which = f"is on one {name}" if name == "topic" else f"has the {name} {group['group']}"
                 found.append(f"Nearly all that trains {which}.")
-    look = sheet["pairs"].get("train")
-    if look and look["pairs"] >= _ENOUGH_PAIRS:
-        for which, other in (("longer", "better"), ("shorter", "worse")):
-            if look[f"{other}_is_longer"] > _LENGTH_TELLS * look["pairs"]:
-                share = look[f"{other}_is_longer"] / look["pairs"]
-                found.append(
-                    f"In {share:.0%} of the training pairs the better reply is the {which} one: length is learned."
-                )
+    for side, consequence in (("train", "length is learned"), ("gate", "length alone would score as much")):
+        look = sheet["pairs"].get(side, {"pairs": 0})
+        for which, longer in (("longer", "better"), ("shorter", "worse")):
+            if look["pairs"] >= _ENOUGH_PAIRS and look[f"{longer}_is_longer"] > _LENGTH_TELLS * look["pairs"]:
+                share = look[f"{longer}_is_longer"] / look["pairs"]
+                found.append(f"In {share:.0%} of the {side} pairs the better reply is the {which} one: {consequence}.")
     return found
 
 
 def _gate(sheet: dict[str, Any], verdict: VerdictPolicy) -> list[str]:
     rows, people = sheet["rows"]["gate"], sheet["people"]["gate"]
+    missing = []
     if people["contributors"] < verdict.min_gate_contributors:
-        return [
-            f"The gate's rows come from {people['contributors']} named contributors; with fewer than "
-            f"{verdict.min_gate_contributors} a verdict is INCONCLUSIVE."
-        ]
+        missing.append(
+            f"{verdict.min_gate_contributors} identified contributors in the gate ({people['contributors']})"
+        )
     if rows["sft"] < verdict.min_gate_rows and rows["dpo"] < verdict.min_gate_pairs:
-        return [
-            f"The gate has {rows['sft']} corrections and {rows['dpo']} pairs; a verdict needs {verdict.min_gate_rows} "
-            f"corrections or {verdict.min_gate_pairs} choices, else it is INCONCLUSIVE."
-        ]
-    return []
+        missing.append(
+            f"{verdict.min_gate_rows} corrections ({rows['sft']}) or {verdict.min_gate_pairs} choices ({rows['dpo']})"
+        )
+    if not missing:
+        return []
+    return [
+        f"It can't show that what it trains is better: a verdict needs {' and '.join(missing)}. Until then every "
+        "verdict is INCONCLUSIVE, and nothing goes live by itself."
+    ]

@@ -26,7 +26,7 @@ METHODS: tuple[Method, ...] = ("sft", "dpo", "kto")
 SECTIONS = ("age", "trust", "privacy", "quality", "conflicts", "duplicates", "balance", "augment", "training")
 """The policies that make a dataset."""
 _SAMPLES = 2
-"""Rows of each side and method that a reader is shown: the first by id, which has nothing to do with what they say."""
+"""Rows of each side and method that a reader is shown: the first by id, a hash that tells nothing of what they say."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,7 @@ def datasheet(curated: Curated, about: About, dataset_sha256: str) -> dict[str, 
         "people": {split: _people(rows) for split, rows in sides.items()},
         "said": _span(curated.rows),
         "origins": _origins(curated, sides, about),
+        "vouched_for": curated.portrait.vouched_for,
         "consent": {"policy": about.consent, **_grants(curated.rows)},
         "stood_behind": _stood_behind(curated.rows),
         "topics_of_gate": _topics_of_gate(sides),
@@ -183,9 +184,13 @@ def _balance(curated: Curated) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def _sample(rows: Iterable[Planned]) -> list[str]:
-    by_method: dict[str, list[str]] = {method: [] for method in METHODS}
-    for planned in rows:
-        if len(by_method[planned.method]) < _SAMPLES:
-            by_method[planned.method].append(planned.id)
-    return [row_id for some in by_method.values() for row_id in some]
+def _sample(rows: Iterable[Planned]) -> dict[str, str]:
+    """Row id → origin: some of each method, of different origins if there are."""
+    rows = list(rows)
+    found: dict[str, str] = {}
+    for method in METHODS:
+        some = [one for one in rows if one.method == method]
+        first_of_origins = {origin(one.item): one for one in reversed(some)}
+        chosen = [*sorted(first_of_origins.values(), key=lambda one: one.id), *some]
+        found |= {one.id: origin(one.item) for one in list(dict.fromkeys(chosen))[:_SAMPLES]}
+    return found

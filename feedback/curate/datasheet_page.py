@@ -21,14 +21,14 @@ _NOT_FROZEN = "not frozen"
 _STAGES = {
     "consent": "may be learned from, by the grants of both sides",
     "age": "still holds, and isn't older than the policy allows",
-    "trust": "comes from people who are believed; what a person vouched for skips this",
+    "trust": "comes from people who are believed",
     "privacy": "identifiers replaced; drops nothing",
     "quality": "whole, not empty, fit to be taught",
     "conflicts": "not contradicted by somebody more credible",
-    "duplicates": "not said before",
+    "duplicates": "not said before, by whomever",
     "balance": "not too much of one thing",
-    "decontaminate": "quotes no text that judges",
-    "split": "nearly the same isn't held out",
+    "decontaminate": "quotes no evaluation text, and asks nearly none of its cases",
+    "split": "asks nearly nothing that is held out",
     "compile": "made into rows",
 }
 
@@ -53,12 +53,12 @@ def as_markdown(sheet: dict[str, Any], rows: Iterable[Row] = (), name: str = "")
 
 def _about_it(sheet: dict[str, Any], name: str) -> list[str]:
     frozen = sheet["sha256"] != _NOT_FROZEN
-    content = f"sha256 `{sheet['sha256']}`" if frozen else "a preview: a run started now would freeze it"
+    content = f"frozen, sha256 `{sheet['sha256']}`" if frozen else "a preview: nothing is written, counts may change"
     facts = {
         "Assistant": f"`{sheet['assistant']}`, with base model `{sheet.get('base_model', 'unknown')}`",
         "Purpose": quoted(sheet["purpose"]) if sheet.get("purpose") else "not stated in the assistant's guidelines",
         "Made": f"{sheet['made_at']}" if "made_at" in sheet else "",
-        "Content": content,
+        "Status": content,
         "Training": ", then ".join(_TRAINING[method] for method in sheet["methods"]) or "nothing to train on",
     }
     return [
@@ -82,23 +82,22 @@ def _about_rows(sheet: dict[str, Any]) -> list[str]:
         "## Rows",
         "",
         "A piece of feedback becomes rows: a correction an SFT row (question and right reply) and a pair (better and "
-        "worse reply), a choice a pair, a rating a KTO row (a reply called good or bad). Better means that somebody "
-        "preferred it: it may still be wrong, and a worse or bad reply may hold anything.",
+        "worse reply), a choice a pair, a rating a KTO row (a reply called good or bad). Right, better and good are "
+        "somebody's word: no check of truth or safety. A worse or bad reply may hold anything.",
         "",
         "| side | is for | SFT rows | pairs | KTO rows |",
         "|---|---|---|---|---|",
     ]
-    use = {
-        "train": "learning",
-        "dev": "stopping SFT early, never trained on",
-        "gate": "judging the result, never trained on",
-    }
+    stops = "stopping SFT early" if "sft" in sheet["methods"] else "nothing in this training"
+    use = {"train": "learning", "dev": f"{stops}; never learned", "gate": "judging the result; never learned"}
     for side, counts in sheet["rows"].items():
         lines.append(f"| {side} | {use[side]} | {counts['sft']} | {counts['dpo']} | {counts['kto']} |")
     lines += [
         "",
-        "A person's side is fixed by a hash of who they are, for all datasets; what nobody stands behind goes by its "
-        "question's cluster of near duplicates. A question that is nearly held out is never trained on.",
+        "An identified contributor's side is fixed by a hash of who they are, for all datasets; what names no giver "
+        "goes by its question's cluster of near duplicates. A training row is dropped if its question is nearly one of "
+        f"dev's or the gate's (similarity of {sheet['policy']['training']['near_duplicate_similarity']:g} or more), or "
+        "if it quotes a text that judges.",
     ]
     if (topics := sheet.get("topics_of_gate")) and any(topics.values()):
         lines += [
@@ -110,7 +109,8 @@ def _about_rows(sheet: dict[str, Any]) -> list[str]:
         behind = sheet["stood_behind"]
         lines += [
             "",
-            f"Said from {sheet['said']['first']} to {sheet['said']['last']}. Of {total} rows, "
+            f"Given from {sheet['said']['first']} to {sheet['said']['last']} (what an imported file doesn't date, on "
+            f"the day of its import). Of {total} rows, "
             f"{behind['rows_of_several_voices']} stand for several pieces of feedback that say the same, and "
             f"{behind['rows_approved_in_review']} were approved by a reviewer.",
         ]
@@ -125,14 +125,18 @@ def _about_samples(sheet: dict[str, Any], rows: Iterable[Row]) -> list[str]:
     if not any(sheet["samples"].values()):
         return [*lines, "There are no rows.", ""]
     lines += [
-        "The first of each side and kind by id, which is a hash and says nothing of the content. All rows are in the "
-        "run's folder, one per line, under these ids."
+        "The first of each side and kind by id, a hash that tells nothing of the content; of different origins if "
+        "there are. "
     ]
+    if sheet["sha256"] != _NOT_FROZEN:
+        lines[-1] += "All rows are in the run's folder, one per line, under these ids. "
     if by_id:
-        lines[-1] += f" Shown as they are, up to {SHOWN_CHARACTERS} characters a text; some may offend."
-    for side, ids in sheet["samples"].items():
-        for row_id in ids:
-            lines += ["", *(shown(side, by_id[row_id]) if row_id in by_id else [f"`{row_id}` ({side})"])]
+        lines[-1] += f"Shown as they are, up to {SHOWN_CHARACTERS} characters a text; some may offend."
+    for side, sampled in sheet["samples"].items():
+        origins = sampled if isinstance(sampled, dict) else dict.fromkeys(sampled)  # of older datasets: ids alone
+        for row_id, origin in origins.items():
+            told = ", ".join(filter(None, (side, origin and _cell(origin))))
+            lines += ["", *(shown(told, by_id[row_id]) if row_id in by_id else [f"`{row_id}` ({told})"])]
     return [*lines, ""]
 
 
@@ -167,7 +171,7 @@ def _about_people(sheet: dict[str, Any]) -> list[str]:
     lines = [
         "## People",
         "",
-        "| side | named contributors | largest one's rows | ten largest ones' rows | rows nobody stands behind |",
+        "| side | identified contributors | largest one's rows | ten largest ones' rows | rows that name no giver |",
         "|---|---|---|---|---|",
     ]
     for side, people in sheet.get("people", {}).items():
@@ -179,13 +183,14 @@ def _about_people(sheet: dict[str, Any]) -> list[str]:
         lines.append(f"| {side} | {people['contributors']} | {' | '.join(shares)} |")
     lines += [
         "",
-        "A contributor is known by a keyed hash only. Nobody stands behind a row whose giver stayed anonymous or whose "
-        "file names no annotator; such rows can't be told apart by person.",
+        "Identified means by a keyed hash, nothing else is kept. A row names no giver if that person stayed anonymous "
+        "or the imported file has no annotator; such rows can't be told apart by person. A row that several gave "
+        "counts for the first of them.",
         "",
         f"Consent: {consent.get('granted', 0)} rows by an express grant of both the person who chatted and the person "
         f"who gave the feedback; {consent.get('declared_by_importer', 0)} by the word of the operator who imported "
-        f"them; {consent.get('silent', 0)} by silence, which this assistant takes for {silence}. Whoever withdraws "
-        "is taken out, and this dataset and what was trained on it are marked.",
+        f"them; {consent.get('silent', 0)} by silence, which this assistant takes for {silence}. An identified "
+        "contributor, a conversation or a single piece can be erased from it; what was trained on it is then marked.",
         "",
         _about_identifiers(sheet),
         "",
@@ -215,8 +220,9 @@ def _about_drops(sheet: dict[str, Any]) -> list[str]:
         "| stage | left | who passes |",
         "|---|---|---|",
     ]
+    stages = _STAGES | {"trust": f"{_STAGES['trust']}; {sheet.get('vouched_for', 0)} pieces skip this, vouched for"}
     lines += [
-        f"| {entry['stage']} | {entry['items_left']} | {_STAGES.get(entry['stage'], 'everything that may teach')} |"
+        f"| {entry['stage']} | {entry['items_left']} | {stages.get(entry['stage'], 'everything that may teach')} |"
         for entry in sheet["funnel"]
     ]
     lines += [
@@ -278,10 +284,9 @@ def _about_pairs(sheet: dict[str, Any]) -> list[str]:
     lines = [
         "## What better and worse replies differ in",
         "",
-        "Training on pairs teaches whatever tells the two sides apart, length and refusing included.",
-        "",
-        "Each cell: among the better, and among the worse. Tokens are estimated means; offensive words are told by a "
-        "word model for English.",
+        "Training on pairs teaches whatever tells the two sides apart, length and refusing included. Each cell: among "
+        "the better, and among the worse. Tokens are estimated means. Refusals are told by their opening words, "
+        "offensive language by a word model for English: neither sees harmful advice in polite words.",
         "",
         "| side | pairs | the longer one | tokens | refusals | offensive |",
         "|---|---|---|---|---|---|",
@@ -307,19 +312,23 @@ def _about_rules(sheet: dict[str, Any]) -> list[str]:
         "people say counts once, and little, however many they are. A reviewer's approval, an operator's own word and "
         "what an operator imported outweigh any crowd.",
         "",
-        "| setting | value | default | what it does |",
-        "|---|---|---|---|",
+        "## Settings",
+        "",
     ]
+    rows, changed = [], []
     for section, settings in policy.items():
         standard = getattr(Policies(), section)
         fields = type(standard).model_fields
         for name, value in settings.items():
-            told = [_value(value), "", ""]
-            if name in fields:
-                default = getattr(standard, name)
-                told = [_value(value), "same" if default == value else _value(default), fields[name].description or ""]
-            lines.append(f"| {section}.{name} | {' | '.join(map(_cell, told))} |")
-    return [*lines, ""]
+            known = name in fields
+            default = getattr(standard, name) if known else value
+            told = [_value(value), "same" if default == value else _value(default)]
+            meaning = fields[name].description or "" if known else ""
+            rows.append(f"| {section}.{name} | {' | '.join(map(_cell, [*told, meaning]))} |")
+            if default != value:
+                changed.append(f"`{section}.{name}`")
+    lines += [f"Other than by default: {', '.join(changed) or 'none'}.", ""]
+    return [*lines, "| setting | value | default | what it does |", "|---|---|---|---|", *rows, ""]
 
 
 def _value(value: Any) -> str:

@@ -66,7 +66,7 @@ def curate(
         return left
 
     kept = passed("received", (kept, []))
-    received = Counter(map(origin, kept))
+    received, vouched_for = Counter(map(origin, kept)), sum(item.trusted for item in kept)
     kept = passed("consent", consent(kept, consent_policy))
     kept = passed("age", age(kept, policies.age, as_of))
     looks = look_at(
@@ -102,7 +102,7 @@ def curate(
     left = len({planned.item.id for planned in rows})
     funnel.append(("compile", left))
     progress("compile", left)
-    portrait = portray(received, before, after, rows, looks, topic, policies.quality.max_toxicity)
+    portrait = portray(received, vouched_for, before, after, rows, looks, topic, policies.quality.max_toxicity)
     return Curated(rows, methods, dropped, funnel, identifiers, portrait)
 
 

@@ -30,6 +30,8 @@ class PairsLook:
 class Portrait:
     received: Counter[str]
     """Pieces of feedback by origin: `import:FILE`, `operator`, or people who chatted."""
+    vouched_for: int
+    """Of them, what an operator said or imported, or a reviewer approved: nobody else need be believed."""
     before: Shares
     """What would train before balance, by topic, language, length and label; and after it."""
     after: Shares
@@ -48,6 +50,7 @@ def origin(item: Item) -> str:
 
 def portray(
     received: Counter[str],
+    vouched_for: int,
     before: Shares,
     after: Shares,
     rows: Sequence[Planned],
@@ -58,6 +61,7 @@ def portray(
     made_of = {planned.item.id: planned.item for planned in rows}.values()
     return Portrait(
         received,
+        vouched_for,
         before,
         after,
         Shares.count(made_of, looks, topic),

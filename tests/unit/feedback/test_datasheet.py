@@ -9,7 +9,7 @@ from feedback.curate.items import Item, Turns
 from feedback.curate.pipeline import Curated, curate
 from feedback.policies import Policies
 from feedback.run_folder import Turn
-from feedback.states import Side
+from feedback.states import ReviewDecision, Side
 from feedback.testing import about, item
 
 
@@ -72,7 +72,7 @@ def test_the_datasheets_page_shows_sample_rows_of_every_kind_if_they_are_at_hand
     assert words.count("- reply, rated good: `Judged.`") == 1
     alone = as_markdown(sheet)
     assert "Judged." not in alone
-    assert all(f"`{row_id}` (train)" in alone for row_id in sheet["samples"]["train"])
+    assert all(f"`{row_id}` (train, people who chatted)" in alone for row_id in sheet["samples"]["train"])
 
 
 def test_what_people_said_stays_within_its_line_of_the_page() -> None:
@@ -106,11 +106,11 @@ def test_the_datasheet_warns_of_what_a_careful_person_would_ask_about() -> None:
     told = " ".join(sheet["cautions"])
     assert "It trains on 40 rows only." in told
     assert "more pairs are fit to train on and left out, by chance: `training.max_preference_pairs` is" in told
-    assert "Nobody stands behind 40 of the 40 training rows." in told
+    assert "40 of the 40 training rows name no giver." in told
     assert "40 of the 40 training rows come from imported files" in told
     assert "1 imported files came without a stated licence." in told
-    assert "In 100% of the training pairs the better reply is the shorter one: length is learned." in told
-    assert "with fewer than 12 a verdict is INCONCLUSIVE" in told
+    assert "In 100% of the train pairs the better reply is the shorter one: length is learned." in told
+    assert sheet["cautions"][0].startswith("It can't show that what it trains is better: a verdict needs 12 identified")
     assert all(f"- {caution}" in as_markdown(sheet) for caution in sheet["cautions"])
 
 
@@ -123,6 +123,7 @@ def test_the_datasheet_of_a_large_and_varied_dataset_warns_of_nothing() -> None:
             correction=f"Right {number}." if number % 2 else f"Das ist die richtige Antwort auf diese Frage, {number}.",
             contributor=f"person {number % 100}",
             side=Side.GATE if number % 100 < 50 else Side.TRAIN,
+            review=ReviewDecision.APPROVED if number % 10 == 0 else None,
         )
         for number in range(400)
     ]
