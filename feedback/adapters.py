@@ -11,7 +11,7 @@ from sqlmodel import Session, col, select
 from feedback import files
 from feedback.assistants import BASE_VERSION, current_guidelines, get_assistant
 from feedback.errors import AdapterRefused, NotFound
-from feedback.models import AdapterVersion, Assistant
+from feedback.models import AdapterVersion, Assistant, DatasetVersion, Guidelines, Run
 
 CONTENT = ("adapter_config.json", "adapter_model.safetensors")
 """The files that make a version what it is: its name is their hash."""
@@ -56,11 +56,20 @@ def register(session: Session, assistant: Assistant, sha256: str, run_id: str) -
         number=(newest or 0) + 1,
         sha256=sha256,
         run_id=run_id,
-        guidelines_id=current_guidelines(session, assistant).id,
+        guidelines_id=_guidelines_of(session, assistant, run_id).id,
     )
     session.add(version)
     session.flush()
     return version
+
+
+def _guidelines_of(session: Session, assistant: Assistant, run_id: str) -> Guidelines:
+    """Those that the run's rows were made with: somebody may have changed them while it trained."""
+    run = session.get_one(Run, run_id)
+    dataset = run.dataset_version_id and session.get_one(DatasetVersion, run.dataset_version_id)
+    number = dataset.datasheet.get("guidelines_version") if dataset else None
+    of_number = select(Guidelines).where(Guidelines.assistant_id == assistant.id, Guidelines.version == number)
+    return session.exec(of_number).first() or current_guidelines(session, assistant)
 
 
 def list_versions(session: Session, assistant: Assistant) -> list[AdapterVersion]:

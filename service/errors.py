@@ -58,6 +58,10 @@ def domain_error(request: AnyRequest, error: BurnishError) -> AnyResponse:
 
 def validation_error(request: AnyRequest, error: ValidationException) -> AnyResponse:
     """A body or parameter out of form: 400 that names the field."""
+    if request.method in ("POST", "PUT") and request.headers.get("content-length", "0") == "0":
+        return domain_error(
+            request, InvalidInput("The request has no body: send a JSON object, `{}` if nothing is to say.")
+        )
     first = error.extra[0] if isinstance(error.extra, list) and error.extra else {}
     field, message = str(first.get("key", "")) or None, str(first.get("message", error.detail))
     text = f"{field}: {message}" if field else message

@@ -27,6 +27,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")
 AssistantName = Annotated[str, typer.Argument(help="The assistant's name.")]
 _COMMANDS = re.compile("[\\0-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u202a-\\u202e\\u2066-\\u2069]")
 """Control characters but tab and line break, and what overrides the direction of writing."""
+_PIPED_COLUMNS = 1000
 ACTOR = "cli"
 """Who the audit log says it was, for commands run on this machine."""
 
@@ -59,7 +60,7 @@ def print_rows(rows: Sequence[dict[str, Any]], as_json: bool, *, empty: str) -> 
     elif not rows:
         console.print(empty)
     else:
-        console.print(_table(rows[0].keys(), rows))
+        _out().print(_table(rows[0].keys(), rows))
 
 
 def print_fields(fields: dict[str, Any], as_json: bool) -> None:
@@ -69,13 +70,19 @@ def print_fields(fields: dict[str, Any], as_json: bool) -> None:
     grid = Table.grid(padding=(0, 2))
     for name, value in fields.items():
         grid.add_row(f"[bold]{name}[/bold]", escape(_cell(value)))
-    console.print(grid)
+    _out().print(grid)
+
+
+def _out() -> Console:
+    """As wide as the terminal; what goes to another program keeps each row on one line."""
+    return console if console.is_terminal else Console(width=_PIPED_COLUMNS)
 
 
 def _table(columns: Iterable[str], rows: Sequence[dict[str, Any]]) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    for place, column in enumerate(columns):
+        # an id goes into the next command: it stays in one piece
+        table.add_column(column, overflow="fold", no_wrap=place == 0 and column != "file")
     for row in rows:
         table.add_row(*(escape(_cell(value)) for value in row.values()))
     return table

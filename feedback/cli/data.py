@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from feedback import assistants, datasets, review, verification
-from feedback.cli.app import AsJson, AssistantName, open_all, print_fields, print_json, print_rows, visible
+from feedback.cli.app import ACTOR, AsJson, AssistantName, open_all, print_fields, print_json, print_rows, visible
 from feedback.cli.policy_changes import parse_changes
 from feedback.curate.datasheet import compare
 from feedback.curate.datasheet_page import as_markdown
@@ -53,7 +53,8 @@ def feedback_show(feedback_id: FeedbackId, as_json: AsJson = False) -> None:
     """One piece of feedback, with the conversation that it is about."""
     _, database = open_all()
     with database.read() as session:
-        print_fields(review.with_conversation(session, review.get_feedback(session, feedback_id)), as_json)
+        found = review.get_feedback(session, feedback_id)
+        print_fields(review.with_conversation(session, found, actor=ACTOR), as_json)
 
 
 @dataset_app.command("list")

@@ -168,8 +168,8 @@ def _decide(
         if second_opinion:
             review.ask_second_opinion(session, feedback, actor=ACTOR)
         review.decide(session, feedback, decision, actor=ACTOR, **said)
-    fields = {"id": feedback.public_id, "status": feedback.status.value, "status_reason": feedback.status_reason}
-    print_fields(fields, as_json)
+        told = review.with_conversation(session, feedback, actor=ACTOR)
+    print_fields({name: told[name] for name in ("id", "status", "status_reason", "reviews")}, as_json)
 
 
 def _fields(shown: Entry) -> dict[str, Any]:

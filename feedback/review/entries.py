@@ -96,7 +96,7 @@ def entries(session: Session, assistant: Assistant, found: Sequence[Feedback], *
     for feedback in found:
         said, reply = reviews[feedback.id], messages[feedback.message_id]
         stands = standing_of(feedback, said)
-        hidden = stands.state == State.AWAITING_SECOND and all(one.actor != actor for one in said)
+        hidden = _is_hidden(stands.state, said, actor)
         other = messages[others[feedback.id]] if feedback.id in others else None
         case = cases.get(feedback.message_id) if feedback.kind == FeedbackKind.REPORT else None
         made.append(
@@ -133,9 +133,11 @@ def entry(session: Session, feedback: Feedback, *, actor: str) -> Entry:
     return entries(session, session.get_one(Assistant, feedback.assistant_id), [feedback], actor=actor)[0]
 
 
-def with_conversation(session: Session, feedback: Feedback) -> dict[str, object]:
-    """A piece of feedback beside what it is about, in short."""
+def with_conversation(session: Session, feedback: Feedback, *, actor: str) -> dict[str, object]:
+    """A piece of feedback beside what it is about, in short, as `actor` may see it."""
     reply = session.get_one(Message, feedback.message_id)
+    said = _by(session, Review, "feedback_id", {feedback.id})
+    hidden = _is_hidden(standing_of(feedback, said).state, said, actor)
     return {
         "id": feedback.public_id,
         "kind": feedback.kind.value,
@@ -145,9 +147,20 @@ def with_conversation(session: Session, feedback: Feedback) -> dict[str, object]
         "status": feedback.status.value,
         "status_reason": feedback.status_reason,
         "source": feedback.source,
+        "reviews": [] if hidden else [_told(one) for one in said],
         "conversation": [f"{turn['role']}: {turn['content']}" for turn in history(session, reply)],
         "reply": reply.content,
     }
+
+
+def _is_hidden(state: State, said: Sequence[Review], actor: str) -> bool:
+    """Whoever is to give a second opinion sees nothing of the first."""
+    return state == State.AWAITING_SECOND and all(one.actor != actor for one in said)
+
+
+def _told(one: Review) -> str:
+    words = f": {one.edited['content']}" if one.edited else ""
+    return f"{one.decision.value} by {one.actor}{'' if one.counts else ' (counts no more, or not yet)'}{words}"
 
 
 def _by(session: Session, table: type[Row], column: str, values: set[Any]) -> list[Row]:

@@ -38,7 +38,9 @@ def test_reviewing_at_the_terminal(embedded: House, burnish: Any) -> None:
     assert "Question 0?" in burnish("review", "next", "support", "--show", "unreviewed", people=True)
     assert burnish("review", "release", ids[0])["held by"] is None
     assert burnish("feedback", "approve", ids[0], "--note", "Thanks.")["status"] == "received"
-    assert burnish("feedback", "edit", ids[1], "It is so.", "--key-fact", "so")["status"] == "received"
+    edited = burnish("feedback", "edit", ids[1], "It is so.", "--key-fact", "so")
+    assert (edited["status"], edited["reviews"]) == ("received", ["edited by cli: It is so."])
+    assert burnish("feedback", "show", ids[1])["reviews"] == ["edited by cli: It is so."]
     asked = burnish("feedback", "reject", ids[2], "--second-opinion")
     assert (asked["status"], asked["status_reason"]) == ("in_review", "Two people decide about it.")
     assert burnish("feedback", "reject", ids[2], "--final")["status"] == "declined"

@@ -110,7 +110,7 @@ def test_records_become_feedback_that_no_version_is_credited_with(house: House) 
         }
         other = session.get_one(Message, said[1].value["rejected_message_id"])
         assert (other.parent_id, other.content, other.choice_index) == (replies[1].parent_id, "Tall.", 1)
-        shown = review.with_conversation(session, said[1])
+        shown = review.with_conversation(session, said[1], actor="test")
         assert shown["conversation"] == ["system: Be brief.", "user: Hello.", "assistant: Hi.", "user: How tall?"]
         assert shown["source"] == "import:a.jsonl"
         people = session.exec(select(Contributor)).all()

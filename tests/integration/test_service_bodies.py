@@ -82,3 +82,12 @@ def refusal(status: int, body: dict[str, Any]) -> dict[str, Any]:
     assert body["error"]["type"] == "invalid_request_error"
     error: dict[str, Any] = body["error"]
     return error
+
+
+@pytest.mark.parametrize("path", ["feedback", "chat/completions", "assistants/support/review/next"])
+def test_no_body_at_all_is_told_in_words(server: Deployment, path: str) -> None:
+    answer = server.http.post(f"/v1/{path}")
+    assert answer.status_code == 400
+    assert (
+        answer.json()["error"]["message"] == "The request has no body: send a JSON object, `{}` if nothing is to say."
+    )
