@@ -108,7 +108,7 @@ def _cap_questions(
     over: dict[int, str] = {}
     for same in asked.values():
         tokens = 0
-        for place, item in enumerate(sorted(same, key=_order)):
+        for place, item in enumerate(_in_turns(same)):
             size = looks.taught(item).tokens
             if place >= policy.max_rows_per_question:
                 over[item.id] = f"over {policy.max_rows_per_question} rows on nearly the same question"
@@ -117,6 +117,17 @@ def _cap_questions(
             else:
                 tokens += size
     return drop_where(items, "balance", lambda item: over.get(item.id))
+
+
+def _in_turns(items: list[Item]) -> list[Item]:
+    """Everybody's first before anybody's second: who says much pushes nobody out."""
+    turns: Counter[tuple[FeedbackKind, str | None]] = Counter()
+    placed = []
+    for item in sorted(items, key=_order):
+        turns[item.kind, item.contributor] += 1
+        value, behind, *rest = _order(item)
+        placed.append(((value, behind, turns[item.kind, item.contributor], *rest), item))
+    return [item for _, item in sorted(placed, key=lambda one: one[0])]
 
 
 def _cap_shares(

@@ -121,13 +121,14 @@ def leave_out_untrained(
         ratings = f"fewer ratings than min_ratings ({policy.min_ratings}) to train on them"
     why = {"sft": "no correction is on the training side", "dpo": pairs, "kto": ratings}
     kept: list[Planned] = []
+    used = {one.item.id for one in rows if one.side == Side.GATE or one.method in methods}
     left_out: dict[int, tuple[Item, str]] = {}  # an item once, however many rows it would have made
     for planned in rows:
         if planned.side == Side.GATE or planned.method in methods:
             kept.append(planned)
         else:
-            still = planned.method == "dpo" and planned.source == "correction" and "sft" in methods
-            reason = why[planned.method] + ("; its correction still trains" if still else "")
+            still = "; its correction still trains" if planned.method == "dpo" else "; its pair still trains"
+            reason = why[planned.method] + (still if planned.item.id in used else "")
             left_out[planned.item.id] = planned.item, reason
     return kept, [out for item, reason in left_out.values() for out in drop(item, "compile", reason)]
 

@@ -10,12 +10,14 @@ Anonymous people may be one: what they say counts once, however many they are.
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable
+from math import inf
 
 import numpy as np
 
 from feedback.curate.items import Dropped, Item, drop_where
 from feedback.curate.looks import Looks
 from feedback.curate.trust import Standing
+from feedback.curate.words import claims, content_words, negations
 from feedback.curation_policies import ConflictPolicy
 from feedback.key_facts import contains_facts
 from feedback.states import FeedbackKind
@@ -38,7 +40,7 @@ class _Side:
         self.items: list[Item] = []
         self.weight = 0.0
         self.anonymous = 0.0  # of the weight
-        self.last_said = 0.0
+        self.last_said = -inf
 
     def add(self, item: Item, weight: float) -> None:
         self.items.append(item)
@@ -84,10 +86,10 @@ class _Subjects:
         if item.kind == FeedbackKind.RATING:
             if exchange not in self._replies:
                 self._replies[exchange] = self._number(
-                    (self._looks.asked[exchange].digest, self._looks.said[exchange].digest)
+                    (self._looks.subjects[exchange], self._looks.said[exchange].digest)
                 )
             return self._replies[exchange]
-        asked, said = self._looks.asked[exchange].digest, self._looks.said[exchange].digest
+        asked, said = self._looks.subjects[exchange], self._looks.said[exchange].digest
         if item.rejected is None:
             return self._number(("answer", asked))
         other = self._looks.said[item.rejected.id].digest
@@ -147,7 +149,7 @@ def _weight(item: Item, known: Standing) -> float:
 def _position(item: Item, looks: Looks) -> Hashable:
     """What is said on the subject."""
     if item.correction is not None:
-        return tuple(sorted(fact.casefold() for fact in item.key_facts))
+        return tuple(sorted(fact.casefold() for fact in item.key_facts)) or claims(item.correction)
     if item.rejected is not None:
         return item.tie or looks.said[item.exchange.id].digest < looks.said[item.rejected.id].digest
     return item.good
@@ -193,7 +195,15 @@ def _contradiction(one: _Side, other: _Side) -> str | None:
         return "people chose differently between these replies"
     if first.correction is None:
         return "people rated this reply both good and bad"
-    if not one.facts or not other.facts:
-        return None
-    agree = contains_facts(one.text, other.facts) or contains_facts(other.text, one.facts)
+    if one.facts and other.facts:
+        mentioned = contains_facts(one.text, other.facts) or contains_facts(other.text, one.facts)
+        agree = mentioned and negations(one.text) == negations(other.text)
+    else:
+        agree = claims(one.text) == claims(other.text) or not _are_alike(one.text, other.text)
     return None if agree else "people corrected this question to different facts"
+
+
+def _are_alike(one: str, other: str) -> bool:
+    """Whether two texts say something in the same words, be it the opposite."""
+    words, others = (content_words(text) - claims(text)[0] for text in (one, other))
+    return 2 * len(words & others) >= len(words | others)

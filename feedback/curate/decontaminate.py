@@ -17,13 +17,13 @@ def decontaminate(items: list[Item], looks: Looks, near: float) -> tuple[list[It
     >>> [one.id for one in kept], dropped[0].reason
     ([2], 'nearly an evaluation case')
     """
-    rows = {looks.asked[item.exchange.id].question for item in items if item.side in (Side.TRAIN, Side.DEV, None)}
+    rows = {row for item in items if item.side in (Side.TRAIN, Side.DEV, None) for row in looks.questions_of(item)}
     close = looks.questions.near_any(rows, looks.cases, near)
 
     def why(item: Item) -> str | None:
         if item.side == Side.GATE:
             return None
-        if looks.asked[item.exchange.id].question in close:
+        if not close.isdisjoint(looks.questions_of(item)):
             return "nearly an evaluation case"
         if item.exchange.id in looks.led_by_evaluations or _says_one(item, looks):
             return f"{RUN_WORDS} words or more are an evaluation text's"

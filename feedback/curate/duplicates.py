@@ -18,7 +18,8 @@ from feedback.states import FeedbackKind
 def duplicates(
     items: list[Item], looks: Looks, clusters: dict[int, int], policy: DuplicatesPolicy
 ) -> tuple[list[Item], list[Dropped]]:
-    """`clusters`: exchange → its near-duplicate cluster (see similarity). The oldest of those that say the same stays.
+    """`clusters`: exchange → its near-duplicate cluster (see similarity). Of those that say the same the oldest stays
+    that somebody stands behind.
 
     >>> from feedback.testing import item, look_at
     >>> said = [item(1, "How big?", contributor="ada"), item(2, "how big", contributor="bob")]
@@ -32,7 +33,7 @@ def duplicates(
     kept: list[Item] = []
     dropped: list[Dropped] = []
     for said in same.values():
-        first = min(said, key=oldest_first) if len(said) > 1 else said[0]
+        first = min(said, key=_speaks_for_all) if len(said) > 1 else said[0]
         rest = sorted(number for item in said if item is not first for number in item.feedback_ids)
         kept.append(_with(first, rest) if rest else first)
         dropped += [Dropped(number, "duplicates", "somebody said the same; it counts with theirs") for number in rest]
@@ -55,6 +56,11 @@ def _in_other_words(items: list[Item], similarity: float, model: str) -> tuple[l
     return [item for item in kept if item.id not in said_again], dropped
 
 
+def _speaks_for_all(item: Item) -> tuple[bool, bool, float, int]:
+    """Whoever has been vouched for, else somebody who stands behind it, else the oldest."""
+    return not item.trusted, item.contributor is None, *oldest_first(item)
+
+
 def _with(first: Item, rest: list[int]) -> Item:
     merged = copy(first)
     merged.merged = (*first.merged, *rest)
@@ -68,10 +74,10 @@ def _words(item: Item, looks: Looks, clusters: dict[int, int]) -> Hashable:
         return (
             item.side,
             item.good,
-            looks.asked[exchange.id].digest,
+            looks.subjects[exchange.id],
             clusters[exchange.id],
             looks.said[exchange.id].digest,
         )
     other = looks.said[item.rejected.id].digest if item.rejected else None
-    asked = looks.asked[exchange.id].digest, clusters[exchange.id]
+    asked = looks.subjects[exchange.id], clusters[exchange.id]
     return item.kind, item.side, item.good, item.tie, asked, looks.taught(item).digest, other, item.key_facts

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from feedback.curate.items import tidy
+from feedback.curate.words import CJK
 
 RUN_WORDS = 13
 _CASE_WORDS = 200
@@ -17,9 +18,9 @@ class Evaluations:
     """Texts that judge: found again in others by their runs of words.
 
     >>> judged = Evaluations.of(["one two three four five six seven eight nine ten eleven twelve thirteen fourteen"])
-    >>> judged.quoted_in("zero one two three four five six seven eight nine ten eleven twelve thirteen and on".split())
+    >>> judged.quoted_in("zero one two three four five six seven eight nine ten eleven twelve thirteen and on")
     True
-    >>> judged.quoted_in("one two three four five six".split())
+    >>> judged.quoted_in("one two three four five six")
     False
     """
 
@@ -31,18 +32,24 @@ class Evaluations:
     @classmethod
     def of(cls, texts: Iterable[str]) -> "Evaluations":
         texts = list(dict.fromkeys(texts))
-        split = [tidy(text).split() for text in texts]
+        split = [_words(tidy(text)) for text in texts]
         common = Counter(pair for words in split for pair in pairwise(words))
         runs = {run for words in split for run in _runs(words)}
         rare = {min(pairwise(run), key=lambda pair: (-len(pair[0]), common[pair], pair)) for run in runs}
         cases = tuple(text for text, words in zip(texts, split, strict=True) if 0 < len(words) < _CASE_WORDS)
         return cls(cases, frozenset(runs), frozenset(rare), frozenset(first for first, _ in rare))
 
-    def quoted_in(self, words: Sequence[str]) -> bool:
-        """Whether tidied `words` hold a run of an evaluation's."""
+    def quoted_in(self, tidied: str) -> bool:
+        """Whether a tidied text holds a run of an evaluation's."""
+        words = _words(tidied)
         if self.rarely.isdisjoint(words) or self.rare.isdisjoint(pairwise(words)):
             return False
         return not self.runs.isdisjoint(_runs(words))
+
+
+def _words(tidied: str) -> list[str]:
+    """A Chinese or Japanese character is a word."""
+    return (tidied if tidied.isascii() else CJK.sub(r" \1 ", tidied)).split()
 
 
 def _runs(words: Sequence[str]) -> Iterable[tuple[str, ...]]:

@@ -110,7 +110,7 @@ class Drops:
 Stage = Callable[[list[Item]], tuple[list[Item], list[Dropped]]]
 
 
-_AROUND_WORDS = re.compile(r"(?<!\S)[^\w\s+#-]+|[^\w\s+#%-]+(?!\S)")
+_AROUND_WORDS = re.compile(r"(?<!\S)[^\w\s+#-]++|(?<=[\w+#%-])[^\w\s+#%-]++(?!\S)")
 _ASCII = map(chr, range(128))
 _BEFORE_WORDS = "".join(sign for sign in _ASCII if not sign.isalnum() and not sign.isspace() and sign not in "_+#-")
 _AFTER_WORDS = _BEFORE_WORDS.replace("%", "")

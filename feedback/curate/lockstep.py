@@ -83,7 +83,8 @@ def suspicious(
     reliability: NDArray[np.float64],
     order: NDArray[np.int64],
 ) -> NDArray[np.bool_]:
-    """(contributors,): members of groups that at least three reliable others contradict, or that nobody else joins.
+    """(contributors,): of groups that at least three reliable others contradict, those who are themselves; of groups
+    that nobody else joins, those who followed somebody.
 
     Three who agree because they are right are contradicted by liars alone, whom `reliability` tells. Where nobody else
     joins, who voted before the others of the group followed nobody: or who wants somebody's words gone would only have
@@ -102,10 +103,27 @@ def suspicious(
         alone = there & (np.bincount(target[outside], minlength=targets) == 0)
         opposed = len(np.unique(target[against])) >= _DISSENT * int(there.sum())
         if opposed and len(np.unique(contributor[against])) >= _SMALLEST_GROUP:
-            caught |= group == number
+            caught |= (group == number) & _contradicted(contributor, target, way, votes, outside & credible, len(group))
         elif alone.sum() > there.sum() / 2:
             caught |= (group == number) & ~_leads(contributor, target, order, votes, len(group))
     return caught
+
+
+def _contradicted(
+    contributor: NDArray[np.int64],
+    target: NDArray[np.int64],
+    way: NDArray[np.int64],
+    votes: NDArray[np.bool_],
+    others: NDArray[np.bool_],
+    contributors: int,
+) -> NDArray[np.bool_]:
+    """(contributors,): whom reliable others contradict at least as often as they agree, on what they both spoke of.
+
+    So that nobody answers for what somebody else did with a copy of some of their votes.
+    """
+    balance = np.bincount(target[others], weights=way[others], minlength=int(target.max()) + 1)
+    agreeing = np.sign(balance[target[votes]]) * way[votes]
+    return np.bincount(contributor[votes], weights=agreeing, minlength=contributors) <= 0
 
 
 def _leads(

@@ -12,7 +12,8 @@ import os
 import re
 import sys
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections import ChainMap
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
@@ -26,7 +27,7 @@ from feedback.curate.evaluations import Evaluations
 from feedback.curate.items import Item, Turns, tidy
 from feedback.curate.similarity import Questions, Signatures, leaders, signatures
 from feedback.curate.topics import Topics, sample
-from feedback.curate.words import gist_of
+from feedback.curate.words import gist, gist_of
 from feedback.identifiers.find import Found, find
 
 if TYPE_CHECKING:
@@ -42,6 +43,9 @@ WORTH_PROCESSES = 4_000
 _LANGUAGE_CHARACTERS = 80
 """As much of a text as its language is told by."""
 _SURE_OF_LANGUAGE = 0.4
+_ENOUGH_WORDS = 4
+"""Of what carries meaning, from which a turn is a question by itself."""
+_LONG_WORD = 60
 _OFFENSIVE = 1.0
 """Of 16,877 texts, half of them about harmful things, those without such a word came to 0.69 at most."""
 _APART = {number: " " for number in range(128) if not (chr(number).isalnum() or chr(number) == "_")}
@@ -82,6 +86,8 @@ class Looks:
     """The looks at everything that a set of items says, by the ids of what was said."""
 
     asked: dict[int, Look]  # by exchange: what was asked, see question_key
+    alone: dict[int, Look]  # by exchange of several turns: its last one, where that says enough by itself
+    subjects: dict[int, int]  # by exchange: equal for the same question after the same words
     said: dict[int, Look]  # by exchange: its reply
     corrected: dict[int, Look]  # by item
     unclean: dict[str, Look]  # by text: those that hold identifiers or were repaired
@@ -96,6 +102,12 @@ class Looks:
         pairs = self.questions.near_pairs(self.near)
         pairs = np.searchsorted(ordered, pairs[np.isin(pairs, ordered).all(axis=1)])
         return dict(zip(ordered.tolist(), ordered[leaders(pairs, len(ordered))].tolist(), strict=True))
+
+    def questions_of(self, item: Item) -> tuple[int, ...]:
+        """The rows that what an item asks is known by: in its context and, if it can be, alone."""
+        number = item.exchange.id
+        asked = self.asked[number].question
+        return (asked, self.alone[number].question) if number in self.alone else (asked,)
 
     def taught(self, item: Item) -> Look:
         return self.corrected[item.id] if item.correction is not None else self.said[item.exchange.id]
@@ -113,6 +125,17 @@ def question_key(history: Turns) -> str:
     if len(words) < 2:
         return words[0] if words else ""
     return f"{' '.join(words[-3:-1])[-max(len(words[-1]), 10) :].strip()}\n{words[-1]}"
+
+
+def _last_turn(history: Turns) -> str | None:
+    """The last of several turns, if it says enough to be a question without them."""
+    words = [content for role, content in history if role != "system"]
+    return words[-1] if len(words) > 1 and len(gist(words[-1]).split()) >= _ENOUGH_WORDS else None
+
+
+def _subject(history: Turns, asked: Look, looks: Mapping[str, Look]) -> int:
+    said = [looks[content].digest for role, content in history if role != "system"]
+    return asked.digest if len(said) < 2 else _digest(" ".join(map(str, said)))
 
 
 def look_at(
@@ -135,7 +158,8 @@ def look_at(
     keys = {one.id: question_key(one.history) for one in exchanges.values()}
     spoken = dict.fromkeys(one.reply for one in exchanges.values())
     spoken |= dict.fromkeys(item.correction for item in items if item.correction is not None)
-    asked = dict.fromkeys(keys.values())
+    lasts = {one.id: last for one in exchanges.values() if (last := _last_turn(one.history)) is not None}
+    asked = dict.fromkeys([*keys.values(), *lasts.values()])
     earlier = dict.fromkeys(text for one in exchanges.values() for _, text in one.history)
     look_at_all = partial(_look_at_all, evaluations=evaluations, names=names)
     with _Watchers(look_at_all, len(spoken) + len(asked) + len(earlier), processes) as watchers:
@@ -149,9 +173,12 @@ def look_at(
     for row, seen in enumerate(asks.values()):
         seen.question = row
     looked_at = chain(said.items(), asks.items(), turns.items())
+    seen_texts = ChainMap(asks, said, turns)
     quotes = {text for some in (said, asks, turns) for text, seen in some.items() if seen.quotes_evaluation}
     return Looks(
         asked={number: asks[key] for number, key in keys.items()},
+        alone={number: asks[last] for number, last in lasts.items()},
+        subjects={one.id: _subject(one.history, asks[keys[one.id]], seen_texts) for one in exchanges.values()},
         said={one.id: said[one.reply] for one in exchanges.values()},
         corrected={item.id: said[item.correction] for item in items if item.correction is not None},
         unclean={text: seen for text, seen in looked_at if seen.private or seen.repaired is not None},
@@ -226,7 +253,7 @@ def _look_at_all(
     looks: list[Look] = []
     masked: list[str] = []
     for text in texts:
-        repaired = _repair(text)
+        repaired = repair(text)
         clean = text if repaired is None else repaired
         found = _finder(names)(clean)
         if found:
@@ -239,7 +266,7 @@ def _look_at_all(
                 tokens=_estimate_tokens(clean),
                 private=bool(found),
                 repaired=repaired,
-                quotes_evaluation=evaluations.quoted_in(words.split()),
+                quotes_evaluation=evaluations.quoted_in(words),
                 empty=not words,
             )
         )
@@ -256,15 +283,19 @@ def _look_at_all(
     return looks, signatures(masked)
 
 
-def _repair(text: str) -> str | None:
-    """Mojibake, HTML entities and the like put right; None where there is nothing to repair."""
-    if text.isascii() and "&" not in text:
+def repair(text: str) -> str | None:
+    """Mojibake and the like put right; None where there is nothing to repair."""
+    if text.isascii():
         return None
     from ftfy import TextFixerConfig, fix_text
 
-    # quotes, ligatures and widths are how somebody writes, not damage
+    # quotes, ligatures, widths and HTML's entities are how somebody writes, or what about, not damage
     kept = TextFixerConfig(
-        uncurl_quotes=False, fix_latin_ligatures=False, fix_character_width=False, normalization=None
+        unescape_html=False,
+        uncurl_quotes=False,
+        fix_latin_ligatures=False,
+        fix_character_width=False,
+        normalization=None,
     )
     repaired = fix_text(text, kept)
     return None if repaired == text else repaired
@@ -306,7 +337,9 @@ def _detector() -> "LangDetector":
 
 def _repetition(text: str) -> float | None:
     words = text.split()
-    if len(text) < 100 or (text.isascii() and len(words) < 2 * len(set(words))):
+    if len(text) < 100:
+        return None
+    if text.isascii() and len(words) < 2 * len(set(words)) and max(map(len, words), default=0) < _LONG_WORD:
         return None  # hardly a word comes back
     raw = text.encode()
     return len(raw) / len(zlib.compress(raw, 1))

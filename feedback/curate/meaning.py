@@ -5,7 +5,6 @@ two rows are compared only if their numbers, their key facts and their negations
 are what users ask.
 """
 
-import re
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 from feedback.curate.items import Item, oldest_first
 from feedback.curate.looks import question_key
-from feedback.curate.voices import negations
+from feedback.curate.words import claims
 from feedback.errors import InvalidInput
 from feedback.states import Side
 
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from model2vec import StaticModel
 
 Vectors = NDArray[np.float32]
-_NUMBERS = re.compile(r"\d+(?:[.,]\d+)*")
 _CHARACTERS = 2000
 """As much of a row as its meaning is told by."""
 _AT_ONCE = 1024
@@ -38,7 +36,7 @@ def in_other_words(items: Sequence[Item], similarity: float, model: str) -> dict
     alike: dict[Hashable, list[Item]] = defaultdict(list)
     for item in items:
         if item.side == Side.TRAIN:
-            alike[_claims(item)].append(item)
+            alike[_told_apart(item)].append(item)
     groups = [sorted(some, key=oldest_first) for some in alike.values() if len(some) > 1]
     if not groups:
         return {}
@@ -75,11 +73,11 @@ def firsts(vectors: Vectors, similarity: float) -> list[int]:
     return found
 
 
-def _claims(item: Item) -> Hashable:
+def _told_apart(item: Item) -> Hashable:
     """What an embedding can't tell apart."""
     text = _text(item)
     facts = frozenset(fact.casefold() for fact in item.key_facts)
-    return item.kind, item.good, item.tie, facts, frozenset(_NUMBERS.findall(text)), negations(text)
+    return item.kind, item.good, item.tie, facts, claims(text)
 
 
 def _text(item: Item) -> str:

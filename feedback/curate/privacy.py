@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from feedback.curate.items import Exchange, Item
-from feedback.curate.looks import Looks
+from feedback.curate.looks import Looks, repair
 from feedback.curation_policies import PrivacyPolicy
 from feedback.identifiers.find import Found, find
 from feedback.identifiers.redactor import Finder, Redactor
@@ -74,7 +74,7 @@ def _cleaners(items: Iterable[Item], looks: Looks, policy: PrivacyPolicy, counts
 
 
 def _cleaner(texts: list[str], looks: Looks, policy: PrivacyPolicy, counts: Counter[str]) -> Clean:
-    mended = [look.repaired or text if (look := looks.unclean.get(text)) else text for text in texts]
+    mended = [(look.repaired if (look := looks.unclean.get(text)) else repair(text)) or text for text in texts]
     if policy.replace_identifiers:
         mended, found = Redactor(_finder(policy)).redact(mended)
         counts.update({kind.value: count for kind, count in found.items()})

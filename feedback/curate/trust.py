@@ -20,7 +20,7 @@ from feedback.curate.looks import Looks
 from feedback.curate.voices import COPY_TOKENS, lone_facts
 from feedback.curation_policies import TrustPolicy
 from feedback.identifiers.folding import fold
-from feedback.states import FeedbackKind
+from feedback.states import FeedbackKind, Side
 
 ANONYMOUS_WEIGHT = 0.1
 """Nobody stands behind it."""
@@ -31,7 +31,9 @@ _ANYBODY = ""
 _DICTATED_WORDS, _DICTATED_CHARACTERS = 4, 20
 """Shorter replies are often words of the question: "yes or no", "apples or pears"."""
 _DICTATION = re.compile(
-    r"\b(?:say|repeat|write|print|output|type|copy|respond|reply|answer|echo|recite)\b|重复|复述|回答|输出",
+    r"\b(?:say|repeat|write|print|output|type|copy|respond|reply|answer|echo|recite|return|quote|tell (?:me|us)"
+    r"|your (?:next |whole )?(?:message|reply|answer|response)|sag|sage|schreibe?|wiederhole|antworte|dis|répète|écris"
+    r"|réponds|di|repite|escribe|responde)\b|重复|复述|回答|输出|请说|请写",
     re.IGNORECASE,
 )
 _DICTATION_REACH = 70
@@ -191,15 +193,16 @@ def _copied(items: Iterable[Item], looks: Looks, policy: TrustPolicy) -> set[int
 
 
 def _is_dictated(item: Item) -> bool:
-    """Whether the question has the taught words, after "say", "repeat" and the like: it would teach to obey.
+    """Whether the question has a reply's words, after "say", "repeat" and the like: praise would teach to obey, and
+    blame to unlearn whatever somebody had it say.
 
     However they are spaced and set off, and whoever asks: a client may send a system message of its own.
     """
-    if not item.good or item.trusted:
+    if item.trusted:
         return False
     asked = item.exchange.history
     most = 2 * sum(len(text) for _, text in asked)
-    texts = [item.taught, item.rejected.reply] if item.tie and item.rejected else [item.taught]
+    texts = [item.taught, item.rejected.reply] if item.rejected else [item.taught]
     return any(_dictates(asked, text) for text in texts if len(text) <= most)
 
 
@@ -216,8 +219,13 @@ def _dictates(asked: Turns, taught: str) -> bool:
     return place >= 0
 
 
+def _held_out_first(item: Item) -> float:
+    """Somebody who is held out keeps the oldest words, so that what judges stays what it is."""
+    return item.created_at if item.side not in (Side.TRAIN, None) else 0.0
+
+
 def _over_caps(items: list[Item], looks: Looks, policy: TrustPolicy) -> dict[int, str]:
-    """Reasons, by id, for what is over a contributor's caps: the newest words stay."""
+    """Reasons, by id, for what is over a contributor's caps: the newest words stay, of held-out people the oldest."""
     theirs = [item for item in items if item.contributor is not None and not item.trusted]
     total = Counter(item.contributor for item in theirs)
     longest = max((look.tokens for said in (looks.said, looks.corrected) for look in said.values()), default=0)
@@ -229,7 +237,8 @@ def _over_caps(items: list[Item], looks: Looks, policy: TrustPolicy) -> dict[int
     rows: Counter[str] = Counter()
     tokens: Counter[str] = Counter()
     over: dict[int, str] = {}
-    for item in sorted((one for one in theirs if one.contributor in watched), key=oldest_first, reverse=True):
+    watched_items = sorted((one for one in theirs if one.contributor in watched), key=oldest_first, reverse=True)
+    for item in sorted(watched_items, key=_held_out_first):
         who = str(item.contributor)
         size = looks.taught(item).tokens
         if rows[who] + 1 > policy.max_rows_per_contributor:

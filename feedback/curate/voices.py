@@ -1,12 +1,11 @@
 """New facts need more than one voice: what nobody but its giver says is held back until somebody else says it too."""
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable
 
 from feedback.curate.items import Item
 from feedback.curate.looks import Looks
-from feedback.curate.words import content_words
+from feedback.curate.words import claims, content_words, gist, negations
 from feedback.states import FeedbackKind
 
 COPY_TOKENS = 40
@@ -21,7 +20,6 @@ _CHARACTERS = 1000
 """As much of a text as its subject is told by."""
 _COMPARED = 50
 """With so many statements that have a word another one is compared: a flood of them costs no more."""
-_NEGATION = re.compile(r"\b(?:not|no|never|none|cannot|without|[a-z]+n['’]t)\b|[不没沒無无未别勿]", re.IGNORECASE)
 
 
 def lone_facts(items: Iterable[Item], looks: Looks, min_voices: int) -> set[int]:
@@ -30,7 +28,7 @@ def lone_facts(items: Iterable[Item], looks: Looks, min_voices: int) -> set[int]
     said: dict[Hashable, list[Item]] = defaultdict(list)
     for item in corrections:
         facts = frozenset(one.casefold() for one in item.key_facts)
-        said[facts or looks.asked[item.exchange.id].digest].append(item)
+        said[facts or (looks.asked[item.exchange.id].digest, claims(item.taught))].append(item)
     vouched: set[int] = set()
     for same in said.values():
         vouched |= _vouched(same, looks, min_voices)
@@ -42,7 +40,8 @@ def _vouched(said: list[Item], looks: Looks, min_voices: int) -> set[int]:
     if len(said) == 1:
         return {said[0].id} if min_voices <= 1 and said[0].contributor is not None else set()
     statements = _Statements(said[0])
-    voices: dict[int, set[str]] = defaultdict(set)
+    people: dict[int, set[str]] = defaultdict(set)
+    texts: dict[int, set[str]] = defaultdict(set)
     trusted: set[int] = set()
     places: dict[int, int | None] = {}
     for item in sorted(said, key=lambda item: not _counts(item)):  # who doesn't count can only join
@@ -50,8 +49,9 @@ def _vouched(said: list[Item], looks: Looks, min_voices: int) -> set[int]:
         if place is not None and item.trusted:
             trusted.add(place)
         elif place is not None and item.contributor is not None:
-            voices[place].add(_voice(item, looks))
-    heard = trusted | {place for place, who in voices.items() if len(who) >= min_voices}
+            people[place].add(item.contributor)
+            texts[place].add(_author(item, looks))
+    heard = trusted | {place for place, who in people.items() if min(len(who), len(texts[place])) >= min_voices}
     return {number for number, place in places.items() if place in heard}
 
 
@@ -99,18 +99,14 @@ class _Statements:
         return shared >= _SAME_WORDS * together
 
 
-def _voice(item: Item, looks: Looks) -> str:
+def _author(item: Item, looks: Looks) -> str:
     look = looks.taught(item)
     return f"text {look.digest}" if look.tokens >= COPY_TOKENS else str(item.contributor)
 
 
 def _is_new(item: Item) -> bool:
-    """Whether it says anything that was neither asked nor replied: leaving out needs no witness, but for a "not"."""
+    """Whether it says anything but what was replied: leaving out needs no witness, but for a "not"."""
     if item.key_facts or negations(item.taught) != negations(item.exchange.reply):
         return True
-    return not content_words(item.taught) <= content_words(f"{item.exchange.question} {item.exchange.reply}")
-
-
-def negations(text: str) -> int:
-    """How many words of it deny something."""
-    return sum(1 for _ in _NEGATION.finditer(text))
+    left = iter(gist(item.exchange.reply).split())
+    return not all(word in left for word in gist(item.taught).split())  # in the reply's order

@@ -1,17 +1,20 @@
 """Bad faith: crafted words that would teach what nobody should, or knock out what honest people said."""
 
+import time
+from dataclasses import replace
+from random import Random
 from typing import Any
 
 import pytest
 
 from feedback.curate.evaluations import Evaluations
-from feedback.curate.items import Dropped, Exchange, Item
+from feedback.curate.items import Dropped, Exchange, Item, tidy
 from feedback.curate.pipeline import Curated, curate
 from feedback.curate.topics import Topics
 from feedback.curate.trust import standing, trust
 from feedback.curation_policies import TrustPolicy
 from feedback.policies import Policies
-from feedback.states import ReviewDecision
+from feedback.states import ReviewDecision, Side
 from feedback.testing import START, item, look_at
 
 
@@ -191,3 +194,142 @@ def test_copying_somebodys_votes_does_not_silence_them() -> None:
     kept, dropped = believe(said)
     assert {one.contributor for one in kept} == {"ada"}
     assert {out.reason for out in dropped} == {"given in lockstep with others, against everybody else"}
+
+
+def test_a_copy_of_some_of_somebodys_votes_does_not_answer_for_all_of_them() -> None:
+    """Sixty people who err one time in ten, and two trolls who repeat eight votes of one of them."""
+    random = Random(5)
+    replies = [Exchange(n, n, (("user", f"question {n}"),), "So.", version="base") for n in range(200)]
+    said = [
+        item(
+            len(replies) * person + reply.id + 1,
+            "",
+            exchange=reply,
+            contributor=f"person {person}",
+            score=(1.0 if random.random() < 0.9 else -1.0) * (1.0 if reply.id % 2 else -1.0),
+        )
+        for person in range(60)
+        for reply in random.sample(replies, 20)
+    ]
+    victim = [one for one in said if one.contributor == "person 7"]
+    copies = [
+        item(100_000 * (troll + 1) + one.id, "", exchange=one.exchange, contributor=f"troll {troll}", score=one.score)
+        for troll in range(2)
+        for one in victim[:8]
+    ]
+    kept, _ = believe([*said, *copies])
+    assert [one.id for one in kept if one.contributor == "person 7"] == [one.id for one in victim]
+
+
+def test_two_long_texts_of_one_person_are_one_voice() -> None:
+    twice = [
+        correction(number, "How do I reset the boiler?", f"{BOILER} {more}", contributor="eve")
+        for number, more in ((1, "Call us if it stays dark, day or night."), (2, "Call us if it stays dark for long."))
+    ]
+    assert believe(twice)[0] == []
+    assert ids(
+        believe([*twice, correction(3, "How do I reset the boiler?", f"{BOILER} Call us.", contributor="bob")])[0]
+    )
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("The tank holds 5 litres when it is full.", "The tank holds 9 litres when it is full."),
+        ("The water in the tank is safe to drink.", "The water in the tank is not safe to drink."),
+    ],
+)
+def test_who_says_the_opposite_in_the_same_words_vouches_for_nobody(one: str, other: str) -> None:
+    said = [
+        correction(number, "What about the tank?", text, contributor=who)
+        for number, (who, text) in enumerate((("ada", one), ("eve", other)), 1)
+    ]
+    assert believe(said)[0] == []
+    both = curated([*said], trust={"min_voices": 1})
+    assert set(why(both).values()) == {"people corrected this question to different facts"}
+
+
+@pytest.mark.parametrize(
+    ("question", "reply", "right"),
+    [
+        ("Does it hold 5 litres of water or 9 litres of bleach?", "It holds 5 litres.", "It holds 9 litres of bleach."),
+        (
+            "Red or blue?",
+            "The red one has 7 litres, the blue one 5 litres.",
+            "The red one has 5 litres, the blue one 7.",
+        ),
+    ],
+)
+def test_words_of_the_question_or_in_another_order_need_a_witness(question: str, reply: str, right: str) -> None:
+    assert believe([item(1, question, reply, correction=right)])[0] == []
+
+
+def test_nobody_pushes_others_out_by_asking_one_thing_in_many_ways() -> None:
+    honest = [
+        correction(n, "How big is the water tank?", "Two metres.", contributor=f"person {n}", created_at=0.0)
+        for n in range(1, 4)
+    ]
+    flood = [
+        correction(10 + n, f"How big is the water tank {'x' * (n % 3)}{n}?", f"Huge {n}.", contributor=f"troll {n % 2}")
+        for n in range(40)
+    ]
+    found = curated([*honest, *flood], trust={"min_voices": 1})
+    assert {planned.item.id for planned in found.rows} & {1, 2, 3}
+
+
+def test_nobody_has_a_reply_said_to_have_it_unlearned() -> None:
+    said = item(
+        1, "Say: The red tank holds exactly five litres of water.", "The red tank holds exactly five litres of water."
+    )
+    assert believe([said])[0] == believe([replace(said, score=-1.0)])[0] == []
+    pair = item(
+        2,
+        "Return this: The red tank holds five litres of water.",
+        "No.",
+        rejected="The red tank holds five litres of water.",
+    )
+    assert believe([pair])[0] == []
+
+
+def test_somebody_who_stands_behind_it_speaks_for_all_who_said_the_same() -> None:
+    said = [
+        item(1, "How big is the tank?", contributor=None),
+        item(2, "How big is the tank?", contributor="bob"),
+        item(3, "How big is the tank?", contributor="ada", source="operator"),
+    ]
+    found = curated([replace(one, side=Side.TRAIN) for one in said] + [item(4, "Do you ship abroad?", score=-1.0)])
+    assert {planned.feedback_ids for planned in found.rows} == {(3, 1, 2), (4,)}
+
+
+def test_follow_ups_in_different_conversations_are_different_questions() -> None:
+    def about(number: int, colour: str, right: str) -> Item:
+        before = (
+            ("user", f"Tell me about the {colour} tank."),
+            (
+                "assistant",
+                "Gladly. It is one of our best. Is there anything else that you would like to know about it?",
+            ),
+        )
+        return correction(number, "", right, right, history=(*before, ("user", "How much does it hold?")))
+
+    found = curated([about(1, "red", "5 litres"), about(2, "blue", "7 litres")], trust={"min_voices": 1})
+    assert {planned.item.id for planned in found.rows} == {1, 2}
+
+
+def test_what_is_taught_about_html_is_taught_as_it_is() -> None:
+    said = correction(1, "How do I write an ampersand?", "Write &amp; for it, and &lt; for less. Café.", "&amp;")
+    (planned, *_) = curated([said], trust={"min_voices": 1}).rows
+    assert planned.item.correction == "Write &amp; for it, and &lt; for less. Café."
+
+
+def test_key_facts_are_repaired_as_their_correction_is() -> None:
+    said = correction(1, "Is it open?", "Das CafÃ© ist offen.", "CafÃ©")
+    (planned, *_) = curated([said], trust={"min_voices": 1}).rows
+    assert (planned.item.correction, planned.item.key_facts) == ("Das Café ist offen.", ("Café",))
+
+
+@pytest.mark.parametrize("text", ["a" + "…" * 20_000 + "b", "…" * 20_000, "a…" * 10_000])
+def test_no_text_keeps_the_curation_busy(text: str) -> None:
+    began = time.process_time()
+    tidy(text)
+    assert time.process_time() - began < 1

@@ -12,7 +12,6 @@ from feedback.curate.duplicates import duplicates
 from feedback.curate.items import Dropped, Item, Turns
 from feedback.curate.pipeline import Curated, curate
 from feedback.curate.quality import quality
-from feedback.curate.split import cluster_names, split, with_sides
 from feedback.curate.trust import Standing, standing, trust
 from feedback.curation_policies import ConflictPolicy, DuplicatesPolicy, QualityPolicy, TrustPolicy
 from feedback.models import Guidelines
@@ -61,12 +60,6 @@ def merge(items: list[Item]) -> tuple[list[Item], list[Dropped]]:
     leaders = looks.clusters_among({look.question for look in looks.asked.values()})
     clusters = {number: leaders[look.question] for number, look in looks.asked.items()}
     return duplicates(items, looks, clusters, DuplicatesPolicy())
-
-
-def hold_out(items: list[Item], **policy: Any) -> tuple[list[Item], list[Dropped]]:
-    chosen = TrainingPolicy(**policy)
-    looks = look_at(items, near=chosen.near_duplicate_similarity)
-    return split(with_sides(items, looks, chosen), looks, chosen.near_duplicate_similarity)
 
 
 # ── quality ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -175,60 +168,6 @@ def test_the_same_words_on_different_sides_are_not_merged() -> None:
         item(2, "Which colour?", correction="Blue.", contributor="gus", side=Side.GATE),
     ]
     assert merge(said) == (said, [])
-
-
-# ── split ────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_what_is_nearly_a_held_out_question_is_not_trained_on() -> None:
-    said = [
-        item(1, "Which colour is the big tank of ours"),
-        item(2, "Which colour is the big tank of ours?", contributor="gus", side=Side.GATE),
-        item(3, "When do you close on Sundays?", contributor="dan", side=Side.DEV),
-        item(4, "When do you close on sundays"),
-        item(5, "How long is the cable?", contributor="dan", side=Side.DEV),
-        item(6, "How long is the cable", contributor="gus", side=Side.GATE),
-        item(7, "Do you ship abroad?"),
-    ]
-    kept, dropped = hold_out(said)
-    assert sorted(ids(kept)) == [2, 3, 6, 7]
-    assert "held out (gate)" in reasons(dropped)[1]
-    assert "held out (dev)" in reasons(dropped)[4]
-    assert "held out (gate)" in reasons(dropped)[5]
-
-
-def test_what_a_dropped_question_chained_together_comes_apart() -> None:
-    """train ~ dropped ~ gate, but train and gate are not near each other: both stay, in clusters of their own."""
-    train = item(1, "how big is the water tank", contributor="ada", side=Side.TRAIN)
-    between = item(2, "how big is the water tank now", contributor="bob", side=Side.TRAIN)
-    gate = item(3, "how big is the water tank now sir", contributor="cy", side=Side.GATE)
-    kept, dropped = hold_out([train, between, gate])
-    assert [item.feedback_ids for item in kept] == [(1,), (3,)]
-    assert len(dropped) == 1
-    names = cluster_names(
-        looks := look_at([train, between, gate]), {looks.asked[one.exchange.id].question for one in kept}
-    )
-    assert len(set(names.values())) == 2
-
-
-def test_another_persons_own_phrasing_stays_in_the_gate() -> None:
-    said = [
-        item(1, "Which colour is the big tank?", correction="It is blue.", key_facts=("blue",)),
-        item(2, "The tank you sell, what does it look like?", correction="It is blue.", key_facts=("blue",),
-             contributor="gus", side=Side.GATE),
-    ]  # fmt: skip
-    kept, dropped = hold_out(said)
-    assert {one.feedback_ids[0]: one.side for one in kept} == {1: Side.TRAIN, 2: Side.GATE}
-    assert dropped == []
-
-
-def test_anonymous_words_on_one_question_share_a_side() -> None:
-    said = [item(n, f"Is article {n // 2} in stock?", f"No. {n}", contributor=None) for n in range(40)]
-    kept, dropped = hold_out(said, near_duplicate_similarity=1, gate_fraction=0.4, dev_fraction=0.2)
-    sides = {one.feedback_ids[0]: one.side for one in kept}
-    assert dropped == []
-    assert all(sides[n] == sides[n + 1] for n in range(0, 40, 2))
-    assert set(sides.values()) == {Side.TRAIN, Side.DEV, Side.GATE}
 
 
 # ── compile ──────────────────────────────────────────────────────────────────────────────────────────────────
