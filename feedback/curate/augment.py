@@ -5,6 +5,7 @@ question is left out, as anybody's would be.
 """
 
 from collections import Counter
+from collections.abc import Set
 from dataclasses import replace
 
 import numpy as np
@@ -27,12 +28,13 @@ TEMPLATES = (
 )
 
 
-def augment(items: list[Item], looks: Looks, policy: AugmentPolicy, near: float) -> list[Item]:
-    """The synthetic items alone; `near` is the similarity from which two questions are one.
+def augment(items: list[Item], looks: Looks, policy: AugmentPolicy, near: float, held_out: Set[int]) -> list[Item]:
+    """The synthetic items alone; `near` is the similarity from which two questions are one, `held_out` the rows of
+    looks.questions that aren't learned.
 
     >>> from feedback.testing import item, look_at
     >>> said = [item(1, "How big?", correction="Two metres.", key_facts=("two metres",))]
-    >>> [one.exchange.history[-1][1] for one in augment(said, look_at(said), AugmentPolicy(copies=1), 0.8)]
+    >>> [one.exchange.history[-1][1] for one in augment(said, look_at(said), AugmentPolicy(copies=1), 0.8, set())]
     ['Could you tell me: How big?']
     """
     taught = [
@@ -47,12 +49,10 @@ def augment(items: list[Item], looks: Looks, policy: AugmentPolicy, near: float)
         if phrasings[_fact(item)] < policy.enough_phrasings
         for template in TEMPLATES[: policy.copies]
     ]
-    return _not_held_out(made, items, looks, near) if made else []
+    return _not_held_out(made, held_out | looks.cases, looks, near) if made else []
 
 
-def _not_held_out(made: list[Item], items: list[Item], looks: Looks, near: float) -> list[Item]:
-    held = {looks.asked[item.exchange.id].question for item in items if item.side != Side.TRAIN}
-    held |= looks.cases
+def _not_held_out(made: list[Item], held: Set[int], looks: Looks, near: float) -> list[Item]:
     texts = [question_key(item.exchange.history) for item in made]
     rows = sorted(held)
     known = looks.questions

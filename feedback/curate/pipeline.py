@@ -4,7 +4,7 @@ Pure: no database, no clock, no files. The same items and policies give the same
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass
 
 from feedback.curate.age import age
@@ -25,6 +25,7 @@ from feedback.curate.split import cluster_names, split, with_sides
 from feedback.curate.trust import standing, trust
 from feedback.policies import Policies
 from feedback.run_folder import Method
+from feedback.states import Side
 
 Progress = Callable[[str, int], None]
 """Told a stage and how many items are left after it."""
@@ -94,8 +95,9 @@ def curate(
     kept = passed("balance", balance(kept, looks, clusters, topic, policies.balance))
     after = Shares.count(kept, looks, topic)
     kept = passed("decontaminate", decontaminate(kept, looks, near))
+    held_out = {row for item in kept if item.side != Side.TRAIN for row in looks.questions_of(item)}
     kept = passed("split", split(kept, looks, near))
-    rows, out = _compile(kept, looks, policies, near)
+    rows, out = _compile(kept, looks, policies, near, held_out)
     methods = methods_for(rows, policies.training)
     rows, untrained = leave_out_untrained(rows, methods, policies.training)
     dropped.add(out + untrained)
@@ -113,7 +115,9 @@ def _clusters(items: Iterable[Item], looks: Looks) -> dict[int, int]:
     return {number: leaders[row] for number, row in asked.items()}
 
 
-def _compile(items: list[Item], looks: Looks, policies: Policies, near: float) -> tuple[list[Planned], list[Dropped]]:
+def _compile(
+    items: list[Item], looks: Looks, policies: Policies, near: float, held_out: Set[int]
+) -> tuple[list[Planned], list[Dropped]]:
     names = cluster_names(looks, {looks.asked[item.exchange.id].question for item in items})
-    more = augment(items, looks, policies.augment, near)
+    more = augment(items, looks, policies.augment, near, held_out)
     return plan_rows(items + more, policies.training, lambda exchange: names[looks.asked[exchange.id].question])

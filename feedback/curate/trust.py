@@ -9,6 +9,7 @@ from array import array
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,7 +97,7 @@ def trust(items: list[Item], looks: Looks, known: Standing, policy: TrustPolicy)
             return "given in lockstep with others, against everybody else"
         if item.contributor in known.wrong:
             return "from somebody whom others contradict too often"
-        if (item.contributor, item.created_at // _HOUR_SECONDS) in bursts:
+        if item.id in bursts:
             return f"more than {policy.burst_rows_per_hour} pieces of feedback by one contributor in an hour"
         if item.id in copied:
             return f"the same text was given to more than {policy.max_copies} different questions"
@@ -154,12 +155,25 @@ def _votes(items: Iterable[Item]) -> _Votes:
     return _Votes(list(people), targets, voters[last], about[last], np.array(way, bool)[last], order[last])
 
 
-def _bursts(items: Iterable[Item], policy: TrustPolicy) -> set[tuple[str | None, float]]:
-    """(contributor, hour) with more than may be in one."""
-    hours = Counter(
-        (item.contributor, item.created_at // _HOUR_SECONDS) for item in items if item.contributor and not item.trusted
-    )
-    return {hour for hour, count in hours.items() if count > policy.burst_rows_per_hour}
+def _bursts(items: Iterable[Item], policy: TrustPolicy) -> set[int]:
+    """What is among more of one contributor's than may come within an hour, whichever hour that is."""
+    most = policy.burst_rows_per_hour
+    theirs = [item for item in items if item.contributor is not None and not item.trusted]
+    total = Counter(item.contributor for item in theirs)
+    many: dict[str | None, list[Item]] = defaultdict(list)
+    for item in theirs:
+        if total[item.contributor] > most:
+            many[item.contributor].append(item)
+    found: set[int] = set()
+    for said in many.values():
+        said.sort(key=oldest_first)
+        edges = [0] * (len(said) + 1)  # +1 where an hour with too many begins, -1 after its end
+        for place, (first, last) in enumerate(zip(said, said[most:], strict=False)):
+            if last.created_at - first.created_at < _HOUR_SECONDS:
+                edges[place] += 1
+                edges[place + most + 1] -= 1
+        found.update(item.id for item, inside in zip(said, accumulate(edges), strict=False) if inside)
+    return found
 
 
 def _copied(items: Iterable[Item], looks: Looks, policy: TrustPolicy) -> set[int]:

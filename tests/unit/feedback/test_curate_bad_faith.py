@@ -333,3 +333,24 @@ def test_no_text_keeps_the_curation_busy(text: str) -> None:
     began = time.process_time()
     tidy(text)
     assert time.process_time() - began < 1
+
+
+def test_a_burst_is_one_whatever_the_clock_says() -> None:
+    around = [
+        item(n, f"question {n}", created_at=START.timestamp() + 3600 * 5 + 20 * (n - 10), contributor="bot")
+        for n in range(20)
+    ]
+    later = item(50, "Another question?", created_at=START.timestamp() + 3600 * 9, contributor="bot")
+    kept, dropped = believe([*around, later], burst_rows_per_hour=15)
+    assert ids(kept) == [50]
+    assert {out.reason for out in dropped} == {"more than 15 pieces of feedback by one contributor in an hour"}
+
+
+def test_no_synthetic_question_is_near_a_sealed_one() -> None:
+    taught = correction(1, "Is the tank big?", "Very big.", "very big")
+    sealed = correction(2, "Could you tell me: Is the tank big now?", "Yes.", contributor="sue", side=Side.SEALED)
+    found = curated([taught, sealed], trust={"min_voices": 1}, augment={"copies": 1})
+    assert {planned.item.id for planned in found.rows} == {1}
+    assert not any(planned.item.synthetic for planned in found.rows)
+    alone = curated([taught], trust={"min_voices": 1}, augment={"copies": 1})
+    assert any(planned.item.synthetic for planned in alone.rows)
