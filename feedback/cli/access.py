@@ -7,6 +7,7 @@ import typer
 from feedback import assistants, guidelines, keys, releases
 from feedback.cli.app import ACTOR, AsJson, AssistantName, open_all, print_fields, print_json, print_rows
 from feedback.cli.policy_changes import parse_changes
+from feedback.errors import InvalidInput
 from feedback.states import Consent, Role
 
 key_app = typer.Typer(help="API keys: make, list, revoke.", no_args_is_help=True)
@@ -123,7 +124,11 @@ def assistant_set(
     consent: Annotated[Consent | None, typer.Option(help="What silence means when data is gathered.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Change policies, the system prompt or consent; prints the policies."""
+    """Change policies, the system prompt or consent; `--json` prints the policies then."""
+    if not policy and system_prompt is None and consent is None:
+        raise InvalidInput(
+            "Say what to change, such as release.promotion=auto; `burnish assistant show` has all names."
+        )
     _, database = open_all()
     with database.write() as session:
         assistant = assistants.get_assistant(session, name)

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from importlib import metadata
 from typing import Annotated, Any
 
 import typer
@@ -18,6 +19,7 @@ app = typer.Typer(
     name="burnish",
     help="A self-hosted chat service that gets better by being used.",
     no_args_is_help=True,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
@@ -30,6 +32,15 @@ _COMMANDS = re.compile("[\\0-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u202a-\\u202e\\u2066-\
 _PIPED_COLUMNS = 1000
 ACTOR = "cli"
 """Who the audit log says it was, for commands run on this machine."""
+
+
+@app.callback()
+def whole(
+    version: Annotated[bool, typer.Option("--version", help="Say which version of Burnish this is.")] = False,
+) -> None:
+    if version:
+        print(metadata.version("burnish"))
+        raise typer.Exit
 
 
 def open_all() -> tuple[Settings, Database]:

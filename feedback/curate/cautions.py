@@ -38,7 +38,7 @@ def _size(sheet: dict[str, Any]) -> list[str]:
             f"{sheet['policy']['training']['max_preference_pairs']}."
         )
     if waiting:
-        found.append(f"{waiting} pieces of feedback wait for a person's decision, and aren't in it.")
+        found.append(f"Not in it, for a person to decide on first: {waiting} of the pieces of feedback.")
     return found
 
 
@@ -68,7 +68,7 @@ def _origins(sheet: dict[str, Any]) -> list[str]:
         if one["rows"]["train"] > _WORTH_JUDGING * rows and not one["rows"]["gate"]:
             found.append(f"Nothing judges what the {one['rows']['train']} training rows from {one['origin']} teach.")
     if unlicensed:
-        found.append(f"{unlicensed} imported files came without a stated licence.")
+        found.append(f"Imported files without a stated licence: {unlicensed}.")
     return found
 
 

@@ -108,7 +108,7 @@ def test_the_datasheet_warns_of_what_a_careful_person_would_ask_about() -> None:
     assert "more pairs are fit to train on and left out, by chance: `training.max_preference_pairs` is" in told
     assert "40 of the 40 training rows name no giver." in told
     assert "40 of the 40 training rows come from imported files" in told
-    assert "1 imported files came without a stated licence." in told
+    assert "Imported files without a stated licence: 1." in told
     assert "In 100% of the train pairs the better reply is the shorter one: length is learned." in told
     assert sheet["cautions"][0].startswith("It can't show that what it trains is better: a verdict needs 12 identified")
     assert all(f"- {caution}" in as_markdown(sheet) for caution in sheet["cautions"])
