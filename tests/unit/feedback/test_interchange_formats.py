@@ -3,6 +3,7 @@
 import gzip
 import json
 from collections import Counter
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from pyarrow import ipc, parquet
 from real_data import real_data_or_skip
 
+from feedback.columns import now, utc
 from feedback.errors import InvalidInput
 from feedback.interchange import hh_rlhf, hugging_face, open_webui, openai_files, ours, pandalm, question_answer_csv
 from feedback.interchange.formats import FORMATS, detect
@@ -357,6 +359,11 @@ def test_an_open_webui_row_that_can_not_be_followed_is_refused(tmp_path: Path) -
     assert list(reasons(made)) == [1, 2, 3, 4, 5, 6, 7]
 
 
+@pytest.mark.parametrize("told", [-1, 1e11, 1e30, float("nan"), "yesterday", True])
+def test_a_time_that_makes_no_sense_is_none(told: Any) -> None:
+    assert only(open_webui.record(1, open_webui_row(created_at=told))).created_at is None
+
+
 def test_a_chat_full_of_unclosed_thoughts_takes_no_time() -> None:
     row = open_webui_row()
     history = row["snapshot"]["chat"]["chat"]["history"]["messages"]
@@ -380,6 +387,10 @@ def test_a_chat_full_of_unclosed_thoughts_takes_no_time() -> None:
         ({"tags": [5]}, "tag"),
         ({"created_at": "yesterday"}, "created_at"),
         ({"created_at": "0001-01-01T00:00:00+14:00"}, "created_at"),
+        ({"created_at": "0001-01-01T00:00:00-14:00"}, "1970"),
+        ({"created_at": "1970-01-01T00:00:00+00:01"}, "1970"),
+        ({"created_at": "9999-12-31T23:59:59+00:00"}, "future"),
+        ({"created_at": (now() + timedelta(days=1, minutes=1)).isoformat()}, "future"),
         ({"training": "yes"}, "training"),
         ({"contributor": 5}, "contributor"),
         ({"model": "x"}, "model"),
@@ -388,6 +399,12 @@ def test_a_chat_full_of_unclosed_thoughts_takes_no_time() -> None:
 def test_a_line_of_ours_that_is_out_of_form_says_which_field(tmp_path: Path, change: dict[str, Any], word: str) -> None:
     row = {"kind": "rating", "messages": ASKED, "reply": "Tall.", "value": 1, **change}
     assert word in reasons(ours.read(written(tmp_path, "a.jsonl", jsonl(row))))[1]
+
+
+def test_a_time_may_be_as_old_as_computers_and_as_new_as_a_clock_that_is_fast() -> None:
+    row = {"kind": "rating", "messages": ASKED, "reply": "Tall.", "value": 1}
+    for told in ("1970-01-01", (now() + timedelta(hours=23)).isoformat()):
+        assert only(ours.record(1, row | {"created_at": told})).created_at == utc(told)
 
 
 # ── which format ─────────────────────────────────────────────────────────────────────────────────────────────

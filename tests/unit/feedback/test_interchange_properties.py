@@ -108,7 +108,7 @@ def records(draw: st.DrawFn) -> Record:
         contributor=draw(st.none() | SOME_TEXT),
         comment=draw(st.none() | TEXT),
         tags=tuple(draw(st.lists(SOME_TEXT, max_size=3))),
-        created_at=draw(st.none() | st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.just(UTC))),
+        created_at=draw(st.none() | st.datetimes(datetime(1970, 1, 1), datetime(2025, 1, 1), timezones=st.just(UTC))),
         id=draw(st.none() | st.from_regex(r"fb-[0-9a-f]{24}", fullmatch=True)),
         store=draw(flag),
         training=draw(flag),
