@@ -1,6 +1,9 @@
 """Tables of questions and answers: every dialect, and what a broken quote costs."""
 
+import csv
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from interchange_rows import TAUGHT, only, reasons, told, written
@@ -55,6 +58,36 @@ def test_an_endless_quote_is_given_up_soon(tmp_path: Path) -> None:
     made = list(question_answer_csv.read(path))
     assert list(reasons(made)) == [2]
     assert len(made) == 100_001
+
+
+@pytest.mark.parametrize("line", ['a","b\n', 'a,"b\n', '"a\n', 'a,b\n"\n', 'a","b\n' * 50 + 'x"y,"\n'])
+def test_quotes_that_stay_open_however_they_are_read_cost_no_line_more_than_a_few_readings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    readings = 0
+
+    def counting(lines: Iterator[str], **how: Any) -> Any:
+        def counted() -> Iterator[str]:
+            nonlocal readings
+            for one in lines:
+                readings += 1
+                yield one
+
+        return csv_reader(counted(), **how)
+
+    csv_reader = csv.reader
+    monkeypatch.setattr(csv, "reader", counting)
+    content = "question,answer\n" + line * (3000 // line.count("\n")) + 'Why?,"Yes,\nso."\n'
+    list(question_answer_csv.read(written(tmp_path, "a.csv", content)))
+    assert readings < 3 * content.count("\n")
+
+
+def test_a_record_of_several_lines_is_read_behind_quotes_that_stay_open(tmp_path: Path) -> None:
+    path = written(tmp_path, "a.csv", "question,answer\n" + 'a","b\n' * 100 + '"How\ntall?",330.\n')
+    *bad, last = question_answer_csv.read(path)
+    assert list(reasons(bad)) == list(range(2, 102))
+    assert isinstance(last, Record)
+    assert (last.line, last.messages[0][1]) == (102, "How\ntall?")
 
 
 def test_a_table_without_the_columns_names_those_it_looks_for(tmp_path: Path) -> None:
