@@ -50,8 +50,8 @@ def lines(
     >>> for wanted in ("openai-sft", "csv"):
     ...     print("".join(lines([said], ExportFormat(wanted), "opt_out")).replace("\\r", ""), end="")
     {"messages": [{"role": "user", "content": "How tall?"}, {"role": "assistant", "content": "330 m."}]}
-    question,answer
-    How tall?,330 m.
+    "question","answer"
+    "How tall?","330 m."
     >>> refused = Counter()
     >>> list(lines([said], ExportFormat.OPENAI_SFT, "opt_in", refused)), refused.total()
     ([], 1)
@@ -128,7 +128,8 @@ def _csv(record: Record) -> str:
 
 def _csv_line(fields: list[str]) -> str:
     line = io.StringIO()
-    csv.writer(line).writerow([protected(field) for field in fields])
+    # all in quotes: a spreadsheet that separates by semicolons would begin a cell, maybe a formula, within a question
+    csv.writer(line, quoting=csv.QUOTE_ALL).writerow([protected(field) for field in fields])
     return line.getvalue()
 
 

@@ -127,7 +127,7 @@ def _layout(path: Path) -> Layout | None:
 def _records(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]] | BadLine]:
     """Rows with the number of their first line. One that can't be read loses that line; the rest is read anew.
 
-    No line is read more than twice, as a first one and as a later one: what fails once behind an open quote always does.
+    No line is read more than twice, as a first one and as a later one: what fails behind an open quote always does.
     """
     feed = _Feed(path)
     reader = csv.reader(feed, delimiter=delimiter, strict=True)

@@ -1,5 +1,6 @@
 """What leaves for trainers elsewhere: as clean as a dataset."""
 
+import csv
 import json
 import sys
 from collections import Counter
@@ -49,7 +50,7 @@ def test_identifiers_are_replaced_as_in_a_dataset_and_alike_throughout_a_line() 
         "preferred_output": [assistant("Ask [EMAIL_3].")],
         "non_preferred_output": [assistant("Ask [EMAIL_1].")],
     }
-    assert exported(ExportFormat.CSV)[1:] == ["Who is [EMAIL_1]?,'=[EMAIL_1]\r\n"]
+    assert exported(ExportFormat.CSV)[1:] == ['"Who is [EMAIL_1]?","\'=[EMAIL_1]"\r\n']
 
 
 def test_our_own_format_has_what_was_said() -> None:
@@ -72,3 +73,11 @@ def test_two_replies_that_are_the_same_without_identifiers_make_no_pair() -> Non
     said = [preference(1, ASKED, "Ask cy@example.org.", "Ask Cy@Example.org.")]
     assert list(export.lines(said, ExportFormat.OPENAI_DPO, "opt_out", left_out)) == []
     assert left_out == {"both replies say the same": 1}
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_a_question_begins_no_cell_within_itself_whatever_a_spreadsheet_separates_by(separator: str) -> None:
+    question = f"What is{separator}=1+1?"
+    (line,) = exported(ExportFormat.CSV, [correction(1, (("user", question),), "2")])[1:]
+    assert line == f'"{question}","2"\r\n'
+    assert len(next(csv.reader([line], delimiter=separator))) == 1
