@@ -50,6 +50,7 @@ class Database:
             event.listen(self._engine, "begin", _begin_sqlite)
         else:
             self._engine = create_engine(url, hide_parameters=True, pool_pre_ping=True)
+            event.listen(self._engine, "connect", _prepare_postgresql)
         event.listen(self._engine, "before_cursor_execute", _refuse_unstorable)
         # SQLite has a writer that must wait sleep and look again, up to 0.1 s: in this process they hand over at once.
         self._turn = threading.RLock() if self.is_sqlite else nullcontext()
@@ -219,6 +220,13 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     for pragma in _SQLITE_PRAGMAS:
         cursor.execute(pragma)
     cursor.close()
+
+
+def _prepare_postgresql(connection: Any, _record: Any) -> None:
+    # in the server's own zone the year 9999 may end as the year 10000, which Python doesn't have
+    with connection.cursor() as cursor:
+        cursor.execute("SET TIME ZONE 'UTC'")
+    connection.commit()  # or the pool's rollback takes it back
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -117,7 +117,8 @@ def export_(
         began = newest_erasure(session, found)
     left_out: Counter[str] = Counter()
     records = current_records(database, found, as_mended=format != export.ExportFormat.BURNISH)
-    lines = export.lines(records, format, found.consent, left_out)
+    privacy = assistants.policies(found).privacy
+    lines = export.lines(records, format, found.consent, left_out, privacy=privacy)
     if out is None:
         _print(lines)
         return

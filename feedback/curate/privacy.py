@@ -76,13 +76,14 @@ def _cleaners(items: Iterable[Item], looks: Looks, policy: PrivacyPolicy, counts
 def _cleaner(texts: list[str], looks: Looks, policy: PrivacyPolicy, counts: Counter[str]) -> Clean:
     mended = [(look.repaired if (look := looks.unclean.get(text)) else repair(text)) or text for text in texts]
     if policy.replace_identifiers:
-        mended, found = Redactor(_finder(policy)).redact(mended)
+        mended, found = Redactor(finder_for(policy)).redact(mended)
         counts.update({kind.value: count for kind, count in found.items()})
     known = dict(zip(texts, mended, strict=True))
     return lambda text: known.get(text, text)
 
 
-def _finder(policy: PrivacyPolicy) -> Finder:
+def finder_for(policy: PrivacyPolicy) -> Finder:
+    """Finds what the policy has replaced. Loads a model where that includes names."""
     finder: Finder = find
     if policy.names:
         from feedback.identifiers.names import finder as load

@@ -151,8 +151,8 @@ def _columnar(file: Path, batches: Callable[[Path], Iterator[Any]]) -> Iterator[
             for start in range(0, batch.num_rows, _ROWS_AT_ONCE):
                 for row in _plain_rows(batch.slice(start, _ROWS_AT_ONCE)):
                     line += 1
-                    if row is None:
-                        yield BadLine(line, "it has bytes that aren't UTF-8")
+                    if isinstance(row, str):
+                        yield BadLine(line, row)
                     else:
                         yield from understood(line, row, record)
     except (pyarrow.ArrowException, OSError, ValueError) as error:
@@ -160,13 +160,14 @@ def _columnar(file: Path, batches: Callable[[Path], Iterator[Any]]) -> Iterator[
         yield BadLine(line + 1, f"the file can't be read from here on: {reason}")
 
 
-def _plain_rows(batch: Any) -> Iterator[dict[str, Any] | None]:
-    """Rows as JSON would have them; one with bytes that aren't UTF-8 as None."""
+def _plain_rows(batch: Any) -> Iterator[dict[str, Any] | str]:
+    """Rows as JSON would have them; of one with a value that Python can't hold, why it can't."""
     try:
         yield from batch.to_pylist()
-    except UnicodeDecodeError:
+    except (UnicodeDecodeError, OverflowError) as error:
         if batch.num_rows == 1:
-            yield None
+            no_text = isinstance(error, UnicodeDecodeError)
+            yield "it has bytes that aren't UTF-8" if no_text else "it has a time or a date that is out of range"
         else:
             for index in range(batch.num_rows):
                 yield from _plain_rows(batch.slice(index, 1))
@@ -176,11 +177,8 @@ def _parquet_batches(file: Path) -> Iterator[Any]:
     from pyarrow import parquet
 
     with parquet.ParquetFile(file) as opened:
-        known = [name for name in opened.schema_arrow.names if name in COLUMNS]
-        if known:
-            yield from opened.iter_batches(batch_size=_ROWS_AT_ONCE, columns=known)
-        else:
-            raise ValueError(f"it has none of the columns {', '.join(COLUMNS)}")
+        known = _known(opened.schema_arrow.names)
+        yield from opened.iter_batches(batch_size=_ROWS_AT_ONCE, columns=known)
 
 
 def _arrow_batches(file: Path) -> Iterator[Any]:
@@ -194,7 +192,13 @@ def _arrow_batches(file: Path) -> Iterator[Any]:
         else:
             batches = iter(ipc.open_stream(mapped))
         for batch in batches:
-            known = [name for name in batch.schema.names if name in COLUMNS]
-            if not known:
-                raise ValueError(f"it has none of the columns {', '.join(COLUMNS)}")
-            yield batch.select(known)
+            yield batch.select(_known(batch.schema.names))
+
+
+def _known(names: list[str]) -> list[str]:
+    known = [name for name in names if name in COLUMNS]
+    if not known:
+        raise ValueError(f"it has none of the columns {', '.join(COLUMNS)}")
+    if twice := [name for name in known if known.count(name) > 1]:
+        raise ValueError(f"it has the column `{twice[0]}` twice")
+    return known

@@ -12,7 +12,7 @@ from typing import Any
 
 from feedback.curate.items import Turns
 from feedback.interchange.reading import each_row
-from feedback.interchange.records import Read, Unreadable, preference, rating, words
+from feedback.interchange.records import Read, Unreadable, is_plausible, preference, rating, words
 
 _THOUGHT = ('<details type="', "</details>")
 _MOST_TAGS = 20
@@ -110,9 +110,10 @@ def _tags(data: dict[str, Any]) -> tuple[str, ...]:
 def _moment(value: Any) -> datetime | None:
     """From seconds since 1970; a time that makes no sense is none."""
     try:
-        return datetime.fromtimestamp(value, UTC) if type(value) in (int, float) else None
+        told = datetime.fromtimestamp(value, UTC) if type(value) in (int, float) else None
     except (ValueError, OverflowError, OSError):
         return None
+    return told if told and is_plausible(told) else None
 
 
 def _object(value: Any, name: str) -> dict[str, Any]:

@@ -23,6 +23,7 @@ _MORE = ("contributor", "comment")
 _DELIMITERS = (",", ";", "\t")
 _MOST_CHARACTERS = 1 << 17
 """Of one record, over all its lines."""
+_Line = tuple[int, bytes] | BadLine
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 
 
@@ -124,7 +125,10 @@ def _layout(path: Path) -> Layout | None:
 
 
 def _records(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]] | BadLine]:
-    """Rows with the number of their first line. One that can't be read loses that line; the rest is read anew."""
+    """Rows with the number of their first line. One that can't be read loses that line; the rest is read anew.
+
+    No line is read more than twice, as a first one and as a later one: what fails behind an open quote always does.
+    """
     feed = _Feed(path)
     reader = csv.reader(feed, delimiter=delimiter, strict=True)
     while True:
@@ -132,9 +136,9 @@ def _records(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]] | Bad
         try:
             row = next(reader, None)
         except csv.Error as error:
-            first, *rest = feed.taken
-            yield BadLine(_number(first), str(error).replace("unexpected end of data", "a quote is never closed"))
-            feed.again.extendleft(reversed(rest))
+            reason = str(error).replace("unexpected end of data", "a quote is never closed")
+            yield BadLine(_number(feed.taken[0]), reason)
+            feed.put_back(reason)
             reader = csv.reader(feed, delimiter=delimiter, strict=True)
             continue
         if row is None:
@@ -147,8 +151,9 @@ class _Feed:
     """A file's lines for csv.reader, remembering which ones the current record took."""
 
     def __init__(self, path: Path) -> None:
-        self.taken: list[tuple[int, bytes] | BadLine] = []
-        self.again: deque[tuple[int, bytes] | BadLine] = deque()
+        self.taken: list[_Line] = []
+        self._again: deque[tuple[_Line, str]] = deque()
+        """With why a record fails whose quote is still open there."""
         self._lines = lines(path)
         self._characters = 0
 
@@ -158,7 +163,9 @@ class _Feed:
     def __next__(self) -> str:
         if not self.taken:
             self._characters = 0
-        line = self.again.popleft() if self.again else next(self._lines)
+        elif self._again:
+            raise csv.Error(self._again[0][1])
+        line = self._again.popleft()[0] if self._again else next(self._lines)
         self.taken.append(line)
         if isinstance(line, BadLine):
             raise csv.Error(line.reason)
@@ -171,6 +178,10 @@ class _Feed:
             raise csv.Error(f"it has more than {_MOST_CHARACTERS} characters, or a quote is never closed")
         return text
 
+    def put_back(self, reason: str) -> None:
+        """All that was taken but the first line, behind which the record failed."""
+        self._again.extendleft((line, reason) for line in self.taken[:0:-1])
 
-def _number(line: tuple[int, bytes] | BadLine) -> int:
+
+def _number(line: _Line) -> int:
     return line.line if isinstance(line, BadLine) else line[0]

@@ -1,7 +1,7 @@
 """Files row by row, in bounded memory: lines of JSON or one JSON array, plain or gzipped.
 
-A line that can't be read is a BadLine and the next one is tried; an array is readable up to its first fault. Nothing
-here knows what a row means.
+A line that can't be read is a BadLine and the next one is tried; an array is readable up to its first fault. What
+follows an array's end, such as another file after `cat`, is read on. Nothing here knows what a row means.
 """
 
 import gzip
@@ -24,6 +24,7 @@ _GZIP = b"\x1f\x8b"
 _BOM = b"\xef\xbb\xbf"
 _BROKEN_GZIP = (EOFError, zlib.error, gzip.BadGzipFile)
 _BETWEEN_ELEMENTS = re.compile(r"[\s,]*")
+_BETWEEN_ARRAYS = re.compile(r"[\s\ufeff]*")
 _LONGEST_WORD = 16
 """Characters: a JSON word that a chunk's end cuts off (`-Infinity`, `\\u00e9`) begins no further from it."""
 
@@ -45,7 +46,7 @@ def understood(number: int, value: Any, understand: Callable[[int, Any], Iterabl
 
 
 def rows(path: Path) -> Iterator[Row | BadLine]:
-    """JSON values with their numbers: of lines, or of elements where the file is one array."""
+    """JSON values with their numbers: of lines, or of elements where the file begins with an array."""
     return _elements(path) if beginning(path).lstrip()[:1] == b"[" else _json_lines(path)
 
 
@@ -58,11 +59,11 @@ def beginning(path: Path) -> bytes:
             return b""
 
 
-def lines(path: Path) -> Iterator[tuple[int, bytes] | BadLine]:
-    """Every line with its number and its line break."""
-    number = 0
+def lines(path: Path, start: int = 0, number: int = 0) -> Iterator[tuple[int, bytes] | BadLine]:
+    """Every line with its number and its line break; from byte `start` on, before which there were `number`."""
     with opened(path) as file:
         try:
+            file.seek(start)
             while line := file.readline(MAX_ROW_BYTES):
                 number += 1
                 if len(line) == MAX_ROW_BYTES and not line.endswith(b"\n"):
@@ -90,8 +91,8 @@ def opened(path: Path) -> IO[bytes]:
     return cast(IO[bytes], gzip.open(path)) if zipped else path.open("rb")
 
 
-def _json_lines(path: Path) -> Iterator[Row | BadLine]:
-    for line in lines(path):
+def _json_lines(path: Path, start: int = 0, number: int = 0) -> Iterator[Row | BadLine]:
+    for line in lines(path, start, number):
         if isinstance(line, BadLine):
             yield line
             continue
@@ -107,40 +108,55 @@ def _json_lines(path: Path) -> Iterator[Row | BadLine]:
 
 
 def _elements(path: Path) -> Iterator[Row | BadLine]:
-    """An array's elements, decoded one after the other out of a window on the file."""
-    number, at, ended = 0, 0, False
+    """The elements of arrays, decoded one after the other out of a window on the file.
+
+    What follows the last array is read as lines, numbered as in the file, or after the elements where those are more.
+    """
+    number, at, ended, inside = 0, 0, False, False
+    passed, breaks = 0, 0  # bytes and line breaks before the window
     with opened(path) as file:
         # bytes that aren't UTF-8 become lone surrogates, which the check of every record finds
-        reader = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
+        reader = io.TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline="\n")
         window = ""
         try:
-            window = reader.read(_CHUNK).lstrip()[1:]
             while True:
-                between = _BETWEEN_ELEMENTS.match(window, at)
+                between = (_BETWEEN_ELEMENTS if inside else _BETWEEN_ARRAYS).match(window, at)
                 at = between.end() if between else at
-                if window[at : at + 1] == "]":
-                    return
+                if window[at : at + 1] == ("]" if inside else "["):
+                    inside, at = not inside, at + 1
+                    continue
                 fault: Exception | None = None
-                try:
-                    value, end = _DECODER.raw_decode(window, at)
-                    # a number may go on behind the window's end: 1 as 1.5, 2 as 2e+16
-                    beyond = 2 if isinstance(value, int | float) else 0
-                    if end + beyond < len(window) or ended:
-                        number += 1
-                        yield number, value
-                        at = end
-                        continue
-                except (ValueError, RecursionError) as error:
-                    fault = error
-                too_long = len(window) - at > MAX_ROW_BYTES
-                if ended or too_long or (fault and not _more_may_help(fault, window)):
-                    reason = f"it is longer than {MAX_ROW_BYTES >> 20} MiB" if too_long else _not_json(fault, at)
-                    yield BadLine(number + 1, f"{reason}; the array can't be read from here on")
-                    return
+                if inside:
+                    try:
+                        value, end = _DECODER.raw_decode(window, at)
+                        # a number may go on behind the window's end: 1 as 1.5, 2 as 2e+16
+                        beyond = 2 if isinstance(value, int | float) else 0
+                        if end + beyond < len(window) or ended:
+                            number += 1
+                            yield number, value
+                            at = end
+                            continue
+                    except (ValueError, RecursionError) as error:
+                        fault = error
+                    too_long = len(window) - at > MAX_ROW_BYTES
+                    if ended or too_long or (fault and not _more_may_help(fault, window)):
+                        reason = f"it is longer than {MAX_ROW_BYTES >> 20} MiB" if too_long else _not_json(fault, at)
+                        yield BadLine(number + 1, f"{reason}; the array can't be read from here on")
+                        return
+                elif at < len(window) or ended:
+                    break
+                passed, breaks = passed + _bytes_in(window[:at]), breaks + window.count("\n", 0, at)
                 window = window[at:] + (more := reader.read(max(_CHUNK, len(window) - at)))
                 at, ended = 0, not more
         except _BROKEN_GZIP:
             yield BadLine(number + 1, "the compressed data breaks off here")
+            return
+    breaks += window.count("\n", 0, at)
+    yield from _json_lines(path, passed + _bytes_in(window[:at]), max(number, breaks))
+
+
+def _bytes_in(text: str) -> int:
+    return len(text.encode(errors="surrogateescape"))
 
 
 def _more_may_help(fault: Exception, window: str) -> bool:

@@ -5,13 +5,16 @@ whether a database takes a record (store.py).
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from feedback.columns import utc
+from feedback.columns import now, utc
 from feedback.curate.items import Turns
 from feedback.states import FeedbackKind
 
+_FIRST_MOMENT = datetime(1970, 1, 1, tzinfo=UTC)
+_CLOCKS_DIFFER = timedelta(days=1)
+"""By so much at most is what was said ahead of our own clock."""
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 
 
@@ -131,15 +134,23 @@ def question_and_reply(conversation: Turns, what: str = "`messages`") -> tuple[T
 
 
 def moment(value: Any) -> datetime:
-    """A time in ISO 8601; without a zone it is UTC.
+    """When something was said, in ISO 8601; without a zone it is UTC.
 
     >>> moment("2025-01-01T12:00:00+02:00").isoformat()
     '2025-01-01T10:00:00+00:00'
     """
     try:
-        return utc(words(value, "`created_at`"))
+        told = utc(words(value, "`created_at`"))
     except ValueError:
         raise Unreadable("`created_at` isn't a time: write it as 2025-01-31T12:00:00+00:00") from None
+    if not is_plausible(told):
+        raise Unreadable("`created_at` is before 1970 or in the future: write when it was said, or leave it out")
+    return told
+
+
+def is_plausible(told: datetime) -> bool:
+    """Whether something may have been said then."""
+    return _FIRST_MOMENT <= told <= now() + _CLOCKS_DIFFER
 
 
 def _turn(message: Any, what: str) -> tuple[str, str]:

@@ -165,6 +165,23 @@ def test_a_trainers_format_has_only_what_may_be_learned_from(house: Deployment, 
     assert "--training" in again.stdout
 
 
+def test_a_trainers_format_has_identifiers_only_where_the_policy_leaves_them(
+    house: Deployment, assistant: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "answers.csv"
+    path.write_text("question,answer\nWhom do I ask?,Write to jane.roe@example.com.\n")
+    house.burnish("feedback", "import", assistant, str(path))
+
+    def answer() -> Any:
+        (line,) = house.burnish("feedback", "export", assistant, "--format", "openai-sft").stdout.splitlines()
+        return json.loads(line)["messages"][-1]["content"]
+
+    assert answer() == "Write to [EMAIL_1]."
+    assert "jane.roe@example.com" in house.burnish("feedback", "export", assistant).stdout
+    house.burnish("assistant", "set", assistant, "privacy.replace_identifiers=false")
+    assert answer() == "Write to jane.roe@example.com."
+
+
 def test_an_export_never_replaces_what_is_no_file(house: Deployment, tmp_path: Path) -> None:
     for place in ("/dev/null", str(tmp_path)):
         refused = house.burnish("feedback", "export", "support", "--out", place)

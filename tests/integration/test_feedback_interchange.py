@@ -427,7 +427,7 @@ def records(draw: st.DrawFn) -> Record:
         contributor=draw(st.none() | st.sampled_from("abc")),
         comment=draw(st.none() | TEXT),
         tags=tuple(draw(st.lists(SOME_TEXT, max_size=2))),
-        created_at=draw(st.none() | st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.just(UTC))),
+        created_at=draw(st.none() | st.datetimes(datetime(1970, 1, 1), datetime(2025, 1, 1), timezones=st.just(UTC))),
         store=draw(st.none() | st.booleans()),
         training=draw(st.none() | st.booleans()),
         cut_off=draw(st.booleans()),

@@ -3,6 +3,7 @@
 import random
 import threading
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,20 @@ def test_looking_for_a_database_that_is_not_there_makes_none(tmp_path: Path) -> 
     with pytest.raises(OperationalError), database.read() as session:
         begin_reading(session)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_any_time_is_read_back_whatever_zone_the_server_or_the_environment_has(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGTZ", "Asia/Tokyo")
+    other = house.settings.open_database()
+    last = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+    with other.write() as session:
+        assistants.get_assistant(session, house.assistant.name).created_at = last
+    for _ in range(2):  # also after the first one's transaction is over
+        with other.read() as session:
+            assert assistants.get_assistant(session, house.assistant.name).created_at == last
+    other.close()
 
 
 # ── leaving nothing behind ───────────────────────────────────────────────────────────────────────────────────

@@ -3,52 +3,20 @@
 import gzip
 import json
 from collections import Counter
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import pyarrow
 import pytest
-from pyarrow import ipc, parquet
+from interchange_rows import ASKED, CHOSEN, RIGHT, TAUGHT, TRL_ROWS, WRONG, jsonl, only, reasons, told, written
 from real_data import real_data_or_skip
 
+from feedback.columns import now, utc
 from feedback.errors import InvalidInput
-from feedback.interchange import hh_rlhf, hugging_face, open_webui, openai_files, ours, pandalm, question_answer_csv
+from feedback.interchange import hh_rlhf, open_webui, openai_files, ours, pandalm
 from feedback.interchange.formats import FORMATS, detect
 from feedback.interchange.records import BadLine, Read, Record, Tie
 from feedback.states import FeedbackKind
-
-ASKED = [{"role": "user", "content": "How tall?"}]
-RIGHT, WRONG = ([{"role": "assistant", "content": text}] for text in ("330 metres.", "Tall."))
-
-
-def written(folder: Path, name: str, content: str | bytes) -> Path:
-    path = folder / name
-    path.write_bytes(content.encode() if isinstance(content, str) else content)
-    return path
-
-
-def jsonl(*rows: Any) -> str:
-    return "".join(json.dumps(row) + "\n" for row in rows)
-
-
-def reasons(reads: Any) -> dict[int, str]:
-    return {read.line: read.reason for read in reads if isinstance(read, BadLine)}
-
-
-def only(reads: Any) -> Record:
-    (read,) = reads
-    assert isinstance(read, Record), read
-    return read
-
-
-def told(record: Record) -> tuple[Any, ...]:
-    return record.messages, record.reply, record.kind, record.value
-
-
-TAUGHT = ((("user", "How tall?"),), "", FeedbackKind.CORRECTION, {"content": "330 metres.", "key_facts": []})
-CHOSEN = ((("user", "How tall?"),), "330 metres.", FeedbackKind.PREFERENCE, {"rejected": "Tall."})
-RATED = ((("user", "How tall?"),), "Tall.", FeedbackKind.RATING, -1)
-
 
 # ── OpenAI ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -90,174 +58,6 @@ def test_openai_lines_teach_or_choose_and_bad_ones_say_why(tmp_path: Path) -> No
         assert word in why[line]
     assert why[9] == "both replies say the same"
     assert why[14] == "there is no question"
-
-
-# ── CSV ──────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        "question,answer\nHow tall?,330 metres.\n",
-        "\ufeffquestion;answer\r\nHow tall?;330 metres.\r\n",
-        "id\tPrompt\tResponse\n1\tHow tall?\t330 metres.\n",
-        '"Answer","Question"\n"330 metres.","How tall?"\n',
-        "How tall?,330 metres.",
-        "\n\nquestion,answer\n\nHow tall?,330 metres.\n,\n",
-    ],
-)
-def test_a_table_of_questions_and_answers_in_any_dialect(tmp_path: Path, content: str) -> None:
-    assert told(only(question_answer_csv.read(written(tmp_path, "a.csv", content)))) == TAUGHT
-
-
-def test_a_table_may_name_contributors_and_keeps_line_breaks_in_quotes(tmp_path: Path) -> None:
-    path = written(tmp_path, "a.csv", 'question,answer,contributor,comment\n"How\ntall, ""really""?",\'=1,ada, \n')
-    made = only(question_answer_csv.read(path))
-    assert (made.messages, made.value["content"]) == ((("user", 'How\ntall, "really"?'),), "=1")
-    assert (made.line, made.contributor, made.comment) == (2, "ada", None)
-
-
-def test_a_broken_row_costs_its_own_line_and_no_other(tmp_path: Path) -> None:
-    lines = ["question,answer", 'a,"never closed', "b,2", "c", "d,\xff", "e,5", 'f,"6', "g,7", 'h,"8" ', "i,", "j,10"]
-    path = written(tmp_path, "a.csv", "\n".join(lines).encode("latin-1"))
-    made = list(question_answer_csv.read(path))
-    assert [read.line for read in made if isinstance(read, Record)] == [3, 6, 8, 11]
-    why = reasons(made)
-    assert list(why) == [2, 4, 5, 7, 9, 10]
-    assert "UTF-8" in why[5]
-    assert "answer is missing" in why[4]
-
-
-def test_an_answer_that_a_missing_quote_would_cut_short_is_refused(tmp_path: Path) -> None:
-    lines = ["question,answer", "How tall?,Yes, it is 330 metres.", "How wide?,125 metres., ,", 'Why?,"Yes, so."']
-    made = list(question_answer_csv.read(written(tmp_path, "a.csv", "\n".join(lines))))
-    assert [read.value["content"] for read in made if isinstance(read, Record)] == ["125 metres.", "Yes, so."]
-    assert reasons(made) == {2: "it has 3 columns where the first line has 2: put quotes around a text with ',' in it"}
-
-
-def test_an_endless_quote_is_given_up_soon(tmp_path: Path) -> None:
-    path = written(tmp_path, "a.csv", 'question,answer\na,"open\n' + "b,2\n" * 100_000)
-    made = list(question_answer_csv.read(path))
-    assert list(reasons(made)) == [2]
-    assert len(made) == 100_001
-
-
-def test_a_table_without_the_columns_names_those_it_looks_for(tmp_path: Path) -> None:
-    for content in ("id,prompt,type\n1,How tall?,safe\n", "just words\nand more\n"):
-        with pytest.raises(InvalidInput, match="`question` and `answer`"):
-            list(question_answer_csv.read(written(tmp_path, "a.csv", content)))
-
-
-# ── Hugging Face ─────────────────────────────────────────────────────────────────────────────────────────────
-
-TRL_ROWS = [
-    ({"messages": ASKED + RIGHT}, TAUGHT),
-    ({"prompt": "How tall?", "completion": "330 metres."}, TAUGHT),
-    ({"prompt": ASKED, "completion": RIGHT}, TAUGHT),
-    ({"prompt": "How tall?", "completion": "Tall.", "label": False}, RATED),
-    ({"prompt": ASKED, "completion": WRONG, "label": False}, RATED),
-    ({"prompt": "How tall?", "chosen": "330 metres.", "rejected": "Tall."}, CHOSEN),
-    ({"prompt": ASKED, "chosen": RIGHT, "rejected": WRONG}, CHOSEN),
-    ({"chosen": ASKED + RIGHT, "rejected": ASKED + WRONG}, CHOSEN),
-    (
-        {
-            "chosen": "\n\nHuman: How tall?\n\nAssistant: 330 metres.",
-            "rejected": "\n\nHuman: How tall?\n\nAssistant: Tall.",
-        },
-        CHOSEN,
-    ),
-]
-
-
-@pytest.mark.parametrize(("row", "expected"), TRL_ROWS)
-def test_trls_formats_from_every_kind_of_file(tmp_path: Path, row: dict[str, Any], expected: Any) -> None:
-    rows = [row, dict.fromkeys(row)]
-    table = pyarrow.Table.from_pylist([{**one, "extra": 1} for one in rows])
-    parquet.write_table(table, tmp_path / "a.parquet")
-    with ipc.new_stream(tmp_path / "b.arrow", table.schema) as stream:
-        stream.write_table(table)
-    with ipc.new_file(tmp_path / "c.arrow", table.schema) as file:
-        file.write_table(table)
-    written(tmp_path, "d.jsonl", jsonl(*rows))
-    for name in ("a.parquet", "b.arrow", "c.arrow", "d.jsonl"):
-        good, bad = hugging_face.read(tmp_path / name)
-        assert isinstance(good, Record)
-        assert (told(good), bad.line) == (expected, 2), name
-
-
-def test_a_saved_data_set_is_read_with_all_its_splits(tmp_path: Path) -> None:
-    datasets = pytest.importorskip("datasets")
-    data = datasets.DatasetDict(
-        {
-            split: datasets.Dataset.from_list(
-                [{"prompt": f"{split} {number}?", "completion": "Yes."} for number in range(3)]
-            )
-            for split in ("train", "test")
-        }
-    )
-    data.save_to_disk(str(tmp_path / "saved"))
-    made = list(hugging_face.read(tmp_path / "saved"))
-    assert sorted(read.messages[0][1] for read in made if isinstance(read, Record)) == sorted(
-        f"{split} {number}?" for split in ("train", "test") for number in range(3)
-    )
-    assert detect(tmp_path / "saved").name == "hugging-face"
-
-
-def test_a_bad_row_in_a_folder_is_told_by_its_file(tmp_path: Path) -> None:
-    written(tmp_path, "one.jsonl", jsonl(TRL_ROWS[0][0]))
-    written(tmp_path, "two.jsonl", jsonl(TRL_ROWS[0][0]) + "{\n")
-    written(tmp_path, "three.parquet", b"PAR1 but no more")
-    written(tmp_path, "four.parquet", b"")
-    written(tmp_path, "dataset_info.json", "{}")
-    made = list(hugging_face.read(tmp_path))
-    assert sum(isinstance(read, Record) for read in made) == 2
-    assert sorted(read.reason.partition(":")[0] for read in made if isinstance(read, BadLine)) == [
-        "four.parquet",
-        "three.parquet",
-        "two.jsonl",
-    ]
-
-
-def test_a_row_of_a_table_that_is_no_text_costs_itself_alone(tmp_path: Path) -> None:
-    answers = pyarrow.array([b"Yes.", b"\xff", b"Yes."] * 100).cast(pyarrow.binary())
-    text = pyarrow.StringArray.from_buffers(300, *answers.buffers()[1:])
-    table = pyarrow.table({"prompt": [f"{number}?" for number in range(300)], "completion": text})
-    parquet.write_table(table, tmp_path / "a.parquet")
-    why = reasons(hugging_face.read(tmp_path / "a.parquet"))
-    assert list(why) == list(range(2, 300, 3))
-    assert "UTF-8" in why[2]
-
-
-def test_hidden_files_and_those_about_the_data_are_no_data(tmp_path: Path) -> None:
-    for name in (
-        ".cache/huggingface/a.jsonl",
-        "data/.git/b.jsonl",
-        "dataset_info.json",
-        "data/.c.jsonl",
-        "data/d.jsonl",
-    ):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        written(tmp_path, name, jsonl(TRL_ROWS[0][0]))
-    assert len(list(hugging_face.read(tmp_path))) == 1
-
-
-@pytest.mark.parametrize(
-    "row",
-    [
-        {},
-        {"text": "Once upon a time."},
-        {"prompt": "How tall?"},
-        {"chosen": "A.", "rejected": "B."},
-        {"chosen": ASKED + RIGHT, "rejected": RIGHT},
-        {"prompt": ASKED, "completion": ASKED},
-        {"prompt": ASKED, "completion": RIGHT + RIGHT},
-        {"prompt": "How tall?", "completion": "330.", "label": "good"},
-        {"prompt": "", "completion": "330."},
-        {"prompt": 5, "completion": "330."},
-    ],
-)
-def test_other_rows_are_refused(tmp_path: Path, row: dict[str, Any]) -> None:
-    assert list(reasons(hugging_face.read(written(tmp_path, "a.jsonl", jsonl(row))))) == [1]
 
 
 # ── hh-rlhf, PandaLM ─────────────────────────────────────────────────────────────────────────────────────────
@@ -357,6 +157,11 @@ def test_an_open_webui_row_that_can_not_be_followed_is_refused(tmp_path: Path) -
     assert list(reasons(made)) == [1, 2, 3, 4, 5, 6, 7]
 
 
+@pytest.mark.parametrize("then", [-1, 1e11, 1e30, float("nan"), "yesterday", True])
+def test_a_time_that_makes_no_sense_is_none(then: Any) -> None:
+    assert only(open_webui.record(1, open_webui_row(created_at=then))).created_at is None
+
+
 def test_a_chat_full_of_unclosed_thoughts_takes_no_time() -> None:
     row = open_webui_row()
     history = row["snapshot"]["chat"]["chat"]["history"]["messages"]
@@ -380,6 +185,10 @@ def test_a_chat_full_of_unclosed_thoughts_takes_no_time() -> None:
         ({"tags": [5]}, "tag"),
         ({"created_at": "yesterday"}, "created_at"),
         ({"created_at": "0001-01-01T00:00:00+14:00"}, "created_at"),
+        ({"created_at": "0001-01-01T00:00:00-14:00"}, "1970"),
+        ({"created_at": "1970-01-01T00:00:00+00:01"}, "1970"),
+        ({"created_at": "9999-12-31T23:59:59+00:00"}, "future"),
+        ({"created_at": (now() + timedelta(days=1, minutes=1)).isoformat()}, "future"),
         ({"training": "yes"}, "training"),
         ({"contributor": 5}, "contributor"),
         ({"model": "x"}, "model"),
@@ -388,6 +197,12 @@ def test_a_chat_full_of_unclosed_thoughts_takes_no_time() -> None:
 def test_a_line_of_ours_that_is_out_of_form_says_which_field(tmp_path: Path, change: dict[str, Any], word: str) -> None:
     row = {"kind": "rating", "messages": ASKED, "reply": "Tall.", "value": 1, **change}
     assert word in reasons(ours.read(written(tmp_path, "a.jsonl", jsonl(row))))[1]
+
+
+def test_a_time_may_be_as_old_as_computers_and_as_new_as_a_clock_that_is_fast() -> None:
+    row = {"kind": "rating", "messages": ASKED, "reply": "Tall.", "value": 1}
+    for then in ("1970-01-01", (now() + timedelta(hours=23)).isoformat()):
+        assert only(ours.record(1, row | {"created_at": then})).created_at == utc(then)
 
 
 # ── which format ─────────────────────────────────────────────────────────────────────────────────────────────

@@ -100,6 +100,47 @@ def test_an_array_that_is_empty_or_ends_with_a_comma(file: Path) -> None:
     assert read(file, "[1,]") == ([(1, 1)], {})
 
 
+@given(
+    st.lists(st.lists(JSON, max_size=4), min_size=1, max_size=5),
+    st.integers(8, 200),
+    st.sampled_from(["", "\n", " \ufeff"]),
+)
+def test_arrays_one_after_the_other_are_read_as_one(
+    tmp_path_factory: pytest.TempPathFactory, arrays: list[list[Any]], chunk: int, between: str
+) -> None:
+    path = tmp_path_factory.mktemp("arrays") / "rows.json"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reading, "_CHUNK", chunk)
+        good, bad = read(path, "".join(json.dumps(array) + between for array in arrays))
+    assert (good, bad) == (list(enumerate([one for array in arrays for one in array], 1)), {})
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("chunk", [8, 1 << 16])
+@pytest.mark.parametrize(
+    ("content", "good", "bad"),
+    [
+        ('[]\n{"a": 2}\n\n{\n["b"]\n', [(2, {"a": 2}), (5, ["b"])], [4]),
+        ('\ufeff["a header"]\r\n{"é": 2}\r\n', [(1, "a header"), (2, {"é": 2})], []),
+        ('[1, 2, 3]\n[4]\n{"a": 5}\n6', [(1, 1), (2, 2), (3, 3), (4, 4), (5, {"a": 5}), (6, 6)], []),
+        ('[\n1\n]\n{"a": 2}\n', [(1, 1), (4, {"a": 2})], []),
+        ('["é"] {"a": 2}\nno\n', [(1, "é"), (2, {"a": 2})], [3]),
+        ("[1]]\n2", [(1, 1), (3, 2)], [2]),
+        ("[1],", [(1, 1)], [2]),
+        ("[1]\n[2, oh]\n3", [(1, 1), (2, 2)], [3]),
+        ("[1]\n \n", [(1, 1)], []),
+    ],
+)
+def test_what_follows_an_array_is_read_on_and_no_row_is_lost_untold(
+    file: Path, content: str, good: list[tuple[int, Any]], bad: list[int], chunk: int, packed: bool
+) -> None:
+    data = content.encode()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reading, "_CHUNK", chunk)
+        found, reasons = read(file, gzip.compress(data) if packed else data)
+    assert (found, list(reasons)) == (good, bad)
+
+
 def test_packed_files_are_read_and_tell_where_they_break_off(file: Path) -> None:
     packed = gzip.compress(b'{"a": 1}\n{"a": 2}\n' * 2000)
     assert len(read(file, packed)[0]) == 4000
