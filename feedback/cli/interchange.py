@@ -124,8 +124,8 @@ def export_(
     with database.write() as session:
         found = assistants.get_assistant(session, assistant)
         file = str(out.resolve()) if out else None  # an erasure removes those in the data folder
-        audit.record(session, ACTOR, "feedback.export", assistant, format=format.value, file=file)
         began = newest_erasure(session, found)
+        audit.record(session, ACTOR, "feedback.export", assistant, format=format.value, file=file, after_erasure=began)
     left_out: Counter[str] = Counter()
     records = current_records(database, found, as_mended=format != export.ExportFormat.BURNISH)
     lines = export.lines(records, format, found.consent, left_out)
