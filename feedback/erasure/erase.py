@@ -16,7 +16,7 @@ from sqlmodel import Session, col, select
 from feedback import audit, datasets, releases, runs
 from feedback.columns import now
 from feedback.database import Database, came_first, in_portions, keep_out
-from feedback.erasure import topics
+from feedback.erasure import case_words, topics
 from feedback.erasure.marks import Marked, delete, mark
 from feedback.erasure.subjects import Subject
 from feedback.errors import Conflict, NotFound
@@ -78,6 +78,7 @@ def erase_now(session: Session, assistant: Assistant, subject: Subject, *, actor
     session.flush()
     _mark_datasets(session, erasure, marked)
     words = topics.named_words(session, assistant, marked)
+    case_words.forget(session, marked.cases)
     delete(session, marked)
     topics.forget(session, assistant, words)
     label = erasure.public_id
