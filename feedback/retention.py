@@ -7,6 +7,7 @@ learned, so they aren't tainted. In small transactions, each of which leaves an 
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import partial
 
 from sqlmodel import Session, col, select
 
@@ -33,9 +34,10 @@ def enforce(database: Database) -> int:
         if since is not None:
             with suppress(Conflict):
                 for portion in _portions(database, assistant, since):
-                    with suppress(NotFound):  # somebody else was as quick
-                        erase(database, assistant, _subject(since, portion), actor=ACTOR)
-                        gone += len(portion)
+                    with suppress(NotFound):  # somebody else was as quick, or all of them went on
+                        still = partial(_still_too_old, assistant=assistant, since=since, portion=portion)
+                        _, done = erase(database, assistant, still, actor=ACTOR)
+                        gone += done.counts["conversation"]
     return gone
 
 
@@ -90,6 +92,18 @@ def _too_old(session: Session, assistant: Assistant, since: datetime, after: int
             .limit(CONVERSATIONS_AT_ONCE)
         )
     )
+
+
+def _still_too_old(session: Session, assistant: Assistant, since: datetime, portion: list[int]) -> Subject:
+    """Those of `portion` that nobody went on with since it was looked up; from now on nobody can."""
+    connection = session.connection()
+    for held in (
+        select(Conversation.id).where(col(Conversation.id).in_(portion)).order_by(col(Conversation.id)),
+        select(Message.id).where(col(Message.conversation_id).in_(portion)).order_by(col(Message.id)),
+    ):
+        connection.execute(held.with_for_update())
+    old = set(_too_old(session, assistant, since, portion[0] - 1))
+    return _subject(since, [one for one in portion if one in old])
 
 
 def _subject(since: datetime, conversations: list[int]) -> Subject:

@@ -109,6 +109,7 @@ class House:
         *,
         user: str | None = None,
         store: bool | None = None,
+        conversation: str | None = None,
     ) -> str:
         """Store a question and its answers as the live version's; returns the completion id."""
         messages = [{"role": "user", "content": question}] if isinstance(question, str) else list(question)
@@ -120,7 +121,7 @@ class House:
         with self.database.write() as session:
             guidelines = assistants.current_guidelines(session, self.assistant)
             version = releases.live(session, self.assistant).version
-            turn = conversations.Turn(messages, self.caller.api_key_id, person, None, store)
+            turn = conversations.Turn(messages, self.caller.api_key_id, person, conversation, store)
             ids = conversations.begin_replies(
                 session,
                 self.assistant,

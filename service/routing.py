@@ -60,12 +60,15 @@ class Routing:
         self._recent: dict[str, None] = {}  # loaded versions, least recently used first
         self._loading = asyncio.Lock()
         self._refreshing = asyncio.Lock()
+        self._assistants: dict[str, Assistant] = {}
         self.problems: dict[str, str] = {}
+        """By assistant's name, `name: tainted`, or what is everybody's."""
 
     async def refresh(self) -> None:
         """Make what the database calls live what serves."""
         async with self._refreshing:
             for route in await asyncio.to_thread(self._read_live_routes):
+                self._assistants[route.assistant.name] = route.assistant
                 self._tell_taint(route)
                 current = self._live.get(route.assistant.id)
                 unchanged = current is not None and current.release_id == route.release_id
@@ -132,6 +135,14 @@ class Routing:
 
     def live_models(self) -> list[Route]:
         return sorted(self._live.values(), key=lambda route: route.assistant.name)
+
+    def problems_for(self, caller: Caller) -> dict[str, str]:
+        """Everybody's, and those of the assistants that the key sees."""
+        return {
+            what: told
+            for what, told in self.problems.items()
+            if (assistant := self._assistants.get(what.partition(":")[0])) is None or caller.sees(assistant)
+        }
 
     async def _find(self, caller: Caller, model: str) -> Route:
         name, at, number = model.partition("@")

@@ -15,7 +15,7 @@ from feedback.cli import (
     review,
     talk,
 )
-from feedback.cli.app import app
+from feedback.cli.app import app, visible
 from feedback.complaints import complaint_of
 from feedback.processes import keep_files_private
 
@@ -39,5 +39,5 @@ def main() -> None:
     except Exception as error:
         if (complaint := complaint_of(error)) is None:
             raise
-        print(f"burnish: {complaint}", file=sys.stderr)
+        print(f"burnish: {visible(complaint)}", file=sys.stderr)
         sys.exit(1)

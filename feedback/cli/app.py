@@ -52,7 +52,8 @@ def open_all() -> tuple[Settings, Database]:
 
 
 def print_json(value: Any) -> None:
-    print(json.dumps(value, ensure_ascii=False, default=_plain))
+    text = json.dumps(value, ensure_ascii=False, default=_plain)
+    print(_COMMANDS.sub(lambda found: f"\\u{ord(found[0]):04x}", text))  # JSON leaves some of them as they are
 
 
 def visible(text: str) -> str:
@@ -62,6 +63,15 @@ def visible(text: str) -> str:
     \\x1b[2J gone\\r
     """
     return _COMMANDS.sub(lambda found: repr(found[0])[1:-1], text)
+
+
+def harmless(text: str) -> str:
+    """What people wrote, for where markup is read: neither that nor a command.
+
+    >>> harmless("[red]\\x1b[2J")
+    '\\\\[red]\\\\x1b[2J'
+    """
+    return escape(visible(text))
 
 
 def print_rows(rows: Sequence[dict[str, Any]], as_json: bool, *, empty: str) -> None:

@@ -15,7 +15,18 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from feedback import assistants, audit, files
-from feedback.cli.app import ACTOR, AsJson, AssistantName, console, open_all, print_fields, print_json, print_rows
+from feedback.cli.app import (
+    ACTOR,
+    AsJson,
+    AssistantName,
+    console,
+    harmless,
+    open_all,
+    print_fields,
+    print_json,
+    print_rows,
+    visible,
+)
 from feedback.config import Settings
 from feedback.database import Database
 from feedback.erasure.erase import newest_erasure
@@ -113,8 +124,8 @@ def export_(
     with database.write() as session:
         found = assistants.get_assistant(session, assistant)
         file = str(out.resolve()) if out else None  # an erasure removes those in the data folder
-        audit.record(session, ACTOR, "feedback.export", assistant, format=format.value, file=file)
         began = newest_erasure(session, found)
+        audit.record(session, ACTOR, "feedback.export", assistant, format=format.value, file=file, after_erasure=began)
     left_out: Counter[str] = Counter()
     records = current_records(database, found, as_mended=format != export.ExportFormat.BURNISH)
     privacy = assistants.policies(found).privacy
@@ -215,7 +226,7 @@ def _progress(path: Path, *, quiet: bool) -> Iterator[Any]:
     to = Console(stderr=True)
     with Progress(*columns, console=to, transient=True, disable=quiet or not to.is_terminal) as bar:
         total = None if path.is_dir() or bar.disable else count_lines(path)
-        task = bar.add_task(path.name, total=total if total and total > 1 else None)
+        task = bar.add_task(harmless(path.name), total=total if total and total > 1 else None)
         yield lambda line: bar.update(task, completed=line)
 
 
@@ -229,6 +240,8 @@ def _aside(path: Path | None) -> Any:
 
 
 def _print(lines: Iterator[str]) -> None:
+    if sys.stdout.isatty():  # a pipe gets what was said; a terminal would obey it
+        lines = (visible(line.replace("\r\n", "\n")) for line in lines)
     try:
         for line in lines:
             sys.stdout.buffer.write(line.encode())

@@ -4,11 +4,10 @@ from collections.abc import Iterable
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 from rich.tree import Tree as Branch
 
 from feedback import lineage_nodes as nodes
-from feedback.cli.app import AsJson, console, open_all, print_json
+from feedback.cli.app import AsJson, console, harmless, open_all, print_json
 from feedback.lineage_tree import MOST_FEEDBACK, trace
 
 
@@ -64,7 +63,7 @@ def _tree(found: nodes.Tree) -> Branch:
 def _feedback(node: nodes.FeedbackNode) -> Branch:
     why = f", {node.status_reason}" if node.status_reason else ""
     by = f" by {node.contributor}" if node.contributor else ", anonymous"
-    branch = Branch(escape(f"{node.kind} {node.id}{by}, {node.given:%Y-%m-%d %H:%M} ({node.status}{why})"))
+    branch = Branch(harmless(f"{node.kind} {node.id}{by}, {node.given:%Y-%m-%d %H:%M} ({node.status}{why})"))
     branch.children += map(_dataset, node.datasets)
     if not node.datasets:
         branch.add("in no dataset")
@@ -73,17 +72,17 @@ def _feedback(node: nodes.FeedbackNode) -> Branch:
 
 def _message(node: nodes.MessageNode) -> Branch:
     name = f"{node.completion_id}:{node.choice}" if node.completion_id else "an imported message"
-    branch = Branch(escape(f"{name}, {node.at:%Y-%m-%d %H:%M} ({node.status})"))
+    branch = Branch(harmless(f"{name}, {node.at:%Y-%m-%d %H:%M} ({node.status})"))
     branch.add(
-        escape(f"written by {node.written_by or 'nobody knows whom'}, under guidelines {node.guidelines or '–'}")
+        harmless(f"written by {node.written_by or 'nobody knows whom'}, under guidelines {node.guidelines or '–'}")
     )
-    branch.add(escape(f"in conversation {node.conversation}{f' of {node.contributor}' if node.contributor else ''}"))
+    branch.add(harmless(f"in conversation {node.conversation}{f' of {node.contributor}' if node.contributor else ''}"))
     return branch
 
 
 def _dataset(node: nodes.DatasetNode) -> Branch:
     erased = f", {node.rows_erased} rows erased since" if node.rows_erased else ""
-    branch = Branch(escape(f"dataset {node.dataset} ({node.sha256[:16]}), {node.frozen:%Y-%m-%d %H:%M}{erased}"))
+    branch = Branch(harmless(f"dataset {node.dataset} ({node.sha256[:16]}), {node.frozen:%Y-%m-%d %H:%M}{erased}"))
     for row in node.rows:
         branch.add(_row(row))
     for run in node.runs:
@@ -92,7 +91,7 @@ def _dataset(node: nodes.DatasetNode) -> Branch:
 
 
 def _row(row: nodes.RowNode) -> str:
-    return escape(f"{row.side}: row {row.id}{' (erased)' if row.erased else ''}")
+    return harmless(f"{row.side}: row {row.id}{' (erased)' if row.erased else ''}")
 
 
 def _run(node: nodes.RunNode) -> Branch:
@@ -103,16 +102,16 @@ def _run(node: nodes.RunNode) -> Branch:
 
 
 def _run_line(node: nodes.RunNode) -> str:
-    return escape(f"{node.run} ({node.status}): {node.reason}")
+    return harmless(f"{node.run} ({node.status}): {node.reason}")
 
 
 def _version(node: nodes.VersionNode) -> Branch:
-    branch = Branch(escape(f"{node.version} ({node.sha256[:16]}), {node.verdict or 'not judged'}"))
+    branch = Branch(harmless(f"{node.version} ({node.sha256[:16]}), {node.verdict or 'not judged'}"))
     if node.tainted_at is not None:
-        branch.add(f"[red]tainted {node.tainted_at:%Y-%m-%d %H:%M}[/red]: {escape(node.tainted_reason or '')}")
+        branch.add(f"[red]tainted {node.tainted_at:%Y-%m-%d %H:%M}[/red]: {harmless(node.tainted_reason or '')}")
     for release in node.releases:
         until = f" to {release.until:%Y-%m-%d %H:%M}" if release.until else ""
-        branch.add(escape(f"{release.state} since {release.since:%Y-%m-%d %H:%M}{until}: {release.reason}"))
+        branch.add(harmless(f"{release.state} since {release.since:%Y-%m-%d %H:%M}{until}: {release.reason}"))
     return branch
 
 
@@ -138,9 +137,9 @@ def _sources(node: nodes.SourcesNode) -> Branch:
         branch.add(f"{side}: " + ", ".join(f"{count} × {kind}" for kind, count in sorted(kinds.items())))
     shares = branch.add("largest shares")
     for share in node.largest_shares:
-        shares.add(escape(f"{share.contributor}: {share.feedback} ({share.share:.1%})"))
+        shares.add(harmless(f"{share.contributor}: {share.feedback} ({share.share:.1%})"))
     for one in node.page:
-        said = branch.add(escape(f"{one.kind} {one.id} by {one.contributor or 'somebody anonymous'}"))
+        said = branch.add(harmless(f"{one.kind} {one.id} by {one.contributor or 'somebody anonymous'}"))
         for row in one.rows:
             said.add(_row(row))
     _tell_rest(branch, node.next is not None, [node.next or ""])

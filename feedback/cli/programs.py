@@ -12,7 +12,7 @@ import typer
 import migrations
 from feedback import assistants, doctor, guidelines, releases, runs
 from feedback.cli import supervisor
-from feedback.cli.app import AsJson, console, open_all, print_fields, print_json, print_rows
+from feedback.cli.app import AsJson, console, harmless, open_all, print_fields, print_json, print_rows
 from feedback.config import BUNDLED_MODEL, Settings, settings_rows, settings_table
 from feedback.erasure import erase as erasing
 from feedback.errors import BurnishError
@@ -115,7 +115,7 @@ def status(
     if as_json:
         print_json({"service": health, "serving": serving, "runs": listed, "erasures": unfinished})
         return
-    console.print(f"[bold]service[/bold]  {settings.url}  {health['status']}")
+    console.print(f"[bold]service[/bold]  {settings.url}  {harmless(str(health['status']))}")
     print_rows(serving, False, empty="No assistants: `burnish up` makes one.")
     print_rows(listed, False, empty="No runs yet: feedback makes one due, or `burnish train ASSISTANT`.")
     if unfinished:

@@ -13,7 +13,7 @@ import httpx
 import typer
 
 from feedback import keys
-from feedback.cli.app import ACTOR, AsJson, console, open_all, print_json
+from feedback.cli.app import ACTOR, AsJson, console, harmless, open_all, print_json, visible
 from feedback.config import Settings
 from feedback.database import Database
 from feedback.errors import BurnishError, InvalidInput, Unauthenticated
@@ -57,7 +57,7 @@ def _once(client: httpx.Client, body: dict[str, Any], as_json: bool) -> None:
         completion_id = ""
         for text, reply_id in _stream(client, body):
             completion_id = reply_id
-            print(text, end="", flush=True)
+            print(visible(text), end="", flush=True)
         print(flush=True)
         print(f"({completion_id})", file=sys.stderr)  # what feedback on it has to name
 
@@ -85,9 +85,9 @@ def _converse(client: httpx.Client, body: dict[str, Any]) -> None:
             try:
                 for text, reply_id in _stream(client, {**body, "messages": history}):
                     reply, completion_id = reply + text, reply_id
-                    print(text, end="", flush=True)
+                    print(visible(text), end="", flush=True)
             except BurnishError as error:
-                console.print(error.message, style="red")
+                console.print(harmless(error.message), style="red")
                 history.pop()
                 continue
             print()
@@ -106,7 +106,7 @@ def _give_feedback(client: httpx.Client, completion_id: str, command: str, words
     if answer.status_code == 201:
         console.print(f"Thank you. Receipt: {answer.json()['receipt']}", style="dim")
     else:
-        console.print(_message(answer), style="red")
+        console.print(harmless(_message(answer)), style="red")
 
 
 def _stream(client: httpx.Client, body: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -5,7 +5,7 @@ What it leaves to do, in the run folders and in the database's free space, is in
 
 import secrets
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 
@@ -16,7 +16,7 @@ from sqlmodel import Session, col, select
 from feedback import audit, datasets, releases, runs
 from feedback.columns import now
 from feedback.database import Database, came_first, in_portions, keep_out
-from feedback.erasure import topics
+from feedback.erasure import case_words, topics
 from feedback.erasure.marks import Marked, delete, mark
 from feedback.erasure.subjects import Subject
 from feedback.errors import Conflict, NotFound
@@ -45,8 +45,13 @@ def preview(session: Session, assistant: Assistant, subject: Subject) -> Consequ
     return _consequences(session, assistant, subject, mark(session, assistant, subject))
 
 
-def erase(database: Database, assistant: Assistant, subject: Subject, *, actor: str) -> tuple[Erasure, Consequences]:
-    """Raises NotFound when nothing of the subject is left. Whoever adds to it at this moment comes first, or fails."""
+def erase(
+    database: Database, assistant: Assistant, subject: Subject | Callable[[Session], Subject], *, actor: str
+) -> tuple[Erasure, Consequences]:
+    """Raises NotFound when nothing of the subject is left. Whoever adds to it at this moment comes first, or fails.
+
+    A function tells the subject in the transaction that erases it, and locks what it goes by.
+    """
     for last_try in (False,) * (_TRIES - 1) + (True,):
         try:
             with database.write() as session:
@@ -57,9 +62,13 @@ def erase(database: Database, assistant: Assistant, subject: Subject, *, actor: 
     raise AssertionError("unreachable")
 
 
-def erase_now(session: Session, assistant: Assistant, subject: Subject, *, actor: str) -> tuple[Erasure, Consequences]:
+def erase_now(
+    session: Session, assistant: Assistant, subject: Subject | Callable[[Session], Subject], *, actor: str
+) -> tuple[Erasure, Consequences]:
     keep_out(session, datasets.gathering(assistant))  # a run that begins at this moment gathers what is left
     freezing = _lock_open_runs(session, assistant)
+    if not isinstance(subject, Subject):
+        subject = subject(session)
     marked = mark(session, assistant, subject, lock=True)
     if not marked.ids:
         raise NotFound("Nothing of it is here (any more).")
@@ -78,6 +87,7 @@ def erase_now(session: Session, assistant: Assistant, subject: Subject, *, actor
     session.flush()
     _mark_datasets(session, erasure, marked)
     words = topics.named_words(session, assistant, marked)
+    case_words.forget(session, marked.cases)
     delete(session, marked)
     topics.forget(session, assistant, words)
     label = erasure.public_id

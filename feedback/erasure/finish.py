@@ -195,16 +195,16 @@ def _gone_rows(session: Session, erasures: list[Erasure]) -> dict[str, list[Gone
 
 
 def _exports(database: Database, data_folder: Path, assistant: Assistant, erasures: list[Erasure]) -> Iterator[Path]:
-    """What was exported into the data folder before the last of these erasures; elsewhere it is the operator's."""
-    latest = max(erasure.created_at for erasure in erasures)
+    """What was exported into the data folder before the last of these erasures; elsewhere it is the operator's.
+
+    By how much had been erased when the export began: times tell nothing of an erasure whose transaction was open.
+    """
+    latest = max(erasure.id for erasure in erasures)
     with database.read() as session:
-        entries = session.exec(
-            select(AuditEntry).where(
-                AuditEntry.action == "feedback.export",
-                AuditEntry.subject == assistant.name,
-                col(AuditEntry.created_at) <= latest,
-            )
+        found = session.exec(
+            select(AuditEntry).where(AuditEntry.action == "feedback.export", AuditEntry.subject == assistant.name)
         ).all()
+    entries = [entry for entry in found if entry.details.get("after_erasure", 0) < latest]
     inside = data_folder.resolve()
     for file in {Path(entry.details["file"]) for entry in entries if entry.details.get("file")}:
         if file.is_relative_to(inside):

@@ -41,6 +41,8 @@ class Marked:
     counts: dict[str, int]
     examples: list["MarkedRow"]
     """The rows of datasets that were made of marked feedback."""
+    cases: list[int]
+    """Those that lose a report and keep another: they stay, without what was written about them."""
 
     @property
     def datasets(self) -> list[int]:
@@ -65,6 +67,8 @@ def mark(session: Session, assistant: Assistant, subject: Subject, *, lock: bool
         Conversation.__tablename__: [*subject.conversations, *_conversations_of(session, assistant, subject)],
         Feedback.__tablename__: list(subject.feedback),
     }
+    if lock:
+        _lock_cases(session, subject)
     counts: dict[str, int] = {}
     for table in Table.metadata.sorted_tables:
         pointing = _pointing(table, ids)
@@ -83,9 +87,12 @@ def mark(session: Session, assistant: Assistant, subject: Subject, *, lock: bool
             counts[table.name] = len(rows)
         else:
             ids.pop(table.name, None)
-    if cases := sorted({*ids.get(ReportCase.__tablename__, ()), *_emptied_cases(session, ids)}):
+    losing, said = _losing_cases(session, ids), set(ids.get(Feedback.__tablename__, ()))
+    emptied = {case_id for case_id, reports in losing.items() if reports <= said}
+    if cases := sorted({*ids.get(ReportCase.__tablename__, ()), *emptied}):
         ids[ReportCase.__tablename__], counts[ReportCase.__tablename__] = cases, len(cases)
-    return Marked(ids, counts, _examples(session, ids.get(Feedback.__tablename__, [])))
+    examples = _examples(session, ids.get(Feedback.__tablename__, []))
+    return Marked(ids, counts, examples, sorted(losing.keys() - set(cases)))
 
 
 def delete(session: Session, marked: Marked) -> None:
@@ -111,10 +118,20 @@ def _conversations_of(session: Session, assistant: Assistant, subject: Subject) 
         yield from session.connection().execute(chosen).scalars()
 
 
-def _emptied_cases(session: Session, ids: Ids) -> Iterator[int]:
-    """Cases about replies that nobody reports any more: their notes are about reports that go."""
-    said = set(ids.get(Feedback.__tablename__, ()))
-    for some in in_portions(said):
+def _lock_cases(session: Session, subject: Subject) -> None:
+    """Before their reports, as everywhere."""
+    wheres = [col(Feedback.id).in_(some) for some in in_portions(subject.feedback)]
+    wheres += [col(Feedback.contributor_id).in_(some) for some in in_portions(subject.contributors)]
+    for where in wheres:
+        reported = select(col(Feedback.message_id)).where(where, col(Feedback.kind) == FeedbackKind.REPORT)
+        about = select(col(ReportCase.id)).where(col(ReportCase.message_id).in_(reported))
+        session.connection().execute(about.order_by(col(ReportCase.id)).with_for_update())
+
+
+def _losing_cases(session: Session, ids: Ids) -> dict[int, set[int]]:
+    """All reports of each case that loses one. Where none is left, the case's notes are about reports that go."""
+    reports: dict[int, set[int]] = defaultdict(set)
+    for some in in_portions(ids.get(Feedback.__tablename__, ())):
         mine = select(col(Feedback.message_id)).where(
             col(Feedback.id).in_(some), col(Feedback.kind) == FeedbackKind.REPORT
         )
@@ -123,10 +140,9 @@ def _emptied_cases(session: Session, ids: Ids) -> Iterator[int]:
             .join(Feedback, col(Feedback.message_id) == col(ReportCase.message_id))
             .where(col(ReportCase.message_id).in_(mine), col(Feedback.kind) == FeedbackKind.REPORT)
         )
-        reports: dict[int, set[int]] = defaultdict(set)
         for case_id, report in session.connection().execute(about):
             reports[case_id].add(report)
-        yield from (case_id for case_id, given in reports.items() if given <= said)
+    return reports
 
 
 def _pointing(table: TableObject, ids: Ids) -> list[ColumnElement[bool]]:

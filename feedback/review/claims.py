@@ -30,15 +30,20 @@ def claim(session: Session, feedback: Feedback, *, actor: str) -> Feedback:
 
 def release(session: Session, feedback: Feedback, *, actor: str) -> Feedback:
     """Let others have it; what isn't held needs no releasing."""
+    skip(session, feedback, actor=actor)
+    if is_held_by_another(feedback, actor):
+        raise Conflict(f"{feedback.claimed_by} holds it, not you: it is free at {feedback.claimed_until:%H:%M} UTC.")
+    return feedback
+
+
+def skip(session: Session, feedback: Feedback, *, actor: str) -> None:
+    """Let others have it, who may have it already: asked again, this changes nothing."""
     session.connection().execute(
         update(Feedback)
         .where(col(Feedback.id) == feedback.id, col(Feedback.claimed_by) == actor)
         .values(claimed_by=None, claimed_until=None)
     )
     session.refresh(feedback)
-    if is_held_by_another(feedback, actor):
-        raise Conflict(f"{feedback.claimed_by} holds it, not you: it is free at {feedback.claimed_until:%H:%M} UTC.")
-    return feedback
 
 
 def claim_next(session: Session, assistant: Assistant, wanted: Wanted, *, actor: str) -> Feedback | None:
@@ -47,6 +52,7 @@ def claim_next(session: Session, assistant: Assistant, wanted: Wanted, *, actor:
     One statement looks and takes: whoever comes second finds the row taken and goes on to the one after it.
     """
     chosen = queue.chosen(session, assistant, wanted, actor=actor)
+    chosen = chosen.where(col(Feedback.status) != FeedbackStatus.REPLACED)  # about which there is nothing to decide
     mine = session.exec(chosen.where(queue.is_held_by(actor)).limit(1)).first()
     if mine is not None:
         return claim(session, mine, actor=actor)

@@ -60,7 +60,8 @@ def decide(
     before = standing_of(feedback, said)
     if not final:
         _refuse_if_others(session, feedback, said, before, actor)
-    review.independent = not (mine or final) and before.state in (State.UNREVIEWED, State.AWAITING_SECOND)
+    unseen = before.state in (State.UNREVIEWED, State.AWAITING_SECOND)
+    review.independent = unseen and not (mine or final) and (not said or any(one.independent for one in said))
     session.add(review)
     session.flush()
     if not said and feedback.kind in LEARNABLE and _is_picked(session, feedback):
@@ -78,7 +79,10 @@ def ask_second_opinion(session: Session, feedback: Feedback, *, actor: str) -> N
         return
     feedback.wants_second_opinion = True
     audit.record(session, actor, "feedback.second_opinion", feedback.public_id)
-    _put(session, feedback, reviews_of(session, feedback), actor=actor)
+    said = reviews_of(session, feedback)
+    for review in said:
+        review.independent = False  # it was settled, and so everybody could see it: no second one is unseen by it
+    _put(session, feedback, said, actor=actor)
 
 
 def latest_reviews(

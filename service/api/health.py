@@ -22,7 +22,7 @@ async def live() -> dict[str, str]:
 async def ready(
     request: Request[Any, Any, Any], database: Database, engine: Engine, routing: Routing, chat: Chat
 ) -> Response[dict[str, Any]]:
-    """Anybody may ask whether it is ready; who serves and what is wrong is for operators' keys."""
+    """Anybody may ask whether it is ready; who serves and what is wrong is for operators' keys, as far as each sees."""
     engine_health = engine.health()
     try:
         await asyncio.to_thread(database.check)
@@ -33,15 +33,15 @@ async def ready(
         database_says = f"does not answer ({type(error).__name__})"
     able = engine_health.ready and database_says == "ok" and not chat.draining
     body: dict[str, Any] = {"status": "ready" if able else "not ready", "problems": len(routing.problems)}
-    if "authorization" in request.headers and database_says == "ok":
-        (await authenticate(request)).require("operate")
+    caller = await authenticate(request) if "authorization" in request.headers and database_says == "ok" else None
+    if caller is not None and caller.may("operate"):
         body |= {
             "engine": engine_health.detail,
             "running": engine_health.running,
             "waiting": engine_health.waiting,
             "database": database_says,
-            "serving": [route.model for route in routing.live_models()],
-            "problems": routing.problems,
+            "serving": [route.model for route in routing.live_models() if caller.sees(route.assistant)],
+            "problems": routing.problems_for(caller),
         }
     elif not able:
         body |= {"engine": engine_health.detail, "database": database_says}

@@ -22,6 +22,8 @@ from service.api.strict_body import StrictBody
 from service.auth import may, visible
 
 Text = Annotated[str | None, Field(max_length=2000)]
+LONGEST = {"tag": 50, "category": 16, "contributor": 32, "search": 200, "after": 40}
+"""Characters of what narrows the queue."""
 
 
 class ReviewCreate(StrictBody):
@@ -43,12 +45,12 @@ class QueueWanted(StrictBody):
     show: queue.Show | None = None
     status: FeedbackStatus | None = None
     kind: FeedbackKind | None = None
-    tag: str | None = Field(None, max_length=50)
-    category: str | None = Field(None, max_length=16)
-    contributor: str | None = Field(None, max_length=32)
-    search: str | None = Field(None, max_length=200)
+    tag: str | None = Field(None, max_length=LONGEST["tag"])
+    category: str | None = Field(None, max_length=LONGEST["category"])
+    contributor: str | None = Field(None, max_length=LONGEST["contributor"])
+    search: str | None = Field(None, max_length=LONGEST["search"])
     order: queue.Order = queue.Order.OLDEST
-    after: str | None = Field(None, max_length=40)
+    after: str | None = Field(None, max_length=LONGEST["after"])
 
 
 class Next(QueueWanted):
@@ -92,12 +94,12 @@ def list_queue(
     show: queue.Show | None = None,
     status: FeedbackStatus | None = None,
     kind: FeedbackKind | None = None,
-    tag: str | None = None,
-    category: str | None = None,
-    contributor: str | None = None,
-    search: str | None = None,
+    tag: Annotated[str | None, Parameter(max_length=LONGEST["tag"])] = None,
+    category: Annotated[str | None, Parameter(max_length=LONGEST["category"])] = None,
+    contributor: Annotated[str | None, Parameter(max_length=LONGEST["contributor"])] = None,
+    search: Annotated[str | None, Parameter(max_length=LONGEST["search"])] = None,
     order: queue.Order = queue.Order.OLDEST,
-    after: str | None = None,
+    after: Annotated[str | None, Parameter(max_length=LONGEST["after"])] = None,
     limit: Annotated[int, Parameter(ge=1, le=200)] = 50,
 ) -> Page[Entry]:
     """What waits for the caller, or what the parameters ask for."""
@@ -121,7 +123,8 @@ def take_next(name: str, data: JSONBody[Next], caller: Caller, database: Databas
         if data.decide is not None:
             decided = FeedbackRead.of(decide(session, data.decide.id, data.decide, caller, own))
         if data.skip is not None:
-            skipped = claims.release(session, queue.get_feedback(session, data.skip, own), actor=caller.actor)
+            skipped = queue.get_feedback(session, data.skip, own)
+            claims.skip(session, skipped, actor=caller.actor)
             wanted = queue.Wanted(**{**asdict(wanted), "after": skipped.public_id})
         taken = claims.claim_next(session, assistant, wanted, actor=caller.actor)
         return NextRead(decided=decided, next=entries.entry(session, taken, actor=caller.actor) if taken else None)

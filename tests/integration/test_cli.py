@@ -306,6 +306,7 @@ def test_one_question_is_answered_with_a_key_that_stays_the_same(server: Deploym
     asked = server.burnish("chat", "good morning", "--model", "support")
     assert (asked.returncode, asked.stdout) == (0, "[base] good morning\n")
     assert asked.stderr.startswith("(chatcmpl-")
+    assert server.burnish("chat", "good \x1b[2J", "--model", "support").stdout == "[base] good \\x1b[2J\n"
     answer = json.loads(server.burnish("chat", "hi", "--model", "support", "--json").stdout)
     keys = json.loads(server.burnish("key", "list", "--json").stdout)
     (made,) = [key for key in keys if key["name"] == "burnish chat"]
@@ -335,6 +336,6 @@ def test_a_conversation_in_the_terminal_takes_ratings_and_corrections(server: De
 
 
 def test_a_model_that_does_not_exist_does_not_end_a_conversation(server: Deployment) -> None:
-    talk = server.burnish("chat", "--model", "nobody", stdin="hi\n")
+    talk = server.burnish("chat", "--model", "[dim]nobody", stdin="hi\n")
     assert talk.returncode == 0
-    assert "'nobody' does not exist" in talk.stdout
+    assert "'[dim]nobody' does not exist" in talk.stdout

@@ -1,11 +1,13 @@
 """`burnish review`, `case`, `feedback approve edit reject` and `assistant guidelines` at a terminal."""
 
 import json
+import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
-from burnish_server import clean_environment
+from burnish_server import BURNISH, clean_environment
 from typer.testing import CliRunner
 
 from feedback import assistants, cases
@@ -71,22 +73,44 @@ def test_a_case_at_the_terminal(embedded: House, burnish: Any) -> None:
 
 
 def test_nobodys_words_command_the_terminal(embedded: House, burnish: Any) -> None:
-    asked = embedded.reply("Which\tcolour?\n\x1b[2J", "Red.\x9b31m")
+    asked = embedded.reply("Which\tcolour?\n\x1b[2J", "Red.\x9b31m", conversation="\x1b[2J\x9b5m")
     said = "\x1b]0;mine\x07 \u202eolleh\u202c\nbye\r"
     given = embedded.say(asked, "comment", comment=said, tags=("\x1b[5m",), anonymous=True)
     embedded.say(asked, "report", "other", comment=said)
     (case,) = burnish("case", "list", "support")
+    declined = embedded.say(asked, "correction", "Blue.", anonymous=True)
+    burnish("feedback", "reject", declined.id, "--note", said)
+    run = burnish("train", "support", "--reason", said)["run"]
     for command in (
         ("feedback", "show", given.id),
         ("feedback", "list", "support"),
         ("review", "next", "support"),
         ("case", "show", case["id"]),
         ("lineage", given.id),
+        ("lineage", declined.id),
+        ("lineage", asked),
+        ("lineage", run),
+        ("status",),
     ):
         shown = burnish(*command, people=True)
         assert not {"\x1b", "\x07", "\x9b", "\r", "\u202e"} & set(shown), command
+    assert "in conversation \\x1b[2J\\x9b5m" in burnish("lineage", asked, people=True)
     assert "\\x1b]0;mine\\x07 \\u202eolleh" in burnish("feedback", "show", given.id, people=True)
     assert burnish("feedback", "show", given.id)["comment"] == said  # programs get what was said
+    as_json = CliRunner().invoke(app, ["feedback", "show", given.id, "--json"]).output
+    assert not {"\x1b", "\x9b", "\u202e"} & set(as_json)
+
+
+def test_an_export_to_a_terminal_is_shown_not_obeyed(embedded: House, tmp_path: Path) -> None:
+    embedded.correct("Which colour?", "Red.", "Blue.\x9b31m\u202e")
+    command = [str(BURNISH), "feedback", "export", "support", "--format", "csv"]
+    terminal, end = os.openpty()
+    environment = clean_environment(**embedded.settings.as_environment())
+    with open(terminal, "rb", buffering=0) as screen, open(end, "wb", buffering=0) as shown_here:
+        subprocess.run(command, stdout=shown_here, env=environment, cwd=tmp_path, timeout=60, check=True)
+        assert screen.read(1000).decode() == "question,answer\r\nWhich colour?,Blue.\\x9b31m\\u202e\r\n"
+    printed = subprocess.run(command, capture_output=True, env=environment, cwd=tmp_path, timeout=60, check=True).stdout
+    assert printed.decode() == "question,answer\r\nWhich colour?,Blue.\x9b31m\u202e\r\n"
 
 
 def test_guidelines_at_the_terminal(embedded: House, burnish: Any, tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Conversations that are older than their assistant keeps them."""
 
+import threading
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -10,9 +12,9 @@ from remains import files_with, tables_with
 from sqlalchemy import update
 from sqlmodel import col, select
 
-from feedback import assistants, retention, runs
+from feedback import assistants, releases, retention, runs
 from feedback.columns import now
-from feedback.conversations import get_reply
+from feedback.conversations import Turn, begin_replies, get_reply
 from feedback.erasure import finish
 from feedback.interchange.records import Record
 from feedback.interchange.store import Source, take_in
@@ -87,6 +89,27 @@ def test_a_conversation_that_went_on_is_kept_whole(embedded: House) -> None:
     history = [{"role": "user", "content": OLD}, {"role": "assistant", "content": "Yes."}]
     embedded.reply([*history, {"role": "user", "content": "Still?"}], "Still.")
     assert retention.enforce(embedded.database) == 0
+
+
+def test_what_goes_on_while_the_old_is_taken_is_kept_whole(keeping: House) -> None:
+    asked = keeping.reply(OLD, "Yes.")
+    age(keeping, asked, 40)
+    age(keeping, keeping.reply(f"{OLD}, too", "Yes."), 40)
+    words = [("user", OLD), ("assistant", "Yes."), ("user", NEW)]
+    gone: list[int] = []
+    worker = threading.Thread(target=lambda: gone.append(retention.enforce(keeping.database)))
+    with keeping.database.write() as session:
+        turn = Turn([{"role": role, "content": text} for role, text in words], keeping.caller.api_key_id, None, None)
+        guidelines = assistants.current_guidelines(session, keeping.assistant)
+        live = releases.live(session, keeping.assistant).version
+        begin_replies(session, keeping.assistant, guidelines, [live], turn, completion_id="chatcmpl-1", sampling={})
+        worker.start()
+        time.sleep(0.5)  # it has found the old ones, and waits for this transaction
+    worker.join(30)
+    assert gone == [1]
+    with keeping.database.read() as session:
+        said = session.exec(select(Message.content).order_by(col(Message.id))).all()
+    assert [text for text in said if text] == [OLD, "Yes.", NEW]
 
 
 def test_many_go_in_portions(embedded: House, monkeypatch: pytest.MonkeyPatch) -> None:

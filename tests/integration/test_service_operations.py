@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from burnish_server import DEADLINE_SECONDS, Deployment, clean_environment, deployment, eventually
+from burnish_server import DEADLINE_SECONDS, Deployment, bearer, clean_environment, deployment, eventually
 
-from feedback.states import MessageStatus
+from feedback import assistants, releases
+from feedback.columns import now
+from feedback.states import MessageStatus, Role
 
 MARKER = "zanzibar-marmalade"
 
@@ -46,6 +48,23 @@ def test_health_says_live_and_ready_without_a_key_and_more_to_operators(server: 
     told = server.ready().json()
     assert (told["status"], told["engine"], told["database"]) == ("ready", "echo engine", "ok")
     assert {"base", "support@0", "garden@0"} <= set(told["serving"])
+
+
+def test_health_tells_a_key_of_one_assistant_only_about_that_one(own_deployment: Deployment) -> None:
+    for name in ("garden", "secret-school"):
+        own_deployment.make_assistant(name)
+        with own_deployment.database.write() as session:
+            version = releases.live(session, assistants.get_assistant(session, name)).version
+            version.tainted_at, version.tainted_reason = now(), "Something was erased."
+            session.add(version)
+    own_deployment.start()
+    limited = bearer(own_deployment.make_key(Role.OPERATOR, "garden"))
+    told = own_deployment.anyone.get("/health/ready", headers=limited).json()
+    assert (told["status"], told["engine"], told["serving"]) == ("ready", "echo engine", ["garden@0"])
+    assert list(told["problems"]) == ["garden: tainted"]
+    assert set(own_deployment.ready().json()["problems"]) == {"garden: tainted", "secret-school: tainted"}
+    chat = own_deployment.anyone.get("/health/ready", headers=bearer(own_deployment.make_key(Role.CHAT, "garden")))
+    assert (chat.status_code, chat.json()) == (200, own_deployment.anyone.get("/health/ready").json())
 
 
 def test_the_log_is_json_and_holds_neither_words_nor_receipts_nor_keys(server: Deployment) -> None:

@@ -8,6 +8,7 @@ import pytest
 from burnish_server import Deployment, bearer
 
 from feedback.states import Role
+from service.api import review
 
 
 class Reviewer:
@@ -129,6 +130,16 @@ def test_a_queue_out_of_form_is_400(server: Deployment, query: str) -> None:
     assert answer.json()["error"]["param"] == query.partition("=")[0]
 
 
+def test_what_narrows_the_queue_is_as_long_as_when_taking_from_it(desk: Any) -> None:
+    name, _, ada, _ = desk
+    for field, most in review.LONGEST.items():
+        address = f"/v1/assistants/{name}/review"
+        refused = ada.http.get(address, params={field: "x" * 60_000 if field == "search" else "x" * (most + 1)})
+        assert error(refused) == (400, field, "invalid_value"), field
+        assert error(ada.http.post(f"{address}/next", json={field: "x" * (most + 1)}))[0] == 400
+    assert ada.ids(show="all", search="x" * 200) == []
+
+
 def test_one_call_decides_and_takes_the_next_and_may_be_repeated(server: Deployment, desk: Any) -> None:
     name, _, ada, bob = desk
     ids = [correct(server, name, f"Blue {number}")["id"] for number in range(4)]
@@ -144,6 +155,7 @@ def test_one_call_decides_and_takes_the_next_and_may_be_repeated(server: Deploym
         assert second["next"]["claimed_by"].startswith("key:")
     assert ada.next(**wanted, skip=ids[2])["next"]["id"] == ids[3]
     assert bob.next(**wanted, decide={"id": ids[1], "decision": "approved"})["next"]["id"] == ids[2]
+    assert ada.next(**wanted, skip=ids[2])["next"]["id"] == ids[3]  # asked again, when bob has it already
     last = bob.next(**wanted, decide={"id": ids[2], "decision": "approved"})
     assert (last["decided"]["id"], last["next"]) == (ids[2], None)
     missing = ada.http.post(
