@@ -181,7 +181,7 @@ class Feedback(Table, table=True):
     receipt_sha256: str = Field(unique=True, max_length=64)
     salt: str = Field(default_factory=lambda: secrets.token_hex(16), max_length=32)  # of the rows made of it
     idempotency_key: str | None = Field(default=None, max_length=200)
-    request_sha256: str = Field(max_length=64)  # tells a repeated request from another one under the same key
+    request_sha256: str = Field(max_length=64)  # keyed; tells a repeated request from another under the same key
     wants_second_opinion: bool = flag()  # one reviewer's decision isn't enough
     claimed_by: str | None = Field(default=None, max_length=120)  # the reviewer who looks at it now
     claimed_until: datetime | None = moment(nullable=True)
