@@ -149,7 +149,7 @@ def identity_of(secret: bytes, caller: Caller, conversation: Conversation, user:
     """Who gives feedback on a conversation: the user it names, else the one who chatted, else the key."""
     if not caller.vouches:
         user = None
-    if user is None and conversation.contributor_id is not None:
+    if not user and conversation.contributor_id is not None:
         return conversation.contributor_id
     return contributors.contributor_id(secret, conversation.assistant_id, caller.api_key_id, user)
 
@@ -187,7 +187,7 @@ def _parse(session: Session, reply: Message, given: Given, policy: CollectPolicy
 
 def _is_own_word(caller: Caller, conversation: Conversation, given: Given) -> bool:
     """Whether somebody who may review says it in their own name: no other voice is needed then."""
-    named = given.user is not None or given.anonymous or conversation.contributor_id is not None
+    named = given.user or given.anonymous or conversation.contributor_id is not None
     return caller.may("review") and not named
 
 

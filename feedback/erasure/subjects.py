@@ -70,7 +70,13 @@ def resolve(session: Session, secret: bytes, assistant: Assistant, named: Named)
 
 
 def of_user(session: Session, secret: bytes, assistant: Assistant, user: str, key: str | None) -> Subject:
-    """A person by the name that an app calls them, under one key or under all."""
+    """A person by the name that an app calls them, under one key or under all. Raises InvalidInput for no name."""
+    if not user:
+        raise InvalidInput(
+            "`user` is empty, which is nobody's name: give the one that the app sends. What was said without a name "
+            "goes by its conversation, completion or feedback.",
+            param="user",
+        )
     keys = session.exec(select(ApiKey.id) if key is None else select(ApiKey.id).where(ApiKey.name == key)).all()
     found = _here(session, assistant, [contributor_id(secret, assistant.id, one, user) for one in keys])
     if not found:
