@@ -13,7 +13,7 @@ from feedback.states import Side
 
 
 def contributor_id(secret: bytes, assistant_id: int, api_key_id: int, user: str | None) -> str:
-    """HMAC(secret, assistant, key, user), or of the key alone where the client names no user."""
+    """HMAC(secret, assistant, key, user), or of the key alone where the client names no user; "" is no name."""
     if user is not None and not is_storable(user):  # it isn't stored; but the same user is refused everywhere
         raise InvalidInput("`user` can't have NUL characters or lone surrogates.", param="user")
     named = f"{assistant_id}\0{api_key_id}\0{'user:' + user if user else 'key'}"

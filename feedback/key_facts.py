@@ -33,7 +33,20 @@ def contains_fact(reply: str, fact: str) -> bool:
     >>> contains_fact("一共14天", "14"), contains_fact("the MANGO-72 key", "mango‑72")
     (True, True)
     """
-    wanted, given = normalise(fact), normalise(reply)
+    return contains_facts(reply, [fact])
+
+
+def contains_facts(reply: str, facts: Iterable[str]) -> bool:
+    return missing_fact(reply, facts) is None
+
+
+def missing_fact(reply: str, facts: Iterable[str]) -> str | None:
+    """The first that `reply` lacks."""
+    given = normalise(reply)  # once: a long reply takes a while
+    return next((fact for fact in facts if not _is_in(given, normalise(fact))), None)
+
+
+def _is_in(given: str, wanted: str) -> bool:
     if not wanted or wanted not in given:
         return False
     before = rf"(?<!{_WORD})" if re.match(_WORD, wanted) else ""
@@ -43,10 +56,6 @@ def contains_fact(reply: str, fact: str) -> bool:
     if wanted[-1].isdigit():
         after += r"(?![.,:]\d)"
     return re.search(before + re.escape(wanted) + after, given) is not None
-
-
-def contains_facts(reply: str, facts: Iterable[str]) -> bool:
-    return all(contains_fact(reply, fact) for fact in facts)
 
 
 def _without_separators(match: re.Match[str]) -> str:

@@ -107,7 +107,16 @@ class Contributor(Table, table=True):
 
 class Conversation(Table, table=True):
     __tablename__ = "conversation"
-    __table_args__ = (UniqueConstraint("assistant_id", "api_key_id", "external_id"),)
+    __table_args__ = (
+        Index(
+            "uq_conversation_external_id",
+            "assistant_id",
+            "api_key_id",
+            "external_id",
+            text("coalesce(contributor_id, '')"),
+            unique=True,
+        ),
+    )
     id: int = primary_key()
     assistant_id: int = reference("assistant.id")
     api_key_id: int = reference("api_key.id")
@@ -181,7 +190,7 @@ class Feedback(Table, table=True):
     receipt_sha256: str = Field(unique=True, max_length=64)
     salt: str = Field(default_factory=lambda: secrets.token_hex(16), max_length=32)  # of the rows made of it
     idempotency_key: str | None = Field(default=None, max_length=200)
-    request_sha256: str = Field(max_length=64)  # tells a repeated request from another one under the same key
+    request_sha256: str = Field(max_length=64)  # keyed; tells a repeated request from another under the same key
     wants_second_opinion: bool = flag()  # one reviewer's decision isn't enough
     claimed_by: str | None = Field(default=None, max_length=120)  # the reviewer who looks at it now
     claimed_until: datetime | None = moment(nullable=True)
@@ -271,12 +280,7 @@ class ExampleSource(Table, table=True):
 
     __tablename__ = "example_source"
     example_id: int = Field(foreign_key="example.id", primary_key=True, sa_type=BIG)
-    feedback_id: int = Field(
-        foreign_key="feedback.id",
-        primary_key=True,
-        index=True,
-        sa_type=BIG,
-    )
+    feedback_id: int = Field(foreign_key="feedback.id", primary_key=True, index=True, sa_type=BIG)
 
 
 class Run(Table, table=True):

@@ -216,7 +216,7 @@ class Chat:
         self, caller: Caller, turn: ChatTurn, routes: Sequence[Route], completion_id: str
     ) -> tuple[list[ChatMessage], list[int]]:
         assistant, person = routes[0].assistant, None
-        if turn.user is not None:
+        if turn.user:
             person = contributors.contributor_id(self._secret, assistant.id, caller.api_key_id, turn.user)
         key = caller.api_key_id
         asked = conversations.Turn(turn.messages, key, person, turn.conversation_id, turn.store, turn.ui_task)

@@ -5,8 +5,10 @@ from typing import Any
 from feedback.collect.kinds import Parsed
 from feedback.columns import utc
 from feedback.errors import InvalidInput
-from feedback.key_facts import contains_fact
+from feedback.key_facts import missing_fact
 from feedback.models import Message
+
+MAX_KEY_FACTS = 20
 
 
 def parse(reply: Message, value: Any) -> Parsed:
@@ -25,12 +27,18 @@ def parse(reply: Message, value: Any) -> Parsed:
         raise InvalidInput("A correction needs the right reply as text.", param="value")
     if not isinstance(key_facts, list) or not all(isinstance(fact, str) and fact.strip() for fact in key_facts):
         raise InvalidInput("`key_facts` is a list of non-empty strings.", param="value")
-    content, key_facts = content.strip(), [fact.strip() for fact in key_facts]
-    for fact in key_facts:
-        if not contains_fact(content, fact):
-            raise InvalidInput(
-                f"Key fact '{fact}' isn't in the corrected reply as whole words: repeat it there.", param="value"
-            )
+    content, key_facts = content.strip(), list(dict.fromkeys(fact.strip() for fact in key_facts))
+    if len(key_facts) > MAX_KEY_FACTS:
+        raise InvalidInput(
+            f"`key_facts` may have {MAX_KEY_FACTS} different strings, these are {len(key_facts)}: name the ones that "
+            "make the reply right.",
+            param="value",
+        )
+    missing = missing_fact(content, key_facts)
+    if missing is not None:
+        raise InvalidInput(
+            f"Key fact '{missing}' isn't in the corrected reply as whole words: repeat it there.", param="value"
+        )
     stored = {"content": content, "key_facts": key_facts}
     if given.get("expires_at") is not None:
         stored["expires_at"] = _moment(given["expires_at"])

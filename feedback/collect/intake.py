@@ -111,7 +111,7 @@ def _receive(session: Session, secret: bytes, caller: Caller, given: Given, idem
         slot=slot,
         receipt_sha256=hash_receipt(receipt),
         idempotency_key=idempotency_key,
-        request_sha256=_fingerprint(given),
+        request_sha256=_fingerprint(secret, given),
         source=OPERATOR if _is_own_word(caller, conversation, given) else None,
     )
     session.add(feedback)
@@ -149,7 +149,7 @@ def identity_of(secret: bytes, caller: Caller, conversation: Conversation, user:
     """Who gives feedback on a conversation: the user it names, else the one who chatted, else the key."""
     if not caller.vouches:
         user = None
-    if user is None and conversation.contributor_id is not None:
+    if not user and conversation.contributor_id is not None:
         return conversation.contributor_id
     return contributors.contributor_id(secret, conversation.assistant_id, caller.api_key_id, user)
 
@@ -187,7 +187,7 @@ def _parse(session: Session, reply: Message, given: Given, policy: CollectPolicy
 
 def _is_own_word(caller: Caller, conversation: Conversation, given: Given) -> bool:
     """Whether somebody who may review says it in their own name: no other voice is needed then."""
-    named = given.user is not None or given.anonymous or conversation.contributor_id is not None
+    named = given.user or given.anonymous or conversation.contributor_id is not None
     return caller.may("review") and not named
 
 
@@ -209,13 +209,15 @@ def _find_repeated(
     ).first()
     if earlier is None:
         return None
-    if earlier.request_sha256 != _fingerprint(given):
+    # an empty one is of before there were keyed hashes
+    if earlier.request_sha256 not in ("", _fingerprint(secret, given)):
         raise InvalidInput(
             "This Idempotency-Key was used for other feedback: use a new one.", code="idempotency_key_reused"
         )
     return Accepted(earlier.public_id, make_receipt(secret, earlier.public_id), earlier.status)
 
 
-def _fingerprint(given: Given) -> str:
+def _fingerprint(secret: bytes, given: Given) -> str:
+    """With a key, so that nobody can guess from it who gave it, an anonymous giver least of all."""
     fields = {**given.__dict__, "tags": list(given.tags)}
-    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+    return hmac.new(secret, f"request:{json.dumps(fields, sort_keys=True)}".encode(), hashlib.sha256).hexdigest()

@@ -113,7 +113,7 @@ class ChatRequest(BaseModel):
             messages=messages,
             sampling=self.sampling(settings),
             choices=self.n or 1,
-            user=self.user or self.safety_identifier,
+            user=self.user or self.safety_identifier or None,  # an empty string is nobody's name
             conversation_id=conversation_id,
             store=False if ui_task else self.store,
             ui_task=ui_task,

@@ -97,6 +97,10 @@ def test_what_is_not_there_is_one_clear_line(burnish: Command, options: str, say
     assert_one_clear_line(burnish("erase", "support", *options.split(), "--yes"), says)
 
 
+def test_an_empty_name_erases_nobody(burnish: Command) -> None:
+    assert_one_clear_line(burnish("erase", "support", "--user", "", "--yes"), "`user` is empty")
+
+
 def test_retention_shows_what_would_go(burnish: Command) -> None:
     assert "keeps conversations for ever" in burnish("retention", "support").out
     assert burnish("assistant", "set", "support", "retention.message_days=30").status == 0

@@ -73,7 +73,7 @@ def test_a_case_at_the_terminal(embedded: House, burnish: Any) -> None:
 
 
 def test_nobodys_words_command_the_terminal(embedded: House, burnish: Any) -> None:
-    asked = embedded.reply("Which\tcolour?\n\x1b[2J", "Red.\x9b31m", conversation="\x1b[2J\x9b5m")
+    asked = embedded.reply("Which\tcolour?\n\x1b[2J", "Red.\x9b31m", external_id="\x1b[2J\x9b5m")
     said = "\x1b]0;mine\x07 \u202eolleh\u202c\nbye\r"
     given = embedded.say(asked, "comment", comment=said, tags=("\x1b[5m",), anonymous=True)
     embedded.say(asked, "report", "other", comment=said)

@@ -27,6 +27,7 @@ from feedback.states import Consent, FeedbackKind, FeedbackStatus, ReviewDecisio
 from feedback.testing import SECRET, House, open_house
 
 ASKED = (("user", "How tall?"),)
+MANY = " ".join(f"w{number}" for number in range(21))
 LONG_AGO = datetime(2024, 2, 29, 12, tzinfo=UTC)
 
 
@@ -174,6 +175,7 @@ def test_a_correction_of_nothing_teaches_sft_alone(embedded: House) -> None:
         (Record(1, ASKED, "Tall.", FeedbackKind.COMMENT, ""), "words"),
         (Record(1, ASKED, "", FeedbackKind.CORRECTION, {"content": "Yes.", "key_facts": ["no"]}), "Key fact"),
         (Record(1, ASKED, "", FeedbackKind.CORRECTION, {"content": "Yes.", "key_facts": [{}]}), "key_facts"),
+        (Record(1, ASKED, "", FeedbackKind.CORRECTION, {"content": MANY, "key_facts": MANY.split()}), "20 different"),
     ],
 )
 def test_what_intake_refuses_is_a_bad_line(embedded: House, record: Record, word: str) -> None:

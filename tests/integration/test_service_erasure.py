@@ -45,7 +45,15 @@ def test_an_operator_erases_a_person_and_follows_it_to_the_end(server: Deploymen
 
 
 @pytest.mark.parametrize(
-    "body", [{}, {"user": "ada", "feedback": "fb-1"}, {"key": "x"}, {"contributor": "x", "key": "y"}, {"who": "ada"}]
+    "body",
+    [
+        {},
+        {"user": ""},
+        {"user": "ada", "feedback": "fb-1"},
+        {"key": "x"},
+        {"contributor": "x", "key": "y"},
+        {"who": "ada"},
+    ],
 )
 def test_one_thing_has_to_be_named(server: Deployment, shop: str, body: dict[str, str]) -> None:
     answer = server.http.post(f"/v1/assistants/{shop}/erasures", json=body)

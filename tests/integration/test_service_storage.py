@@ -14,7 +14,7 @@ from burnish_server import Deployment, InProcess, deployment, eventually
 from sqlmodel import select
 
 from feedback import conversations
-from feedback.models import Message
+from feedback.models import Conversation, Message
 from feedback.states import MessageStatus
 from service.engines.echo import EchoEngine
 
@@ -43,6 +43,15 @@ def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlowHouse]:
             yield SlowHouse(made, engine, app)
         finally:
             app.stop()
+
+
+@pytest.mark.parametrize("names", [{"user": ""}, {"user": "", "safety_identifier": ""}])
+def test_a_conversation_is_nobodys_where_the_client_names_an_empty_user(
+    server: Deployment, names: dict[str, str]
+) -> None:
+    (reply,) = server.replies(server.ask("Whose is it?", **names)["id"])
+    with server.database.read() as session:
+        assert session.get_one(Conversation, reply.conversation_id).contributor_id is None
 
 
 def test_a_reply_is_in_the_database_before_its_first_chunk_and_complete_before_done(server: Deployment) -> None:

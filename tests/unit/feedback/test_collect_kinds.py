@@ -1,5 +1,6 @@
 """Each kind of feedback: which values it takes, what they become, and that a refusal names `value`."""
 
+import time
 from typing import Any
 
 import pytest
@@ -38,6 +39,24 @@ def test_a_correction_is_text_or_text_with_key_facts() -> None:
 def test_a_key_fact_loses_the_spaces_that_the_correction_loses() -> None:
     parsed = corrections.parse(REPLY, {"content": " blue", "key_facts": [" blue "]})
     assert parsed.value == {"content": "blue", "key_facts": ["blue"]}
+
+
+def test_a_key_fact_said_again_counts_once_and_there_may_be_so_many() -> None:
+    facts = [f"w{number}" for number in range(corrections.MAX_KEY_FACTS)]
+    parsed = corrections.parse(REPLY, {"content": " ".join(facts), "key_facts": [*facts[::-1], " w3", "w0"]})
+    assert parsed.value["key_facts"] == facts[::-1]
+    with pytest.raises(InvalidInput, match=f"{corrections.MAX_KEY_FACTS} different strings, these are 21") as refused:
+        corrections.parse(REPLY, {"content": "w20 " + " ".join(facts), "key_facts": [*facts, "w20"]})
+    assert refused.value.param == "value"
+
+
+def test_a_correction_that_is_all_expanding_letters_and_facts_is_read_at_once() -> None:
+    longest = "\ufdfa" * 9_000  # each reads as 18 letters
+    began = time.monotonic()
+    corrections.parse(REPLY, {"content": f"{longest} .", "key_facts": [longest, *"." * 9_000]})
+    with pytest.raises(InvalidInput, match="different strings"):
+        corrections.parse(REPLY, {"content": longest, "key_facts": [f"{number}" for number in range(3_000)]})
+    assert time.monotonic() - began < 2
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feedback.key_facts import contains_fact, contains_facts, normalise
+from feedback.key_facts import contains_fact, contains_facts, missing_fact, normalise
 
 PRESENT = [
     ("It takes 1,200 ml.", "1200 ml"),
@@ -42,6 +42,8 @@ def test_absent(reply: str, fact: str) -> None:
 def test_all_facts_are_needed() -> None:
     assert contains_facts("5 jars for 9 days", ["9 days", "5 jars"])
     assert not contains_facts("5 jars", ["9 days", "5 jars"])
+    assert missing_fact("5 jars", ["5 jars", "9 days", "2 lids"]) == "9 days"
+    assert missing_fact("5 jars", []) is None
 
 
 @given(st.text())
