@@ -108,9 +108,9 @@ def test_an_export_to_a_terminal_is_shown_not_obeyed(embedded: House, tmp_path: 
     environment = clean_environment(**embedded.settings.as_environment())
     with open(terminal, "rb", buffering=0) as screen, open(end, "wb", buffering=0) as shown_here:
         subprocess.run(command, stdout=shown_here, env=environment, cwd=tmp_path, timeout=60, check=True)
-        assert screen.read(1000).decode() == "question,answer\r\nWhich colour?,Blue.\\x9b31m\\u202e\r\n"
+        assert screen.read(1000).decode() == '"question","answer"\r\n"Which colour?","Blue.\\x9b31m\\u202e"\r\n'
     printed = subprocess.run(command, capture_output=True, env=environment, cwd=tmp_path, timeout=60, check=True).stdout
-    assert printed.decode() == "question,answer\r\nWhich colour?,Blue.\x9b31m\u202e\r\n"
+    assert printed.decode() == '"question","answer"\r\n"Which colour?","Blue.\x9b31m\u202e"\r\n'
 
 
 def test_guidelines_at_the_terminal(embedded: House, burnish: Any, tmp_path: Path) -> None:
