@@ -22,7 +22,7 @@ ShowOption = Annotated[queue.Show | None, typer.Option(help="Which entries; wait
 Status = Annotated[FeedbackStatus | None, typer.Option(help="Only in this state.")]
 Kind = Annotated[FeedbackKind | None, typer.Option(help="Only of this kind.")]
 Tag = Annotated[str | None, typer.Option(help="Only with this tag.")]
-Category = Annotated[str | None, typer.Option(help="Only reports whose case has this category.")]
+Category = Annotated[str | None, typer.Option(help="Only reports of this category, or whose case has it.")]
 ContributorId = Annotated[str | None, typer.Option(help="Only this contributor's, by its id.")]
 Search = Annotated[str | None, typer.Option(help="Only with these words in what was asked, answered or said.")]
 OrderOption = Annotated[queue.Order, typer.Option(help="Oldest first, or the most telling kinds first.")]

@@ -177,7 +177,7 @@ def _why(feedback: Feedback, state: State, case: ReportCase | None) -> str:
     if feedback.status != FeedbackStatus.IN_REVIEW:
         return feedback.status_reason or ("Nobody has looked at it." if state == State.UNREVIEWED else "It is settled.")
     if case is not None and state == State.UNREVIEWED:
-        return f"Somebody reported the reply: {case.category}."
+        return f"Somebody reported the reply: {feedback.value['category']}."
     return feedback.status_reason or "A person looks at it first."
 
 

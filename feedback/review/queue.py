@@ -102,7 +102,8 @@ def _conditions(wanted: Wanted, actor: str) -> list[ColumnElement[bool]]:
         conditions.append(cast(Feedback.tags, String).icontains(json.dumps(wanted.tag), autoescape=True))
     if wanted.category is not None:
         conditions.append(col(Feedback.kind) == FeedbackKind.REPORT)
-        conditions.append(_has_case(col(ReportCase.category) == wanted.category))
+        named = col(Feedback.value)["category"].as_string() == wanted.category
+        conditions.append(or_(named, _has_case(col(ReportCase.category) == wanted.category)))
     if wanted.contributor is not None:
         conditions.append(col(Feedback.contributor_id) == wanted.contributor)
     if wanted.search is not None:
