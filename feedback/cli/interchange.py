@@ -12,10 +12,21 @@ from typing import Annotated, Any, BinaryIO
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from feedback import assistants, audit, files
-from feedback.cli.app import ACTOR, AsJson, AssistantName, console, open_all, print_fields, print_json, print_rows
+from feedback.cli.app import (
+    ACTOR,
+    AsJson,
+    AssistantName,
+    console,
+    open_all,
+    print_fields,
+    print_json,
+    print_rows,
+    visible,
+)
 from feedback.config import Settings
 from feedback.database import Database
 from feedback.erasure.erase import newest_erasure
@@ -51,6 +62,8 @@ class Tally:
     bad: int = 0
     bad_lines: list[BadLine] = field(default_factory=list)
     """The first ones."""
+    remarks: list[str] = field(default_factory=list)
+    """What is to be told of the file as a whole."""
 
     def add(self, stored: store.Stored) -> None:
         self.taken += stored.taken
@@ -148,7 +161,7 @@ def _import_file(
     bad_file: BinaryIO | None,
     as_json: bool,
 ) -> Tally:
-    tally = Tally(str(path), known.name)
+    tally = Tally(str(path), known.name, remarks=known.remarks(path))
     where = (database, settings.read_secret(), assistant, known.read(path), source)
     steps = store.try_out(*where) if dry_run else store.take_in(*where, actor=ACTOR)
     with _progress(path, quiet=as_json) as advance:
@@ -187,6 +200,9 @@ def _report(
         as_json=False,
         empty="",
     )
+    for tally in tallies:
+        for remark in tally.remarks:
+            console.print(escape(visible(f"{Path(tally.file).name}: {remark}.")), soft_wrap=True)
     shown = [
         {"file": Path(tally.file).name, "line": line.line, "why it is bad": line.reason}
         for tally in tallies

@@ -31,6 +31,8 @@ class Format:
     recognises_row: Callable[[Any], bool] = lambda row: False
     require: Callable[[Path], object] = lambda path: None
     """Raises InvalidInput where a file of this format has nothing to import."""
+    remarks: Callable[[Path], list[str]] = lambda path: []
+    """What to tell of a file as a whole, beside what becomes of its rows."""
 
 
 FORMATS = (
@@ -51,6 +53,7 @@ FORMATS = (
         "columns `question` and `answer`",
         question_answer_csv.read,
         require=question_answer_csv.layout_of,
+        remarks=question_answer_csv.remarks,
     ),
 )
 

@@ -86,6 +86,18 @@ def test_a_files_licence_is_on_the_datasheet_also_if_it_is_said_later(
     assert (refused.returncode, "on one line" in refused.stderr) == (1, True)
 
 
+def test_what_a_table_has_that_is_not_read_is_told_once(house: Deployment, assistant: str, tmp_path: Path) -> None:
+    path = tmp_path / "answers.csv"
+    path.write_text("question,answer,[bold]notes\nHow tall?,330 metres.,\nHow wide?,125 metres.,x\n")
+    told = house.burnish("feedback", "import", assistant, str(path), "--dry-run")
+    assert told.returncode == 0
+    assert told.stdout.count("answers.csv: the column `[bold]notes` isn't read.\n") == 1
+    path.write_text("Spørgsmål,Svar\nHow tall?,330 metres.\n")
+    (file,) = json.loads(house.burnish("feedback", "import", assistant, str(path), "--json").stdout)["files"]
+    assert (file["taken"], len(file["remarks"])) == (2, 1)
+    assert "`Spørgsmål` and `Svar`" in file["remarks"][0]
+
+
 def test_exit_statuses_tell_all_some_and_nothing_apart(house: Deployment, assistant: str, tmp_path: Path) -> None:
     def status(*numbers: int, format: str = "openai") -> int:
         path = lines(tmp_path / "a.jsonl", *numbers)
