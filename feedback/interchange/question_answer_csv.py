@@ -53,7 +53,7 @@ def recognises_file(path: Path) -> bool:
     """By its name, or by a header: two columns without one could be anything."""
     if {".csv", ".tsv"} & {*path.suffixes}:
         return True
-    layout = _layout(path)
+    layout = find_layout(path)
     return layout is not None and layout.header
 
 
@@ -96,12 +96,34 @@ def read(path: Path) -> Iterator[Read]:
 
 
 def layout_of(path: Path) -> Layout:
-    if (layout := _layout(path)) is None:
+    if (layout := find_layout(path)) is None:
         raise InvalidInput(
             f"{path} has no column for the question or none for the answer: name them `question` and `answer` in the "
             f"first line (also {', '.join(QUESTION)}; {', '.join(ANSWER)})."
         )
     return layout
+
+
+def find_layout(path: Path) -> Layout | None:
+    """None where no delimiter makes a table of questions and answers of it."""
+    for delimiter in _DELIMITERS:
+        first = next(_records(path, delimiter), None)
+        if first is None or isinstance(first, BadLine):
+            continue
+        row = tuple(first[1])
+        places: dict[str, int] = {}
+        for place, name in enumerate(row):
+            places.setdefault(column_name(name), place)
+        if names := question_and_answer(places):
+            found = dict(zip(("question", "answer"), (places[name] for name in names), strict=True))
+            more = {name: places.get(column_name(name)) for name in (*_MORE, _KEY_FACTS)}
+            found |= {name: place for name, place in more.items() if place is not None}
+            return Layout(delimiter, found, header=True, first_row=row)
+    for delimiter in _DELIMITERS:
+        begin = [made for made in islice(_records(path, delimiter), 20) if not isinstance(made, BadLine)]
+        if begin and all(len(row) == 2 for _, row in begin):
+            return Layout(delimiter, {"question": 0, "answer": 1}, header=False, first_row=tuple(begin[0][1]))
+    return None
 
 
 def remarks(path: Path) -> list[str]:
@@ -153,8 +175,12 @@ def column_name(written: str) -> str:
 
 
 def shortened(text: str) -> str:
-    """On one line, for a message."""
-    line = " ".join(text.split())
+    """On one line and with nothing that commands a terminal, for a message.
+
+    >>> print(shortened("How\\n tall\\x1b[2J?"), shortened("so " * 30))
+    How tall\\x1b[2J? so so so so so so so so so so so so so s…
+    """
+    line = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in " ".join(text.split()))
     return line if len(line) <= _SHOWN_CHARACTERS else f"{line[:_SHOWN_CHARACTERS]}…"
 
 
@@ -172,27 +198,6 @@ def unprotected(text: str) -> str:
     ['=1+1', "'=1", "''-", "'tis", '-']
     """
     return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
-
-
-def _layout(path: Path) -> Layout | None:
-    for delimiter in _DELIMITERS:
-        first = next(_records(path, delimiter), None)
-        if first is None or isinstance(first, BadLine):
-            continue
-        row = tuple(first[1])
-        places: dict[str, int] = {}
-        for place, name in enumerate(row):
-            places.setdefault(column_name(name), place)
-        if names := question_and_answer(places):
-            found = dict(zip(("question", "answer"), (places[name] for name in names), strict=True))
-            more = {name: places.get(column_name(name)) for name in (*_MORE, _KEY_FACTS)}
-            found |= {name: place for name, place in more.items() if place is not None}
-            return Layout(delimiter, found, header=True, first_row=row)
-    for delimiter in _DELIMITERS:
-        begin = [made for made in islice(_records(path, delimiter), 20) if not isinstance(made, BadLine)]
-        if begin and all(len(row) == 2 for _, row in begin):
-            return Layout(delimiter, {"question": 0, "answer": 1}, header=False, first_row=tuple(begin[0][1]))
-    return None
 
 
 def _records(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]] | BadLine]:

@@ -117,7 +117,7 @@ def test_nothing_is_stored_if_one_of_the_files_can_not_be_imported(
     (tmp_path / "empty.jsonl").write_text("")
     (tmp_path / "folder").mkdir()
     for name, word in (
-        ("prose.txt", "--format"),
+        ("prose.txt", "Once upon a time."),
         ("empty.jsonl", "is empty"),
         ("folder", "no rows"),
         ("no", "no file"),
