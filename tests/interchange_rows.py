@@ -17,6 +17,7 @@ TRL_ROWS = [
     ({"messages": ASKED + RIGHT}, TAUGHT),
     ({"prompt": "How tall?", "completion": "330 metres."}, TAUGHT),
     ({"prompt": ASKED, "completion": RIGHT}, TAUGHT),
+    ({"question": "How tall?", "answer": "330 metres."}, TAUGHT),
     ({"prompt": "How tall?", "completion": "Tall.", "label": False}, RATED),
     ({"prompt": ASKED, "completion": WRONG, "label": False}, RATED),
     ({"prompt": "How tall?", "chosen": "330 metres.", "rejected": "Tall."}, CHOSEN),

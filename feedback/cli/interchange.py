@@ -12,9 +12,10 @@ from typing import Annotated, Any, BinaryIO
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from feedback import assistants, audit, files
+from feedback import assistants, audit, files, runs
 from feedback.cli.app import (
     ACTOR,
     AsJson,
@@ -36,7 +37,7 @@ from feedback.interchange.formats import FORMATS, Format, detect
 from feedback.interchange.reading import count_lines
 from feedback.interchange.records import BadLine
 from feedback.interchange.stored import current_records
-from feedback.models import Assistant
+from feedback.models import Assistant, Run
 from feedback.states import Consent
 
 SHOWN_BAD = 20
@@ -57,11 +58,14 @@ class Tally:
     format: str
     taken: int = 0
     known: int = 0
+    """Here already, or further up in these files."""
     known_otherwise: int = 0
     ties: int = 0
     bad: int = 0
     bad_lines: list[BadLine] = field(default_factory=list)
     """The first ones."""
+    remarks: list[str] = field(default_factory=list)
+    """What is to be told of the file as a whole."""
 
     def add(self, stored: store.Stored) -> None:
         self.taken += stored.taken
@@ -94,18 +98,23 @@ def import_(
 ) -> None:
     """Take in what people said elsewhere. Importing a file again adds only what isn't here yet.
 
+    If what came in makes a training run due by the assistant's policy, it is queued.
+
     Exits with 0 if every line was good, 3 if some weren't, 1 if none was.
     """
     settings, database = open_all()
     with database.read() as session:
         found = assistants.get_assistant(session, assistant)
+    last = _newest_run(database, found)
     formats = [detect(path, format) for path in paths]  # all of them, before anything is stored
     tallies = []
     with _aside(bad) as bad_file:
         for path, known in zip(paths, formats, strict=True):
             source = store.Source(path.resolve().name, training, licence)
             tallies.append(_import_file(settings, database, found, path, known, source, dry_run, bad_file, as_json))
-    _report(tallies, found, training, dry_run, bad, as_json)
+    newest = _newest_run(database, found)
+    due = newest if newest and not dry_run and (last is None or newest.id != last.id) else None
+    _report(tallies, found, training, dry_run, bad, due, as_json)
     if not any(tally.taken + tally.known + tally.ties for tally in tallies):
         raise typer.Exit(1)
     raise typer.Exit(SOME_BAD if any(tally.bad for tally in tallies) else 0)
@@ -159,7 +168,7 @@ def _import_file(
     bad_file: BinaryIO | None,
     as_json: bool,
 ) -> Tally:
-    tally = Tally(str(path), known.name)
+    tally = Tally(str(path), known.name, remarks=known.remarks(path))
     where = (database, settings.read_secret(), assistant, known.read(path), source)
     steps = store.try_out(*where) if dry_run else store.take_in(*where, actor=ACTOR)
     with _progress(path, quiet=as_json) as advance:
@@ -177,10 +186,18 @@ def _bad_json(path: Path, bad: BadLine) -> bytes:
 
 
 def _report(
-    tallies: list[Tally], assistant: Assistant, training: bool | None, dry_run: bool, bad: Path | None, as_json: bool
+    tallies: list[Tally],
+    assistant: Assistant,
+    training: bool | None,
+    dry_run: bool,
+    bad: Path | None,
+    due: Run | None,
+    as_json: bool,
 ) -> None:
+    """`due` is the run that was requested meanwhile."""
     if as_json:
-        print_json({"dry_run": dry_run, "files": [asdict(tally) for tally in tallies]})
+        files = [asdict(tally) for tally in tallies]
+        print_json({"dry_run": dry_run, "files": files, "run": due.id if due else None})
         return
     taken = "would be taken in" if dry_run else "taken in"
     print_rows(
@@ -189,7 +206,7 @@ def _report(
                 "file": tally.file,
                 "format": tally.format,
                 taken: tally.taken,
-                "known already": tally.known,
+                "here already or repeated": tally.known,
                 "ties": tally.ties,
                 "bad": tally.bad,
             }
@@ -198,6 +215,9 @@ def _report(
         as_json=False,
         empty="",
     )
+    for tally in tallies:
+        for remark in tally.remarks:
+            console.print(escape(visible(f"{Path(tally.file).name}: {remark}.")), soft_wrap=True)
     shown = [
         {"file": Path(tally.file).name, "line": line.line, "why it is bad": line.reason}
         for tally in tallies
@@ -209,9 +229,16 @@ def _report(
     if (more := sum(tally.bad for tally in tallies) - len(shown)) > 0:
         console.print(f"… and {more} more: {bad or 'say `--bad FILE` to have all of them'}.")
     if otherwise := sum(tally.known_otherwise for tally in tallies):
-        console.print(f"{otherwise} that were known already keep the grant for training that they came with.")
+        console.print(f"{otherwise} that were here already keep the grant for training that they came with.")
     if training is None and assistant.consent == Consent.OPT_IN:
         console.print(f"{assistant.name} learns only from what was granted (opt_in): `--training` grants what you may.")
+    if due is not None:
+        console.print(escape(visible(f"Run {due.id} is {due.status.value}: {due.reason}.")), soft_wrap=True)
+
+
+def _newest_run(database: Database, assistant: Assistant) -> Run | None:
+    with database.read() as session:
+        return next(iter(runs.list_runs(session, assistant, limit=1)), None)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Data sets in TRL's formats, as Hugging Face keeps them: a folder or a file of Parquet, Arrow or JSON lines.
 
     messages · prompt, completion · prompt, completion, label · prompt, chosen, rejected · chosen, rejected
+    question, answer (not TRL's, but many data sets', such as GSM8K)
 
 each plain (texts) or conversational (lists of messages). Every split in a folder is read, and a bad row is told by its
 file and its number there. Only data is read: no loading script runs, nothing is unpickled, nothing is fetched.
@@ -23,16 +24,18 @@ from feedback.interchange.records import (
     question_and_reply,
     rating,
     turns,
+    words,
 )
 
-COLUMNS = ("messages", "prompt", "completion", "label", "chosen", "rejected")
+COLUMNS = ("messages", "prompt", "completion", "label", "chosen", "rejected", "question", "answer")
+_PAIRS = ({"prompt", "completion"}, {"chosen", "rejected"}, {"question", "answer"})
 SUFFIXES = (".parquet", ".arrow", ".jsonl", ".jsonl.gz", ".json", ".json.gz")
 _ABOUT = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json")
 _ROWS_AT_ONCE = 200
 
 
 def recognises(row: Any) -> bool:
-    return isinstance(row, dict) and (row.keys() >= {"prompt", "completion"} or row.keys() >= {"chosen", "rejected"})
+    return isinstance(row, dict) and any(row.keys() >= pair for pair in _PAIRS)
 
 
 def recognises_file(path: Path) -> bool:
@@ -88,8 +91,12 @@ def record(line: int, row: Any) -> Iterator[Read]:
             raise Unreadable("`label` isn't true or false")
     elif "messages" in told:
         yield openai_files.taught(line, row["messages"])
+    elif told >= {"question", "answer"}:
+        yield correction(line, (("user", words(row["question"], "`question`")),), words(row["answer"], "`answer`"))
     else:
-        raise Unreadable("it has neither `messages`, `prompt` and `completion`, nor `chosen` and `rejected`")
+        raise Unreadable(
+            "it has none of: `messages`; `prompt` and `completion`; `chosen` and `rejected`; `question` and `answer`"
+        )
 
 
 def _prompt(value: Any) -> Turns:

@@ -4,6 +4,7 @@ A format's `read` yields these in the file's order and loses no row: each is a R
 whether a database takes a record (store.py).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -67,13 +68,13 @@ class Unreadable(Exception):
     """Why a row can't be taken, in words for the report."""
 
 
-def correction(line: int, messages: Turns, answer: str, **more: Any) -> Record:
+def correction(line: int, messages: Turns, answer: str, key_facts: Sequence[str] = (), **more: Any) -> Record:
     """The right answer where no reply is known: it trains SFT alone.
 
     >>> correction(1, (("user", "How tall?"),), "330 metres.").value
     {'content': '330 metres.', 'key_facts': []}
     """
-    value = {"content": answer, "key_facts": []}
+    value = {"content": answer, "key_facts": list(key_facts)}
     return sound(Record(line, messages, "", FeedbackKind.CORRECTION, value, **more))
 
 

@@ -15,7 +15,7 @@ from burnish_server import BURNISH, Deployment, deployment
 from real_data import real_data_or_skip
 from sqlmodel import select
 
-from feedback import assistants
+from feedback import assistants, runs
 from feedback.models import AuditEntry
 from feedback.states import Consent
 
@@ -44,6 +44,7 @@ def test_the_good_lines_are_in_and_the_bad_ones_are_listed(house: Deployment, as
     told = house.burnish("feedback", "import", assistant, str(path), "--bad", str(tmp_path / "bad.jsonl"))
     assert (told.returncode, told.stderr) == (3, "")
     assert "isn't JSON" in told.stdout
+    assert "here already or repeated" in told.stdout.partition("\n")[0]
     assert "and 11 more" in told.stdout
     bad = [json.loads(line) for line in (tmp_path / "bad.jsonl").read_text().splitlines()]
     assert [one["line"] for one in bad] == [2, *range(6, 36)]
@@ -86,6 +87,41 @@ def test_a_files_licence_is_on_the_datasheet_also_if_it_is_said_later(
     assert (refused.returncode, "on one line" in refused.stderr) == (1, True)
 
 
+def test_what_a_table_has_that_is_not_read_is_told_once(house: Deployment, assistant: str, tmp_path: Path) -> None:
+    path = tmp_path / "answers.csv"
+    path.write_text("question,answer,[bold]notes\nHow tall?,330 metres.,\nHow wide?,125 metres.,x\n")
+    told = house.burnish("feedback", "import", assistant, str(path), "--dry-run")
+    assert told.returncode == 0
+    assert told.stdout.count("answers.csv: the column `[bold]notes` isn't read.\n") == 1
+    path.write_text("Spørgsmål,Svar\nHow tall?,330 metres.\n")
+    (file,) = json.loads(house.burnish("feedback", "import", assistant, str(path), "--json").stdout)["files"]
+    assert (file["taken"], len(file["remarks"])) == (2, 1)
+    assert "`Spørgsmål` and `Svar`" in file["remarks"][0]
+
+
+def test_an_import_that_makes_a_run_due_tells_which_and_why(house: Deployment, assistant: str, tmp_path: Path) -> None:
+    house.burnish("assistant", "set", assistant, "training.min_new_feedback=2")
+    path = lines(tmp_path / "answers.jsonl", 1, 2)
+
+    def imported(*options: str) -> Any:
+        return json.loads(house.burnish("feedback", "import", assistant, str(path), "--json", *options).stdout)["run"]
+
+    assert imported("--dry-run") is None
+    made = house.burnish("feedback", "import", assistant, str(path))
+    (told,) = [line for line in made.stdout.splitlines() if "run-" in line]
+    assert re.fullmatch(r"Run run-\S+ is queued: 2 new corrections and choices \(the policy asks for 2\)\.", told)
+    assert imported() is None  # it was requested before
+    with house.database.write() as session:
+        (run,) = runs.list_runs(session, assistants.get_assistant(session, assistant))
+        assert run.id in told
+        runs.cancel(session, run.id, actor="test")
+    house.burnish("assistant", "set", assistant, "training.min_seconds_between_runs=0")
+    lines(path, 3, 4)
+    after = imported()
+    with house.database.read() as session:
+        assert after == runs.list_runs(session, assistants.get_assistant(session, assistant))[0].id != run.id
+
+
 def test_exit_statuses_tell_all_some_and_nothing_apart(house: Deployment, assistant: str, tmp_path: Path) -> None:
     def status(*numbers: int, format: str = "openai") -> int:
         path = lines(tmp_path / "a.jsonl", *numbers)
@@ -105,7 +141,7 @@ def test_nothing_is_stored_if_one_of_the_files_can_not_be_imported(
     (tmp_path / "empty.jsonl").write_text("")
     (tmp_path / "folder").mkdir()
     for name, word in (
-        ("prose.txt", "--format"),
+        ("prose.txt", "Once upon a time."),
         ("empty.jsonl", "is empty"),
         ("folder", "no rows"),
         ("no", "no file"),

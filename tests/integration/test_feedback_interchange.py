@@ -482,8 +482,8 @@ def test_the_key_of_imports_opens_nothing_and_the_deed_is_in_the_audit_log(house
         assert len(key.hash) < 64  # no text's SHA-256
         entries = session.exec(select(AuditEntry).where(AuditEntry.action == "feedback.import")).all()
     assert [entry.details for entry in entries] == [
-        {"source": "import:a.jsonl", "training": True},
-        {"source": "import:a.jsonl", "training": None},
+        {"source": "import:a.jsonl", "training": True, "licence": None},
+        {"source": "import:a.jsonl", "training": None, "licence": None},
     ]
 
 

@@ -10,7 +10,8 @@ from interchange_rows import TAUGHT, only, reasons, told, written
 
 from feedback.errors import InvalidInput
 from feedback.interchange import question_answer_csv
-from feedback.interchange.records import Record
+from feedback.interchange.checks import Giver, check
+from feedback.interchange.records import Record, Unreadable
 
 
 @pytest.mark.parametrize(
@@ -33,6 +34,65 @@ def test_a_table_may_name_contributors_and_keeps_line_breaks_in_quotes(tmp_path:
     made = only(question_answer_csv.read(path))
     assert (made.messages, made.value["content"]) == ((("user", 'How\ntall, "really"?'),), "=1")
     assert (made.line, made.contributor, made.comment) == (2, "ada", None)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Frage;Antwort",
+        "q,a",
+        "Q\tA",
+        "question,correct answer",
+        "prompt,completion",
+        "input,output",
+        "Query,Correct_Answer",
+        "Question,Re\u0301ponse",
+        "问题,答案",
+    ],
+)
+def test_a_header_of_two_columns_in_other_words_is_no_correction(tmp_path: Path, header: str) -> None:
+    delimiter = next(one for one in ",;\t" if one in header)
+    path = written(tmp_path, "a.csv", f"{header}\nHow tall?{delimiter}330 metres.\n")
+    assert told(only(question_answer_csv.read(path))) == TAUGHT
+    assert question_answer_csv.remarks(path) == []
+
+
+def test_what_is_said_to_be_correct_is_learned_and_not_the_answer_beside_it(tmp_path: Path) -> None:
+    path = written(tmp_path, "a.csv", "question,answer,correct answer\nHow tall?,Tall.,330 metres.\n")
+    assert told(only(question_answer_csv.read(path))) == TAUGHT
+    assert question_answer_csv.remarks(path) == ["the column `answer` isn't read"]
+
+
+def test_a_first_row_that_is_no_known_header_is_read_and_told(tmp_path: Path) -> None:
+    path = written(tmp_path, "a.csv", f"Spørgsmål,Svar\nHow tall?,{'metres ' * 20}\n")
+    assert len(list(question_answer_csv.read(path))) == 2
+    (remark,) = question_answer_csv.remarks(path)
+    assert "`Spørgsmål` and `Svar`" in remark
+    path = written(tmp_path, "b.csv", f'"How\ntall?","{"metres " * 20}"\n')
+    (remark,) = question_answer_csv.remarks(path)
+    assert "`How tall?` and `metres metres" in remark
+    assert len(remark) < 200
+
+
+def test_the_columns_that_are_not_read_are_told(tmp_path: Path) -> None:
+    path = written(tmp_path, "a.csv", "id,question,answer,comment,notes,,answer\n1,How tall?,330 metres.,x,y,z,No.\n")
+    assert told(only(question_answer_csv.read(path))) == TAUGHT
+    assert question_answer_csv.remarks(path) == ["columns not read: `id`, `notes`, 6 (without a name), `answer`"]
+
+
+@pytest.mark.parametrize("name", ["key_facts", "Key Facts"])
+def test_a_table_may_say_what_a_right_answer_must_contain(tmp_path: Path, name: str) -> None:
+    rows = ["How tall?,330 metres.,330 ; metres;;", "How wide?,125 metres.,", "Why?,For the fair.,; ;", "Who?,Eiffel."]
+    path = written(tmp_path, "a.csv", "\n".join([f"question,answer,{name}", *rows]))
+    facts = [read.value["key_facts"] for read in question_answer_csv.read(path) if isinstance(read, Record)]
+    assert facts == [["330", "metres"], [], [], []]
+    assert question_answer_csv.remarks(path) == []
+
+
+def test_a_key_fact_that_the_answer_lacks_makes_a_bad_line(tmp_path: Path) -> None:
+    path = written(tmp_path, "a.csv", "question,answer,key_facts\nHow tall?,330 metres.,330;feet\n")
+    with pytest.raises(Unreadable, match="'feet'"):
+        check(only(question_answer_csv.read(path)), Giver(b"secret", 1, 1))
 
 
 def test_a_broken_row_costs_its_own_line_and_no_other(tmp_path: Path) -> None:

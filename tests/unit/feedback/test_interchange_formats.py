@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 from collections import Counter
 from datetime import timedelta
 from pathlib import Path
@@ -254,6 +255,50 @@ def test_what_can_not_be_imported_says_what_can(tmp_path: Path) -> None:
         detect(tmp_path / "empty", "csv")
 
 
+@pytest.mark.parametrize(
+    ("row", "seen", "nearest"),
+    [
+        (
+            {"instruction": "How tall?", "input": "", "output": "330 metres."},
+            "its first row has `instruction`, `input`, `output`",
+            "`instruction` is a question and `output` its right answer, name them `question` and `answer`",
+        ),
+        (
+            {"Question": "How tall?", "Answer": "Tall."},
+            "`Question`, `Answer`",
+            "`Question` is a question and `Answer` its right",
+        ),
+        ({"prompt": "How tall?", "chosen": "Tall."}, "`prompt`, `chosen`", "hugging-face.*lacks `rejected`"),
+        ({"kind": "rating", "reply": "Tall.", "value": 1}, "`kind`", "burnish.*lacks `messages`"),
+        ({"messages": "How tall?"}, "`messages`", "nearest to openai: `--format openai`"),
+        (
+            {"x\n" * 99: 1, **dict.fromkeys("abcdefghijk", 2)},
+            "`x x x .{34}…`, `a`, .* `i`, 2 more",
+            "burnish .*pandalm",
+        ),
+        ({}, "its first row has nothing", "burnish .*pandalm"),
+        (5, "its first row is no object", "burnish .*pandalm"),
+    ],
+)
+def test_rows_of_no_known_format_are_told_with_what_fits_nearest(
+    tmp_path: Path, row: Any, seen: str, nearest: str
+) -> None:
+    with pytest.raises(InvalidInput, match=seen) as refused:
+        detect(written(tmp_path, "rows.jsonl", "{broken\n" + jsonl(row, row)))
+    assert re.search(nearest, refused.value.message)
+
+
+def test_a_text_of_no_known_format_is_told_with_its_first_line(tmp_path: Path) -> None:
+    for content, word in (
+        ("\n" + "Once upon a time " * 9 + "\nthere was.\n", "`Once upon a time .{23}…`.*burnish .*pandalm"),
+        ("How tall?,330 metres.\n", "`How tall\\?,330 metres.`.*`--format csv`"),
+        (b"\x89PNG\r\n\x1a\n", "isn't text"),
+    ):
+        with pytest.raises(InvalidInput, match=word):
+            detect(written(tmp_path, "file", content))
+    detect(written(tmp_path, "file", "How tall?,330 metres.\n"), "csv")
+
+
 # ── the real files ───────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -268,6 +313,14 @@ def test_the_real_hh_rlhf_file() -> None:
     name, counts, made = counted("hh_rlhf_harmless.jsonl")
     assert (name, counts) == ("hh-rlhf", {"Record": 1277, "BadLine": 3})
     assert set(reasons(made)) == {45, 690, 1082}
+
+
+def test_the_real_gsm8k_file() -> None:
+    name, counts, made = counted("gsm8k.jsonl")
+    assert (name, counts) == ("hugging-face", {"Record": 417})
+    assert isinstance(made[0], Record)
+    assert made[0].kind == FeedbackKind.CORRECTION
+    assert made[0].value["content"].endswith("#### 18")
 
 
 def test_the_real_pandalm_file() -> None:

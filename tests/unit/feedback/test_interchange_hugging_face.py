@@ -133,6 +133,9 @@ def test_hidden_files_and_those_about_the_data_are_no_data(tmp_path: Path) -> No
         {"prompt": "How tall?", "completion": "330.", "label": "good"},
         {"prompt": "", "completion": "330."},
         {"prompt": 5, "completion": "330."},
+        {"question": "How tall?", "answer": 330},
+        {"question": ASKED, "answer": "330."},
+        {"question": "How tall?"},
     ],
 )
 def test_other_rows_are_refused(tmp_path: Path, row: dict[str, Any]) -> None:
