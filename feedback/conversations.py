@@ -1,5 +1,7 @@
 """Conversations and their messages: found again by id or equal history, and every reply stored with its version.
 
+Each is one person's: where several share a client's id, each has their own, and what they quote of others is theirs.
+
 A reply is committed before its first chunk (`begin_reply`) and completed before the client's last (`finish_reply`).
 """
 
@@ -12,6 +14,7 @@ from typing import Any
 from sqlalchemy import func, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
+from sqlmodel.sql.expression import SelectOfScalar
 
 from feedback.columns import is_storable, now
 from feedback.database import in_portions
@@ -252,41 +255,22 @@ def _begin_conversation(session: Session, assistant: Assistant, turn: Turn) -> C
         with session.begin_nested():
             session.add(conversation)
     except IntegrityError:  # another request began the same conversation id at this moment
-        return session.exec(
-            select(Conversation)
-            .where(
-                Conversation.assistant_id == assistant.id,
-                Conversation.api_key_id == turn.api_key_id,
-                Conversation.external_id == turn.external_id,
-            )
-            .with_for_update(key_share=True)
-        ).one()
+        return session.exec(_called(assistant, turn)).one()
     return conversation
 
 
 def _find_conversation(session: Session, assistant: Assistant, turn: Turn, hashes: list[str]) -> Conversation | None:
     if turn.ui_task:
         return None
-    mine = select(Conversation).where(
-        Conversation.assistant_id == assistant.id,
-        Conversation.api_key_id == turn.api_key_id,
-        col(Conversation.ui_task).is_(False),
-    )
     if turn.external_id is not None:
-        return session.exec(
-            mine.where(Conversation.external_id == turn.external_id).with_for_update(key_share=True)
-        ).first()
-    same_person = (
-        col(Conversation.contributor_id).is_(None)
-        if turn.contributor_id is None
-        else col(Conversation.contributor_id) == turn.contributor_id
-    )
+        return session.exec(_called(assistant, turn)).first()
     # equal histories: the whole one (a reply is wanted anew), else the part up to the last reply
     replied = [digest for message, digest in zip(turn.messages, hashes, strict=True) if message["role"] == "assistant"]
     for digest in hashes[-1:] + replied[-1:]:
         found = session.exec(
-            mine.join(Message, col(Message.conversation_id) == col(Conversation.id))
-            .where(same_person, Message.history_sha256 == digest)
+            _mine(assistant, turn)
+            .join(Message, col(Message.conversation_id) == col(Conversation.id))
+            .where(Message.history_sha256 == digest)
             .order_by(col(Conversation.id).desc())
             .limit(1)
             .with_for_update(of=Conversation, key_share=True)
@@ -294,3 +278,23 @@ def _find_conversation(session: Session, assistant: Assistant, turn: Turn, hashe
         if found is not None:
             return found
     return None
+
+
+def _called(assistant: Assistant, turn: Turn) -> SelectOfScalar[Conversation]:
+    """The conversation that its client calls so: each of several people who share the id has one of their own."""
+    return _mine(assistant, turn).where(Conversation.external_id == turn.external_id).with_for_update(key_share=True)
+
+
+def _mine(assistant: Assistant, turn: Turn) -> SelectOfScalar[Conversation]:
+    """Those of the person who speaks; of nobody's, where nobody is named."""
+    same_person = (
+        col(Conversation.contributor_id).is_(None)
+        if turn.contributor_id is None
+        else col(Conversation.contributor_id) == turn.contributor_id
+    )
+    return select(Conversation).where(
+        Conversation.assistant_id == assistant.id,
+        Conversation.api_key_id == turn.api_key_id,
+        same_person,
+        col(Conversation.ui_task).is_(False),
+    )

@@ -107,7 +107,16 @@ class Contributor(Table, table=True):
 
 class Conversation(Table, table=True):
     __tablename__ = "conversation"
-    __table_args__ = (UniqueConstraint("assistant_id", "api_key_id", "external_id"),)
+    __table_args__ = (
+        Index(
+            "uq_conversation_external_id",
+            "assistant_id",
+            "api_key_id",
+            "external_id",
+            text("coalesce(contributor_id, '')"),
+            unique=True,
+        ),
+    )
     id: int = primary_key()
     assistant_id: int = reference("assistant.id")
     api_key_id: int = reference("api_key.id")
@@ -271,12 +280,7 @@ class ExampleSource(Table, table=True):
 
     __tablename__ = "example_source"
     example_id: int = Field(foreign_key="example.id", primary_key=True, sa_type=BIG)
-    feedback_id: int = Field(
-        foreign_key="feedback.id",
-        primary_key=True,
-        index=True,
-        sa_type=BIG,
-    )
+    feedback_id: int = Field(foreign_key="feedback.id", primary_key=True, index=True, sa_type=BIG)
 
 
 class Run(Table, table=True):

@@ -108,6 +108,7 @@ class House:
         answers: str | list[str],
         *,
         user: str | None = None,
+        external_id: str | None = None,
         store: bool | None = None,
     ) -> str:
         """Store a question and its answers as the live version's; returns the completion id."""
@@ -120,7 +121,7 @@ class House:
         with self.database.write() as session:
             guidelines = assistants.current_guidelines(session, self.assistant)
             version = releases.live(session, self.assistant).version
-            turn = conversations.Turn(messages, self.caller.api_key_id, person, None, store)
+            turn = conversations.Turn(messages, self.caller.api_key_id, person, external_id, store)
             ids = conversations.begin_replies(
                 session,
                 self.assistant,

@@ -97,6 +97,15 @@ def test_a_conversation_id_is_enough_to_be_found_by(embedded: House) -> None:
     assert history(embedded, same) == [{"role": "user", "content": "Something else?"}]
 
 
+def test_each_person_who_shares_a_conversation_id_has_a_conversation_of_their_own(house: House) -> None:
+    people = ["ada", "bob", None]
+    asked = [reply(house, ASKED, "Red.", external_id="room", contributor_id=one) for one in people]
+    again = [reply(house, next_question("Red."), "So.", external_id="room", contributor_id=one) for one in people]
+    assert len({one.conversation_id for one in asked}) == 3
+    assert [one.conversation_id for one in again] == [one.conversation_id for one in asked]
+    assert [history(house, one) for one in again] == [next_question("Red.")] * 3
+
+
 def test_a_shared_system_message_alone_never_joins_two_conversations(embedded: House) -> None:
     first = reply(embedded, [RULES, *ASKED], "Red.")
     other = reply(embedded, [RULES, {"role": "user", "content": "Which size?"}], "Tall.")
@@ -179,6 +188,20 @@ def test_one_conversation_id_begun_at_once_is_one_conversation(house: House) -> 
     with house.database.read() as session:
         assert len(session.exec(select(Conversation)).all()) == 1
     assert len({get(house, f"first-{number}").parent_id for number in range(4)}) == 1
+
+
+def test_people_who_begin_one_conversation_id_at_once_have_one_each(house: House) -> None:
+    start = Barrier(6)
+
+    def chat(number: int) -> None:
+        start.wait()
+        begin(house, turn(house, ASKED, external_id="room", contributor_id=f"person-{number % 3}"), f"first-{number}")
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(chat, range(6)))
+    with house.database.read() as session:
+        people = session.exec(select(Conversation.contributor_id)).all()
+    assert sorted(str(one) for one in people) == ["person-0", "person-1", "person-2"]
 
 
 def test_guidelines_come_first_joined_with_the_clients_own_system_message() -> None:

@@ -1,10 +1,12 @@
 """The schema's history on both databases: up, down, and no drift from the models."""
 
 import json
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
 import migrations
@@ -75,6 +77,42 @@ def test_plain_hashes_of_requests_go_and_a_repeated_request_is_still_one(setting
         assert session.exec(select(Feedback.request_sha256).order_by(Feedback.public_id)).all() == ["", "plain 2"]
     app, given = Caller(7, "app", Role.CHAT, None), Given("chatcmpl-1", FeedbackKind.RATING, value=1, user="ada")
     assert receive(database, SECRET, app, given, idempotency_key="k1").id == "fb-1"
+
+
+@pytest.mark.filterwarnings("ignore:.*expression-based index")
+def test_a_conversation_id_counts_for_each_person_apart_and_what_was_said_stays(settings: Settings) -> None:
+    database = settings.open_database()
+    migrations.upgrade(database, "0006")
+    at = {"created_at": "2025-01-01 00:00:00+00:00"}
+    ours = {"assistant_id": 1, "api_key_id": 7, **at}
+    with database.write() as session:
+        put(session, "assistant", id=1, name="support", base_model="tiny", consent="opt_out", policies="{}", **at)
+        put(session, "api_key", id=7, name="app", role="chat", hash="h", prefix="p", **at)
+        put(session, "conversation", id=1, external_id="room", contributor_id="ada", ui_task=True, **ours)
+        put(session, "conversation", id=2, **ours)
+        counts = {"choice_index": 0, "prompt_tokens": 1, "completion_tokens": 1, "sampling": "{}", "status": "complete"}
+        for number in (1, 2):
+            said = {"role": "user", "content": "Hi.", "history_sha256": "x", "conversation_id": number}
+            put(session, "message", id=number, **said, **counts, **at)
+    migrations.upgrade(database)
+    for number, person in ((3, "bob"), (4, None), (5, None)):
+        with suppress(IntegrityError) if number == 5 else nullcontext(), database.write() as session:
+            put(session, "conversation", id=number, external_id="room", contributor_id=person, **ours)
+
+    def rows(query: str) -> list[tuple[Any, ...]]:
+        with database.read() as session:
+            return [tuple(row) for row in session.connection().execute(text(query))]
+
+    here = "SELECT id, external_id, contributor_id FROM conversation ORDER BY id"
+    assert rows(here) == [(1, "room", "ada"), (2, None, None), (3, "room", "bob"), (4, "room", None)]
+    assert rows("SELECT COUNT(*) FROM conversation WHERE ui_task") == [(1,)]
+    assert rows("SELECT conversation_id FROM message ORDER BY id") == [(1,), (2,)]
+    with pytest.raises(IntegrityError), database.write() as session:
+        session.connection().execute(text("DELETE FROM conversation WHERE id = 1"))  # messages still point at it
+    migrations.downgrade(database, "0006")
+    assert rows(here) == [(1, "room", "ada"), (2, None, None), (3, None, "bob"), (4, None, None)]
+    migrations.upgrade(database)
+    assert migrations.drift(database) == []
 
 
 def test_cases_and_reviews_of_before_are_kept(settings: Settings) -> None:
