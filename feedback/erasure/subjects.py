@@ -13,7 +13,7 @@ from feedback.database import in_portions
 from feedback.errors import InvalidInput, NotFound
 from feedback.models import ApiKey, Assistant, Contributor, Conversation, Feedback, Message
 from feedback.review import get_feedback
-from feedback.states import ErasureKind, FeedbackStatus
+from feedback.states import ErasureKind, FeedbackKind, FeedbackStatus
 
 OWN_LABEL = "conv-"
 """Before a conversation's number, where its client gave it no id."""
@@ -143,13 +143,20 @@ def _with_replaced(session: Session, feedback: Feedback) -> list[int]:
     """With the words that it replaced: who takes something back means its earlier wordings too."""
     if feedback.contributor_id is None:
         return [feedback.id]
-    siblings = select(Message.id).where(Message.parent_id == session.get_one(Message, feedback.message_id).parent_id)
+    reply = session.get_one(Message, feedback.message_id)
+    match feedback.kind:  # as the kinds say what a giver has one current word on
+        case FeedbackKind.SURVEY:
+            about = col(Message.conversation_id) == reply.conversation_id
+        case FeedbackKind.PREFERENCE:
+            about = col(Message.parent_id) == reply.parent_id
+        case _:
+            about = col(Message.id) == reply.id
     replaced = session.exec(
         select(Feedback.id).where(
             Feedback.contributor_id == feedback.contributor_id,
             Feedback.kind == feedback.kind,
             Feedback.status == FeedbackStatus.REPLACED,
-            (col(Feedback.message_id) == feedback.message_id) | col(Feedback.message_id).in_(siblings),
+            col(Feedback.message_id).in_(select(Message.id).where(about)),
         )
     )
     return sorted({feedback.id, *replaced})
