@@ -12,7 +12,6 @@ from typing import Annotated, Any, BinaryIO
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from feedback import assistants, audit, files, runs
@@ -217,7 +216,7 @@ def _report(
     )
     for tally in tallies:
         for remark in tally.remarks:
-            console.print(escape(visible(f"{Path(tally.file).name}: {remark}.")), soft_wrap=True)
+            console.print(harmless(f"{Path(tally.file).name}: {remark}."), soft_wrap=True)
     shown = [
         {"file": Path(tally.file).name, "line": line.line, "why it is bad": line.reason}
         for tally in tallies
@@ -233,7 +232,7 @@ def _report(
     if training is None and assistant.consent == Consent.OPT_IN:
         console.print(f"{assistant.name} learns only from what was granted (opt_in): `--training` grants what you may.")
     if due is not None:
-        console.print(escape(visible(f"Run {due.id} is {due.status.value}: {due.reason}.")), soft_wrap=True)
+        console.print(harmless(f"Run {due.id} is {due.status.value}: {due.reason}."), soft_wrap=True)
 
 
 def _newest_run(database: Database, assistant: Assistant) -> Run | None:

@@ -11,7 +11,7 @@ from feedback.conversations import count_answered, get_reply, has_siblings
 from feedback.keys import Caller
 from feedback.models import Assistant, Conversation, Feedback
 from feedback.policies import CollectPolicy, SurveyQuestion
-from feedback.states import FeedbackKind
+from feedback.states import LEARNABLE, FeedbackKind
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ def draw(
     reply = get_reply(session, caller.assistant_ids, completion_id, choice)
     conversation = session.get_one(Conversation, reply.conversation_id)
     policy = assistants.policies(session.get_one(Assistant, conversation.assistant_id)).collect
-    left_out = set()
+    left_out = set(LEARNABLE) if conversation.ui_task else set()
     if not has_siblings(session, reply):
         left_out.add(FeedbackKind.PREFERENCE)
     if not policy.survey:

@@ -25,7 +25,7 @@ from feedback.errors import InvalidInput
 from feedback.keys import Caller
 from feedback.models import Assistant, Conversation, Feedback, Message
 from feedback.policies import CollectPolicy
-from feedback.states import FeedbackKind, FeedbackStatus
+from feedback.states import LEARNABLE, FeedbackKind, FeedbackStatus
 
 MAX_TEXT = 20_000
 """Characters a comment or correction may have."""
@@ -60,8 +60,8 @@ class Accepted:
 def receive(
     database: Database, secret: bytes, caller: Caller, given: Given, *, idempotency_key: str | None = None
 ) -> Accepted:
-    """Store `given`. Raises NotFound (no such completion for this key) and InvalidInput (a value out of form, or a tag
-    or anonymity that the assistant doesn't allow).
+    """Store `given`. Raises NotFound (no such completion for this key) and InvalidInput (a value out of form, a tag or
+    anonymity that the assistant doesn't allow, or a kind that a client's own task has nothing for).
 
     Two at once under one idempotency key, or one giver's two words on one reply: the database lets one through
     and the other is tried again, now seeing the first.
@@ -84,7 +84,7 @@ def _receive(session: Session, secret: bytes, caller: Caller, given: Given, idem
     conversation = session.get_one(Conversation, reply.conversation_id)
     assistant = session.get_one(Assistant, conversation.assistant_id)
     policies = assistants.policies(assistant)
-    _check_allowed(policies.collect, given)
+    _check_allowed(policies.collect, conversation, given)
     parsed = _parse(session, reply, given, policies.collect)
     contributor_id = None
     if not given.anonymous:
@@ -154,7 +154,13 @@ def identity_of(secret: bytes, caller: Caller, conversation: Conversation, user:
     return contributors.contributor_id(secret, conversation.assistant_id, caller.api_key_id, user)
 
 
-def _check_allowed(policy: CollectPolicy, given: Given) -> None:
+def _check_allowed(policy: CollectPolicy, conversation: Conversation, given: Given) -> None:
+    if conversation.ui_task and given.kind in LEARNABLE:
+        raise InvalidInput(
+            f"This reply is to a chat client's own task, such as a title, whose words aren't kept: there is nothing "
+            f"that a {given.kind} could teach. Comments and reports are taken.",
+            param="kind",
+        )
     refused = next((tag for tag in given.tags if policy.tags and tag not in policy.tags), None)
     if refused is not None:
         raise InvalidInput(

@@ -15,7 +15,10 @@ OLD = "uq_conversation_assistant_id_api_key_id_external_id"
 NEW = "uq_conversation_external_id"
 COLUMNS = ("assistant_id", "api_key_id", "external_id")
 INDEXED = ("assistant_id", "api_key_id", "contributor_id")
-ALL = "id, assistant_id, api_key_id, external_id, contributor_id, ui_task, created_at"
+COPY = (
+    "INSERT INTO conversation (id, assistant_id, api_key_id, external_id, contributor_id, ui_task, created_at) "
+    "SELECT id, assistant_id, api_key_id, external_id, contributor_id, ui_task, created_at FROM conversation_before"
+)
 
 
 def upgrade() -> None:
@@ -61,7 +64,7 @@ def _rebuild(*unique: sa.UniqueConstraint) -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_conversation")),
         *unique,
     )
-    op.execute(f"INSERT INTO conversation ({ALL}) SELECT {ALL} FROM conversation_before")
+    op.execute(COPY)
     op.drop_table("conversation_before")
     for column in INDEXED:
         op.create_index(f"ix_conversation_{column}", "conversation", [column])

@@ -130,12 +130,21 @@ def test_what_a_chat_client_asks_for_itself_is_kept_apart_and_never_learned(serv
     later = server.replies(server.ask("and when?", name, **chat)["id"])[0]
     assert later.conversation_id == replies[0].conversation_id
     assert server.replies(server.ask("roses?", name, user="ada")["id"])[0].conversation_id != replies[3].conversation_id
-    due = [
-        server.http.get("/v1/feedback/form", params={"completion_id": answer["id"]}).json()["survey"]
+    forms = [
+        server.http.get("/v1/feedback/form", params={"completion_id": answer["id"]}).json()
         for answer in (first, *tasks)
     ]
-    assert due == [[{**CSAT, "options": []}], None, None, None]
-    assert server.give(tasks[0]["id"], "correction", "Pruning roses", training=True).status_code == 201
+    assert [form["survey"] for form in forms] == [[{**CSAT, "options": []}], None, None, None]
+    assert [form["kinds"] for form in forms] == [
+        ["rating", "comment", "correction", "report", "survey"],
+        *[["comment", "report", "survey"]] * 3,
+    ]
+    for kind, value in (("correction", "Pruning roses"), ("rating", 1), ("preference", {"rejected": {"choice": 1}})):
+        refused = server.give(tasks[0]["id"], kind, value, training=True)
+        told = refused.json()["error"]
+        assert (refused.status_code, told["param"], "client's own task" in told["message"]) == (400, "kind", True)
+    for kind, value in (("comment", "A poor title."), ("report", "abuse")):
+        assert server.give(tasks[0]["id"], kind, value).status_code == 201
     assert server.give(first["id"], "correction", "In March.", training=True).status_code == 201
     learned = server.burnish("feedback", "export", name, "--format", "openai-sft").stdout
     assert [json.loads(line)["messages"][-1]["content"] for line in learned.splitlines()] == ["In March."]

@@ -79,6 +79,7 @@ def test_plain_hashes_of_requests_go_and_a_repeated_request_is_still_one(setting
     assert receive(database, SECRET, app, given, idempotency_key="k1").id == "fb-1"
 
 
+@pytest.mark.filterwarnings("ignore:.*expression-based index")
 def test_a_conversation_id_counts_for_each_person_apart_and_what_was_said_stays(settings: Settings) -> None:
     database = settings.open_database()
     migrations.upgrade(database, "0006")
