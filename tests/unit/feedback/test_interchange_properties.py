@@ -58,6 +58,7 @@ FIELDS = (
         "snapshot",
     ),
     *("chat", "history", "rating", "message_id", "parentId", "kind", "reply", "value", "tags", "created_at", "weight"),
+    *("question", "answer"),
 )
 WORDS = st.sampled_from(
     ["user", "assistant", "system", "tool", "\n\nHuman: a\n\nAssistant: b", "rating", "correction", "", "x", "a2"]
