@@ -36,8 +36,12 @@ class TrainingPolicy(Policy):
         ge=0,
         description="Seconds that must pass between one run's request (or a failed one's end) and the next by policy.",
     )
-    dev_fraction: float = Field(0.1, ge=0, le=0.5, description="Share of contributors whose rows tune early stopping.")
-    gate_fraction: float = Field(0.1, gt=0, le=0.8, description="Share of contributors whose rows judge the candidate.")
+    dev_fraction: float = Field(
+        0.1, ge=0, le=0.5, description="Share of contributors (else question clusters) in dev, for early stopping."
+    )
+    gate_fraction: float = Field(
+        0.1, gt=0, le=0.8, description="Share of contributors (else question clusters) whose rows judge."
+    )
     sealed_fraction: float = Field(
         0.0, ge=0, le=0.5, description="Share of contributors whose words no run sees: for audits."
     )

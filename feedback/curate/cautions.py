@@ -95,7 +95,7 @@ def _gate(sheet: dict[str, Any], verdict: VerdictPolicy) -> list[str]:
     missing = []
     if people["contributors"] < verdict.min_gate_contributors:
         missing.append(
-            f"{verdict.min_gate_contributors} identified contributors in the gate ({people['contributors']})"
+            f"{verdict.min_gate_contributors} identified contributors in the gate (there are {people['contributors']})"
         )
     if rows["sft"] < verdict.min_gate_rows and rows["dpo"] < verdict.min_gate_pairs:
         missing.append(
@@ -104,6 +104,6 @@ def _gate(sheet: dict[str, Any], verdict: VerdictPolicy) -> list[str]:
     if not missing:
         return []
     return [
-        f"It can't show that what it trains is better: a verdict needs {' and '.join(missing)}. Until then every "
-        "verdict is INCONCLUSIVE, and nothing goes live by itself."
+        f"This dataset can't show that a model trained on it is better: a verdict needs {' and '.join(missing)}. "
+        "Until then every verdict is INCONCLUSIVE, and nothing goes live by itself."
     ]

@@ -94,7 +94,7 @@ def plan_rows(
     surplus = {planned.id for planned in pairs[policy.max_preference_pairs :]}
     dropped: list[Dropped] = []
     for planned in pairs[policy.max_preference_pairs :]:
-        reason = f"over max_preference_pairs ({policy.max_preference_pairs}), of which chance chose; "
+        reason = f"over max_preference_pairs ({policy.max_preference_pairs}), and chance chose which stay; "
         reason += "its correction still trains" if planned.source == "correction" else "left out of this dataset"
         dropped += drop(planned.item, "compile", reason)
     return sorted((one for one in rows if one.id not in surplus), key=lambda planned: planned.id), dropped

@@ -27,8 +27,8 @@ _STAGES = {
     "conflicts": "not contradicted by somebody more credible",
     "duplicates": "not said before, by whomever",
     "balance": "not too much of one thing",
-    "decontaminate": "quotes no evaluation text, and asks nearly none of its cases",
-    "split": "asks nearly nothing that is held out",
+    "decontaminate": "quotes no evaluation text, and asks no question that is nearly an evaluation's",
+    "split": "asks no question that is nearly a held-out one",
     "compile": "made into rows",
 }
 
@@ -53,7 +53,11 @@ def as_markdown(sheet: dict[str, Any], rows: Iterable[Row] = (), name: str = "")
 
 def _about_it(sheet: dict[str, Any], name: str) -> list[str]:
     frozen = sheet["sha256"] != _NOT_FROZEN
-    content = f"frozen, sha256 `{sheet['sha256']}`" if frozen else "a preview: nothing is written, counts may change"
+    content = (
+        f"frozen; `burnish dataset verify` holds it against sha256 `{sheet['sha256']}`"
+        if frozen
+        else "a preview: nothing is written, counts may change"
+    )
     facts = {
         "Assistant": f"`{sheet['assistant']}`, with base model `{sheet.get('base_model', 'unknown')}`",
         "Purpose": quoted(sheet["purpose"]) if sheet.get("purpose") else "not stated in the assistant's guidelines",
@@ -190,7 +194,8 @@ def _about_people(sheet: dict[str, Any]) -> list[str]:
         f"Consent: {consent.get('granted', 0)} rows by an express grant of both the person who chatted and the person "
         f"who gave the feedback; {consent.get('declared_by_importer', 0)} by the word of the operator who imported "
         f"them; {consent.get('silent', 0)} by silence, which this assistant takes for {silence}. An identified "
-        "contributor, a conversation or a single piece can be erased from it; what was trained on it is then marked.",
+        "contributor, a conversation or a single piece can be erased from this dataset; adapters trained "
+        "on it are then marked.",
         "",
         _about_identifiers(sheet),
         "",

@@ -110,7 +110,9 @@ def test_the_datasheet_warns_of_what_a_careful_person_would_ask_about() -> None:
     assert "40 of the 40 training rows come from imported files" in told
     assert "Imported files without a stated licence: 1." in told
     assert "In 100% of the train pairs the better reply is the shorter one: length is learned." in told
-    assert sheet["cautions"][0].startswith("It can't show that what it trains is better: a verdict needs 12 identified")
+    assert sheet["cautions"][0].startswith(
+        "This dataset can't show that a model trained on it is better: a verdict needs 12"
+    )
     assert all(f"- {caution}" in as_markdown(sheet) for caution in sheet["cautions"])
 
 
