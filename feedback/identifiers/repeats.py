@@ -55,7 +55,7 @@ class Repeats:
         lengths = sorted(set(map(len, self._secrets)), reverse=True)
         for match in _START.finditer(text):
             start = match.start()
-            for end in (start + length for length in lengths):
+            for end in (start + length for length in lengths if start + length <= len(text)):
                 known = self._secrets.get(text[start:end])
                 if known and not (text[end - 1].isalnum() and text[end : end + 1].isalnum()):
                     yield Found(known.kind, start, end, known.value)
@@ -71,7 +71,7 @@ class Repeats:
             first = bisect_left(places, match.start())
             if first == len(places) or places[first] != match.start():
                 continue
-            for last in (first + length for length in lengths):
+            for last in (first + length for length in lengths if first + length <= len(places)):
                 known = self._others.get(plain[first:last])
                 if known and (last == len(places) or places[last] > places[last - 1] + 1):
                     yield Found(known.kind, match.start(), places[last - 1] + 1, known.value)
