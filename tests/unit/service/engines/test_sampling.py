@@ -143,11 +143,12 @@ def reference(
     if 0 < sampling.top_k < len(weights):
         least = sorted(weights, reverse=True)[sampling.top_k - 1]
     left = sorted((weight for weight in weights if weight >= least * (1 - NEAR)), reverse=True)
-    assume(not any(0 < abs(weight - least) <= NEAR * least for weight in weights))
+    assume(not any(0 < abs(weight - least) <= 2 * NEAR * least for weight in weights))
     if sampling.top_p < 1:
         sums = list(accumulate(left))
         assume(not any(abs(part - sampling.top_p * sums[-1]) < NEAR * sums[-1] for part in sums))
         least = next(weight for weight, part in zip(left, sums, strict=True) if part > sampling.top_p * sums[-1])
+        assume(not any(0 < abs(weight - least) <= 2 * NEAR * least for weight in left))
     assume(not any(0 < abs(weight - sampling.min_p) <= NEAR for weight in weights))
     least = max(least * (1 - NEAR), sampling.min_p - NEAR)
     sums = list(accumulate(weight if weight >= least else 0.0 for weight in weights))
