@@ -73,6 +73,9 @@ class Settings(BaseSettings):
         30, gt=0, description="Seconds without a heartbeat after which another worker takes a run over."
     )
     queue_poll_seconds: float = Field(1, gt=0, description="Seconds between two looks at the run queue.")
+    report_to: Literal["", "wandb", "mlflow", "wandb,mlflow"] = Field(
+        "", description="Who else hears of every training step: `wandb`, `mlflow` (extras of these names) or both."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
 
     @property

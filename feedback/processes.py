@@ -37,4 +37,5 @@ def trainer_command(settings: Settings, task: TrainerTask, folder: Path, attempt
     return [
         *(sys.executable, "-m", "trainer", task, str(folder), "--attempt", str(attempt)),
         *("--models-folder", str(settings.models), "--device", settings.device, "--dtype", settings.dtype),
+        *(("--report-to", settings.report_to) if task == "run" and settings.report_to else ()),
     ]

@@ -1,6 +1,6 @@
 """`python -m trainer`: run or evaluate a run's folder by hand, or work off the queue.
 
-    python -m trainer run FOLDER [--attempt N] [--models-folder P] [--device D] [--dtype D] [--json]
+    python -m trainer run FOLDER [--attempt N] [--models-folder P] [--device D] [--dtype D] [--report-to S] [--json]
     python -m trainer evaluate FOLDER [--attempt N] [--models-folder P] [--device D] [--dtype D] [--json]
     python -m trainer worker
 
@@ -21,6 +21,7 @@ from feedback.complaints import complaint_of
 from feedback.errors import BurnishError
 from feedback.folder_lock import FolderBusy
 from feedback.processes import die_with_parent, keep_files_private
+from feedback.run_folder import attempt_folder
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,8 +39,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _share_the_machine()
         from trainer import run
 
-        work = run.run if chosen.command == "run" else run.evaluate_again
-        verdict = work(chosen.folder, chosen.attempt, chosen.models_folder, chosen.device, chosen.dtype)
+        where = (chosen.folder, chosen.attempt, chosen.models_folder, chosen.device, chosen.dtype)
+        if chosen.command == "run":
+            report_to = tuple(filter(None, chosen.report_to.split(",")))
+            # else it writes into whatever folder the worker was started in
+            os.environ.setdefault("WANDB_DIR", str(attempt_folder(chosen.folder, chosen.attempt)))
+            verdict = run.run(*where, report_to)
+        else:
+            verdict = run.evaluate_again(*where)
         if chosen.json:
             print(json.dumps(asdict(verdict)))
     except FolderBusy as busy:
@@ -92,6 +99,8 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--device", default="auto", help="auto, cpu or cuda")
         command.add_argument("--dtype", default="auto", help="what the service serves in; candidates are judged in it")
         command.add_argument("--json", action="store_true", help="print the verdict as one line of JSON")
+        if name == "run":
+            command.add_argument("--report-to", default="", help="wandb, mlflow, or both with a comma between them")
         command.add_argument(
             "--die-with-parent",
             type=int,

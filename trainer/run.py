@@ -21,6 +21,7 @@ from feedback.files import read_json, write_bytes, write_json
 from feedback.folder_lock import folder_lock
 from feedback.run_folder import Row, RunSpec, Split, attempt_folder
 from service.engines.adapter_format import read_adapter
+from trainer import provenance
 from trainer.adapter import publish_adapter
 from trainer.evaluation.evaluate import evaluate
 from trainer.evaluation.record import Evaluation
@@ -34,14 +35,21 @@ log = logging.getLogger("trainer")
 Splits = dict[Split, list[Row]]
 
 
-def run(folder: Path, attempt: int, models_folder: Path, device: str = "auto", dtype: str = "auto") -> Verdict:
-    """Load, train, evaluate, write."""
+def run(
+    folder: Path,
+    attempt: int,
+    models_folder: Path,
+    device: str = "auto",
+    dtype: str = "auto",
+    report_to: tuple[str, ...] = (),
+) -> Verdict:
+    """Load, train, evaluate, write; `report_to` names services, as transformers does, that hear of every step."""
     with folder_lock(folder):
         spec, splits = read_run(folder)
         target = attempt_folder(folder, attempt)
         with _log_to(target / "train.log"):
             progress = RunProgress(target / "metrics.json")
-            trained = _train(spec, splits, target, models_folder, device, progress)
+            trained = _train(spec, splits, target, models_folder, device, progress, report_to)
             version = publish_adapter(trained, target / "adapter", spec, progress.data)
             evaluation = _finished_evaluation(spec, target, version)
             if evaluation is None:
@@ -66,12 +74,20 @@ def evaluate_again(
 
 
 def _train(
-    spec: RunSpec, splits: Splits, target: Path, models_folder: Path, device: str, progress: RunProgress
+    spec: RunSpec,
+    splits: Splits,
+    target: Path,
+    models_folder: Path,
+    device: str,
+    progress: RunProgress,
+    report_to: tuple[str, ...],
 ) -> Path:
     """Run the methods that have rows, each from where the last one ended; returns the last one's result."""
-    from service.engines.local.base_model import choose_device, resolve_base_model
+    from service.engines.local.base_model import choose_device, choose_dtype, resolve_base_model
     from trainer.methods.stage import Stage
 
+    device = choose_device(device)
+    provenance.record(target, spec, device=device, dtype=str(choose_dtype("auto", device)).removeprefix("torch."))
     trained: Path | None = None
     for method in spec.methods:
         stage = Stage(
@@ -81,10 +97,12 @@ def _train(
             hyperparameters=spec.hyperparameters,
             seed=spec.seed,
             base_path=resolve_base_model(spec.base_model, models_folder),
-            device=choose_device(device),
+            device=device,
             start=trained,
             folder=target / "checkpoints" / method,
             progress=progress,
+            report_to=report_to,
+            run_id=spec.run_id,
         )
         if not stage.rows:
             log.info("%s: no rows, skipped", method)
@@ -92,6 +110,8 @@ def _train(
         if not stage.final.is_dir():
             with progress.stage(method):
                 import_module(f"trainer.methods.{method}").train(stage)
+            if "wandb" in report_to:
+                import_module("wandb").finish()  # the next method's steps are a run of their own
             gc.collect()
         if stage.final.is_dir():
             trained = stage.final

@@ -41,6 +41,9 @@ class Stage:
     """The adapter that the stage continues from; None: a new one."""
     folder: Path
     progress: RunProgress
+    report_to: tuple[str, ...] = ()
+    """transformers' names of the services that hear of every step, under the name of the run."""
+    run_id: str = ""
 
     @property
     def final(self) -> Path:
@@ -104,7 +107,8 @@ def arguments(stage: Stage, model: Any, config: type[Any], **own: Any) -> Any:
         "logging_nan_inf_filter": False,
         "dataloader_pin_memory": not cpu,
         "disable_tqdm": True,
-        "report_to": [],
+        "report_to": list(stage.report_to),
+        "run_name": f"{stage.run_id} {stage.method}",
     }
     return config(**(shared | own))
 
@@ -137,6 +141,8 @@ def reporter(stage: Stage) -> Any:
                     state.epoch,
                     loss=float(logs["loss"]),
                     learning_rate=float(logs["learning_rate"]),
+                    grad_norm=logs.get("grad_norm"),
+                    num_tokens=logs.get("num_tokens"),
                 )
 
         def on_evaluate(self, arguments: Any, state: Any, control: Any, metrics: Any = None, **_: Any) -> None:
