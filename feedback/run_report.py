@@ -40,6 +40,10 @@ class RunReport(BaseModel):
     started_at: datetime | None
     finished_at: datetime | None
 
+    def news(self) -> dict[str, Any]:
+        """What is worth telling when it changes: all but the time that goes by."""
+        return self.model_dump(mode="json", exclude={"progress": {"eta_seconds"}})
+
 
 class RunDetails(RunReport):
     provenance: dict[str, Any] | None

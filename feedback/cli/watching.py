@@ -4,18 +4,17 @@ programs.
 Leaves out what there is to tell (run_report.py).
 """
 
+import sys
 import time
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
-from sqlmodel import Session
 
 from feedback import run_report, runs
 from feedback.cli.app import console, harmless, print_fields, print_json, visible
 from feedback.config import Settings
 from feedback.database import Database
-from feedback.models import Run
 from feedback.progress import duration
 from feedback.run_report import RunDetails, RunReport
 from feedback.states import OPEN_RUNS, RunStatus
@@ -34,19 +33,12 @@ def show_run(settings: Settings, database: Database, run_id: str, *, as_json: bo
 
 def follow_run(settings: Settings, database: Database, run_id: str, *, as_json: bool) -> RunStatus:
     """Tell what changes until the run has ended; then all of it. With `as_json` a line for every change."""
-    shown: list[RunReport] = []
-
-    def look(session: Session, run: Run) -> RunReport:
-        return run_report.report(session, run, settings.runs)
-
     teller = _JsonLines() if as_json else _MovingLine(console) if console.is_terminal else _SparseLines()
     with teller:
         while True:
             with database.read() as session:
-                report = look(session, runs.get_run(session, run_id))
-            if shown != [report]:
-                teller.tell(report)
-                shown = [report]
+                report = run_report.report(session, runs.get_run(session, run_id), settings.runs)
+            teller.tell(report)
             if report.status not in OPEN_RUNS:
                 break
             time.sleep(SECONDS_BETWEEN_LOOKS)
@@ -54,6 +46,9 @@ def follow_run(settings: Settings, database: Database, run_id: str, *, as_json: 
 
 
 class _JsonLines:
+    def __init__(self) -> None:
+        self._told: dict[str, Any] = {}
+
     def __enter__(self) -> "_JsonLines":
         return self
 
@@ -61,7 +56,10 @@ class _JsonLines:
         pass
 
     def tell(self, report: RunReport) -> None:
-        print_json(report.model_dump(mode="json"))
+        if report.news() != self._told:
+            self._told = report.news()
+            print_json(report.model_dump(mode="json"))
+            sys.stdout.flush()
 
 
 class _SparseLines:

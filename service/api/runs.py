@@ -132,12 +132,12 @@ async def _events(run_id: str, database: Database, settings: Settings, chat: Cha
         with database.read() as session:
             return run_report.report(session, runs.get_run(session, run_id), settings.runs)
 
-    shown, told_at = None, time.monotonic()
+    told, told_at = None, time.monotonic()
     try:
         while not chat.draining:
             report = await asyncio.to_thread(look)
-            if report != shown:
-                shown, told_at = report, time.monotonic()
+            if report.news() != told:
+                told, told_at = report.news(), time.monotonic()
                 yield b"data: " + encode_json(report.model_dump(mode="json")) + b"\n\n"
             elif time.monotonic() - told_at >= PING_SECONDS:
                 told_at = time.monotonic()

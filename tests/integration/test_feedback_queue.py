@@ -120,25 +120,25 @@ def _names(house: House) -> list[str]:
 # ── retries by hand ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_failed_run_is_retried_in_its_last_attempts_folder_with_fresh_attempts(house: House) -> None:
-    run_id = request(house)
-    _give_dataset(house, run_id)
+def test_a_failed_run_is_retried_in_its_last_attempts_folder_with_fresh_attempts(embedded: House) -> None:
+    run_id = request(embedded)
+    _give_dataset(embedded, run_id)
     began = None
     for error in ("first", "second", "third"):
-        change(house, run_id, not_before=now())
-        runs.fail_attempt(house.database, claim(house), error)
-        began = began or get(house, run_id).started_at
-    assert get(house, run_id).status == RunStatus.FAILED
-    retry(house, run_id)
-    queued = get(house, run_id)
+        change(embedded, run_id, not_before=now())
+        runs.fail_attempt(embedded.database, claim(embedded), error)
+        began = began or get(embedded, run_id).started_at
+    assert get(embedded, run_id).status == RunStatus.FAILED
+    retry(embedded, run_id)
+    queued = get(embedded, run_id)
     assert (queued.status, queued.attempt, queued.error, queued.finished_at) == (RunStatus.QUEUED, 3, None, None)
     assert queued.started_at == began, "what its dataset was gathered from came in before"
     for attempt in (3, 4, 5):
-        change(house, run_id, not_before=now())
-        held = claim(house)
+        change(embedded, run_id, not_before=now())
+        held = claim(embedded)
         assert (held.attempt, held.is_last) == (attempt, attempt == 5)
-        runs.fail_attempt(house.database, held, "again")
-    assert get(house, run_id).status == RunStatus.FAILED
+        runs.fail_attempt(embedded.database, held, "again")
+    assert get(embedded, run_id).status == RunStatus.FAILED
 
 
 def test_a_cancelled_run_without_a_dataset_gathers_what_was_said_since(embedded: House) -> None:
@@ -185,12 +185,16 @@ def _give_dataset(house: House, run_id: str, rows_erased: int = 0) -> None:
 
 
 @pytest.fixture
-def hourly(house: House) -> House:
-    """Scheduled at every full hour, since yesterday."""
+def hourly(embedded: House) -> House:
+    _schedule_hourly(embedded)
+    return embedded
+
+
+def _schedule_hourly(house: House) -> None:
+    """At every full hour, since yesterday."""
     _schedule(house, "0 * * * *")
     with house.database.write() as session:
         session.get_one(Assistant, house.assistant.id).scheduled_since = now() - timedelta(days=1)
-    return house
 
 
 def _schedule(house: House, expression: str | None) -> None:
@@ -209,18 +213,19 @@ def _say(house: House, at: datetime) -> None:
         session.exec(select(Feedback).where(Feedback.public_id == said.id)).one().created_at = at
 
 
-def test_at_its_time_one_run_is_due_if_anything_is_new(hourly: House) -> None:
-    assert due.request_what_is_due(hourly.database) == []
-    _say(hourly, _full_hour() + timedelta(seconds=1))  # after the last time: for the next one
-    assert due.request_what_is_due(hourly.database) == []
-    _say(hourly, _full_hour() - timedelta(seconds=1))
-    (run,) = due.request_what_is_due(hourly.database)
+def test_at_its_time_one_run_is_due_if_anything_is_new(house: House) -> None:
+    _schedule_hourly(house)
+    assert due.request_what_is_due(house.database) == []
+    _say(house, _full_hour() + timedelta(seconds=1))  # after the last time: for the next one
+    assert due.request_what_is_due(house.database) == []
+    _say(house, _full_hour() - timedelta(seconds=1))
+    (run,) = due.request_what_is_due(house.database)
     assert run.requested_by == "policy"
     assert run.reason.startswith("1 new corrections and choices at ")
     assert run.reason.endswith("(schedule 0 * * * *)")
-    assert due.request_what_is_due(hourly.database) == []
-    finish(hourly, claim(hourly))
-    assert due.request_what_is_due(hourly.database) == [], "this hour had its run"
+    assert due.request_what_is_due(house.database) == []
+    finish(house, claim(house))
+    assert due.request_what_is_due(house.database) == [], "this hour had its run"
 
 
 @pytest.mark.parametrize("ending", ["finished", "failed", "cancelled"])
@@ -241,18 +246,18 @@ def test_a_time_with_nothing_new_since_the_last_run_passes(hourly: House, ending
     assert len(due.request_what_is_due(hourly.database)) == 1
 
 
-def test_a_new_schedule_counts_no_time_before_it(house: House) -> None:
-    _say(house, _full_hour() - timedelta(hours=2))
-    _schedule(house, "0 * * * *")
-    assert due.request_what_is_due(house.database) == []
-    with house.database.read() as session:
-        awaited = due.outlook(session, house.reload())
+def test_a_new_schedule_counts_no_time_before_it(embedded: House) -> None:
+    _say(embedded, _full_hour() - timedelta(hours=2))
+    _schedule(embedded, "0 * * * *")
+    assert due.request_what_is_due(embedded.database) == []
+    with embedded.database.read() as session:
+        awaited = due.outlook(session, embedded.reload())
     assert awaited is not None
     assert awaited.scheduled_at == _full_hour() + timedelta(hours=1)
     assert str(awaited).startswith("1 of 300 new corrections and choices; schedule ")
-    _schedule(house, None)
-    with house.database.read() as session:
-        assert str(due.outlook(session, house.reload())) == "1 of 300 new corrections and choices"
+    _schedule(embedded, None)
+    with embedded.database.read() as session:
+        assert str(due.outlook(session, embedded.reload())) == "1 of 300 new corrections and choices"
 
 
 def test_the_cool_down_holds_a_scheduled_run_up(hourly: House) -> None:
