@@ -4,6 +4,7 @@ Promises numbers alone, under the tags that transformers gives them; after a res
 written beyond its last checkpoint count no more. Leaves out showing them: TensorBoard is installed separately.
 """
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,10 @@ class EventFiles:
 
         self.close()
         self._writer = SummaryWriter(
-            logdir=str(self._folder / stage), purge_step=after_step + 1, flush_secs=SECONDS_BETWEEN_FLUSHES
+            logdir=str(self._folder / stage),
+            purge_step=after_step + 1,
+            flush_secs=SECONDS_BETWEEN_FLUSHES,
+            filename_suffix=f".{time.time_ns()}",  # their names tell seconds alone, and files are read in their order
         )
 
     def write(self, step: int, scalars: Mapping[str, float | None]) -> None:
