@@ -49,7 +49,7 @@ def duration(seconds: float) -> str:
 
 def read_progress(attempt: Path, *, going: bool = True) -> Progress | None:
     """None before the first stage. Not `going`: what was noted last, and no time until it is done."""
-    metrics = _read(attempt / METRICS)
+    metrics = read_metrics(attempt)
     if metrics is None or "stage" not in metrics:
         return None
     history = metrics.get("loss_history") or []
@@ -64,6 +64,10 @@ def read_progress(attempt: Path, *, going: bool = True) -> Progress | None:
         eta_seconds=eta,
         tokens_per_second=metrics.get("tokens_per_second") if going else None,
     )
+
+
+def read_metrics(attempt: Path) -> dict[str, Any] | None:
+    return _read(attempt / METRICS)
 
 
 def read_provenance(attempt: Path) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
     python -m trainer run FOLDER [--attempt N] [--models-folder P] [--device D] [--dtype D] [--report-to S] [--json]
     python -m trainer evaluate FOLDER [--attempt N] [--models-folder P] [--device D] [--dtype D] [--json]
+    python -m trainer estimate SCRATCH_FOLDER [--models-folder P] [--device D] < what estimate.py reads
     python -m trainer worker
 
 Exit codes: 0 done (whatever the verdict), 1 failed with one line on stderr, 75 the folder is busy.
@@ -34,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return worker.main()
         if chosen.die_with_parent is not None:
             die_with_parent(chosen.die_with_parent)
+        if chosen.command == "estimate":
+            return _estimate(chosen)
         if not chosen.folder.is_dir():
             raise BurnishError(f"{chosen.folder}: no such folder. Give a run's folder, such as runs/<run_id>.")
         _share_the_machine()
@@ -63,6 +66,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _estimate(chosen: argparse.Namespace) -> int:
+    """What it comes to is one line of JSON on stdout, and nothing else is."""
+    _share_the_machine()
+    from trainer.estimate import estimate
+
+    with contextlib.redirect_stdout(sys.stderr):
+        found = estimate(sys.stdin, chosen.folder, chosen.models_folder, chosen.device)
+    print(found.model_dump_json())
+    return 0
+
+
 def _share_the_machine() -> None:
     """Let serving go first, and bound how long waiting OpenMP threads spin.
 
@@ -86,10 +100,15 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m trainer", description="Train and evaluate adapters.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("worker", help="work off the queue of runs")
-    for name, summary in (("run", "train and evaluate"), ("evaluate", "evaluate a trained attempt once more")):
+    for name, summary in (
+        ("run", "train and evaluate"),
+        ("evaluate", "evaluate a trained attempt once more"),
+        ("estimate", "measure what a run would take; what to train on comes by stdin"),
+    ):
         command = commands.add_parser(name, help=summary)
-        command.add_argument("folder", type=Path, help="the run's folder")
-        command.add_argument("--attempt", type=int, default=1, help="its number; the same one again resumes it")
+        command.add_argument("folder", type=Path, help="the run's folder; for an estimate an empty one, removed later")
+        if name != "estimate":
+            command.add_argument("--attempt", type=int, default=1, help="its number; the same one again resumes it")
         command.add_argument(
             "--models-folder",
             type=Path,

@@ -11,6 +11,7 @@ from sqlmodel import Session
 
 from feedback import adapters, assistants, due, lineage, releases, report, run_report, runs
 from feedback.cli.app import ACTOR, AsJson, AssistantName, open_all, print_fields, print_rows
+from feedback.cli.estimates import show_dry_run
 from feedback.cli.watching import follow_run
 from feedback.config import Settings
 from feedback.errors import BurnishError, InvalidInput
@@ -46,12 +47,18 @@ def train(
     set_priority: Annotated[
         int | None, typer.Option(metavar="N", help="Change the queued run's priority instead.")
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Queue nothing: say what a run would train on, how long it would take.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Queue a training run now, whatever the policy says; a worker takes it."""
-    if sum((cancel, retry is not None, set_priority is not None)) > 1:
-        raise InvalidInput("--cancel, --retry and --set-priority are three deeds: choose one.")
+    if sum((cancel, dry_run, retry is not None, set_priority is not None)) > 1:
+        raise InvalidInput("--cancel, --dry-run, --retry and --set-priority are different deeds: choose one.")
     settings, database = open_all()
+    if dry_run:
+        show_dry_run(settings, database, assistant, as_json=as_json)
+        return
     with database.write() as session:
         found = assistants.get_assistant(session, assistant)
         if cancel:

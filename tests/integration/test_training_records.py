@@ -10,16 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_runs import QUICK, tiny_row, tiny_run
+from tiny_runs import METHODS, QUICK, tiny_row
 
 from feedback.config import Settings
-from feedback.errors import RunFailed
 from feedback.processes import trainer_command
 from feedback.progress import read_progress, read_provenance
 from trainer import provenance
 from trainer.methods.stage import Stage, arguments
 from trainer.progress import RunProgress
-from trainer.run import run
 
 
 @pytest.fixture(autouse=True)
@@ -56,39 +54,29 @@ def curves(folder: Path) -> dict[str, dict[int, float]]:
     return found
 
 
-def test_a_run_leaves_curves_and_what_it_was_made_of(
-    tmp_path: Path, tiny_base: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = tiny_run(tmp_path / "run-1", tiny_base, ["sft", "dpo"])
-
-    def stop(*_: object) -> None:
-        raise RunFailed("stopped before it is evaluated")
-
-    monkeypatch.setattr("trainer.run._evaluate", stop)
-    with pytest.raises(RunFailed, match="stopped"):
-        run(folder, 1, folder, "cpu")
-    attempt = folder / "attempt-1"
+def test_a_run_leaves_curves_and_what_it_was_made_of(tiny_trained: Path) -> None:
+    attempt = tiny_trained / "attempt-1"
     metrics = json.loads((attempt / "metrics.json").read_text())
     assert metrics["eta_seconds"] is None, "done"
-    for stage in ("sft", "dpo"):
+    for stage in METHODS:
         drawn = curves(attempt / "tensorboard" / stage)
         losses = {one["step"]: one["loss"] for one in metrics["loss_history"] if one["stage"] == stage}
         assert drawn["train/loss"] == pytest.approx(losses, rel=1e-5)
         assert set(drawn) >= {"train/learning_rate", "train/grad_norm", "train/tokens_per_second"}
         assert all(value > 0 for value in drawn["train/grad_norm"].values())
         assert all(value > 0 for value in drawn["train/tokens_per_second"].values())
-    assert list(curves(attempt / "tensorboard" / "sft")["eval/loss"]) == [2, 4], "after each epoch"
+    assert list(curves(attempt / "tensorboard" / "sft")["eval/loss"]) == [3, 6], "after each epoch"
 
     made = read_provenance(attempt)
     assert made is not None
-    spec = json.loads((folder / "run.json").read_text())
+    spec = json.loads((tiny_trained / "run.json").read_text())
     for name in ("run_id", "dataset_sha256", "seed", "methods", "hyperparameters", "baseline_version"):
         assert made[name] == spec[name]
     (process,) = made["processes"]
     assert process["python"] == platform.python_version()
     assert [process[name] for name in ("torch", "trl")] == [metadata.version(name) for name in ("torch", "trl")]
     assert (process["device"], process["dtype"] in ("float32", "bfloat16")) == ("cpu", True)
-    assert str(tmp_path) not in (attempt / "provenance.json").read_text(), "no paths"
+    assert str(tiny_trained.parent) not in (attempt / "provenance.json").read_text(), "no paths"
 
 
 def test_a_resumed_stage_forgets_what_was_drawn_after_its_checkpoint(tmp_path: Path) -> None:
