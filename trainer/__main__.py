@@ -45,8 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         where = (chosen.folder, chosen.attempt, chosen.models_folder, chosen.device, chosen.dtype)
         if chosen.command == "run":
             report_to = tuple(filter(None, chosen.report_to.split(",")))
-            # else it writes into whatever folder the worker was started in
+            # else it writes into whatever folder the worker was started in, and sends what goes to the terminal
             os.environ.setdefault("WANDB_DIR", str(attempt_folder(chosen.folder, chosen.attempt)))
+            os.environ.setdefault("WANDB_CONSOLE", "off")
             verdict = run.run(*where, report_to)
         else:
             verdict = run.evaluate_again(*where)
