@@ -70,7 +70,7 @@ def test_a_dry_run_tells_what_a_run_would_take_and_leaves_nothing(
 ) -> None:
     settings = make_settings(tmp_path, base_model=str(tiny_base))
     database = make_database(settings)
-    house = House(settings, database, hyperparameters=QUICK.model_dump())
+    house = House(settings, database, hyperparameters=QUICK.model_dump(), training={"min_preference_pairs": 99})
     environment = clean_environment(**settings.as_environment(), OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1")
 
     def burnish(*arguments: str) -> Any:
