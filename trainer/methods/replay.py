@@ -17,7 +17,7 @@ import torch
 
 from feedback.files import read_json, write_json
 from service.engines.local.base_model import render
-from trainer.methods.completion_head import padded_hidden
+from trainer.compute.log_probs import Compute
 
 TEXT_TOKENS = 48
 OPENINGS = (
@@ -57,28 +57,21 @@ class Divergence(torch.autograd.Function):  # type: ignore[misc, unused-ignore]
 class Replay:
     """The base's texts with the base's last hidden state at each token."""
 
-    def __init__(self, model: Any, texts: list[list[int]], seed: int) -> None:
-        self._base = model.get_base_model()
+    def __init__(self, model: Any, compute: Compute, texts: list[list[int]], seed: int) -> None:
+        self._compute = compute
         self._seed = seed
         self._texts = texts
         with torch.no_grad(), model.disable_adapter():
-            self._teacher = [self._hidden([text]) for text in texts]  # each (L, H)
+            self._teacher = compute.hidden(texts).split([len(text) for text in texts])  # each (L, H)
 
     def divergence(self, step: int, count: int) -> Any:
         """Mean KL a token on `count` texts; the same step always gets the same ones."""
         most = min(count, len(self._texts))
         chosen = random.Random(f"{self._seed}:{step}").sample(range(len(self._texts)), most)  # noqa: S311 (no secret)
-        student = self._hidden([self._texts[index] for index in chosen])
-        head = self._base.get_output_embeddings()
+        student = self._compute.hidden([self._texts[index] for index in chosen])
+        head = self._compute.model.get_output_embeddings()
         teacher = torch.cat([self._teacher[index] for index in chosen])
         return Divergence.apply(student, teacher, head.weight, head.bias).mean()
-
-    def _hidden(self, texts: list[list[int]]) -> Any:
-        width = max(map(len, texts))
-        device = self._base.device
-        input_ids = torch.tensor([text + [0] * (width - len(text)) for text in texts], device=device)  # (B, L)
-        mask = torch.tensor([[1] * len(text) + [0] * (width - len(text)) for text in texts], device=device)
-        return padded_hidden(self._base, input_ids, mask, mask.bool())
 
 
 def base_texts(model: Any, tokenizer: Any, seed: int, kept: Path) -> list[list[int]]:

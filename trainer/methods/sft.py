@@ -74,10 +74,10 @@ def build(stage: Stage) -> Any:
         processing_class=tokenizer,
         callbacks=[reporter(stage)],
     )
-    prepare(stage, trainer)
+    compute = prepare(stage, trainer)
     if replayed:
         texts = base_texts(trainer.model, tokenizer, stage.seed, stage.folder / "replay.json")
-        trainer.replay = Replay(trainer.model, texts, stage.seed)
+        trainer.replay = Replay(trainer.model, compute, texts, stage.seed)
     return trainer
 
 

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from feedback.files import publish_folder
 from feedback.policies import Hyperparameters
@@ -21,6 +21,9 @@ from service.engines.local.base_model import (
     render,
 )
 from trainer.progress import RunProgress
+
+if TYPE_CHECKING:
+    from trainer.compute.log_probs import Compute
 
 log = logging.getLogger("trainer")
 
@@ -161,15 +164,17 @@ def reporter(stage: Stage) -> Any:
     return Reporter()
 
 
-def prepare(stage: Stage, trainer: Any) -> None:
+def prepare(stage: Stage, trainer: Any) -> "Compute":
     """Quiet the trainer, whose reports go through `reporter`, and make it fast on a CPU."""
     from transformers import PrinterCallback
 
-    trainer.remove_callback(PrinterCallback)
-    if stage.device == "cpu":
-        from trainer.methods.completion_head import install
+    from trainer.compute.log_probs import Compute, install
 
-        install(trainer.model)
+    trainer.remove_callback(PrinterCallback)
+    compute = Compute(trainer.model)
+    if stage.device == "cpu":
+        install(compute)
+    return compute
 
 
 def finish(stage: Stage, trainer: Any) -> None:
