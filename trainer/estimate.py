@@ -61,7 +61,7 @@ class Measured(BaseModel):
     steps: int
     seconds: float
     uncertainty: float
-    """As a share of `seconds`, either way."""
+    """As a share of `seconds`, either way: how far half of the timed steps were from their median at most."""
     tokens_per_second: float
 
 
@@ -71,7 +71,7 @@ class Estimate(BaseModel):
     seconds: float
     uncertainty: float
     peak_memory_bytes: int
-    """Of the training process; on CUDA, of the GPU."""
+    """Of the training process after those steps, which a whole run passes; on CUDA, of the GPU."""
     device: str
     dtype: str
 
@@ -88,6 +88,7 @@ def estimate(lines: Iterable[str], scratch: Path, models_folder: Path, device: s
     lengths = {id(one): _lengths(one.row, tokenizer) for one in rows}
     tokens: list[Tokens] = []
     measured: list[Measured] = []
+    trained: Path | None = None
     for method in plan.methods:
         sides = {split: [one for one in rows if one.side == split and one.row.method == method] for split in SPLITS}
         counted = {
@@ -96,7 +97,7 @@ def estimate(lines: Iterable[str], scratch: Path, models_folder: Path, device: s
         tokens += counted.values()
         fitting = [one for one in sides["train"] if lengths[id(one)][0] < longest]
         if fitting:
-            sample = _sample(fitting, lengths, TIMED_STEPS * plan.hyperparameters.per_device_train_batch_size)
+            sample = _sample(fitting, lengths, (TIMED_STEPS + 1) * plan.hyperparameters.per_device_train_batch_size)
             measured.append(
                 _measure(
                     method,
@@ -109,8 +110,10 @@ def estimate(lines: Iterable[str], scratch: Path, models_folder: Path, device: s
                     base,
                     device,
                     scratch,
+                    trained,
                 )
             )
+            trained = scratch / "checkpoints" / method / "final"
             gc.collect()
     seconds = sum(one.seconds for one in measured)
     apart = sum(one.seconds * one.uncertainty for one in measured)
@@ -174,6 +177,7 @@ def _measure(
     base: str,
     device: str,
     scratch: Path,
+    start: Path | None,
 ) -> Measured:
     """Train the method on a sample of its rows, and scale up what that took."""
     from trainer.methods.stage import Stage
@@ -191,20 +195,20 @@ def _measure(
         seed=plan.seed,
         base_path=base,
         device=device,
-        start=None,
+        start=start,
         folder=scratch / "checkpoints" / method,
         progress=watch,
     )
     with watch.stage(method):
         import_module(f"trainer.methods.{method}").train(stage)
     first, *timed = watch.seconds_of("step")
-    pace = statistics.mean(timed)
+    pace = statistics.median(timed)  # one that was held up, by a checkpoint or a neighbour, isn't the rule
     steps, steps_a_pass = steps_of(method, rows, chosen), max(1, steps_of(method, rows, _once(chosen)))
     # a step of the whole may have more or fewer tokens than one of the sample
     a_step = pace * (counted["train"].total / steps_a_pass) / (sample_tokens / at_once)
     looks = watch.seconds_of("dev")
     looked = statistics.mean(looks) / len(dev) * counted["dev"].rows * chosen.num_train_epochs if looks else 0.0
-    apart = (max(timed) - min(timed)) / 2 / pace
+    apart = statistics.median(abs(one - pace) for one in timed) / pace
     return Measured(
         method=method,
         steps=steps,

@@ -33,7 +33,7 @@ def _whole(found: dict[str, Any]) -> dict[str, str]:
     return {
         "training": f"{_time(found)}, if nothing ends it early, on this machine as busy as it is",
         "judging": "not known before the first run" if judging is None else f"{duration(judging)} in the last run",
-        "memory": f"{found['peak_memory_bytes'] / GIB:.1f} GiB at the peak of training, on {found['device']} in "
+        "memory": f"at least {found['peak_memory_bytes'] / GIB:.1f} GiB for training, on {found['device']} in "
         f"{found['dtype']}",
     }
 
