@@ -384,14 +384,12 @@ class Layers:
 
     def kept_bytes(self, places: Places) -> int:
         """About what the forward pass keeps."""
-        layer = self.layers[0]
-        hidden, inner = layer.down.weight.shape
+        down, layer = self.layers[0].down.weight, self.layers[0]
+        hidden, inner = down.shape
         tokens, placed = places.rows.first.numel(), places.rows.nodes.numel()
-        return (
-            len(self.layers)
-            * layer.down.weight.element_size()
-            * (tokens * (5 * hidden + 4 * inner) + placed * 4 * layer.queries * layer.width)
-        )
+        values = tokens * (5 * hidden + 4 * inner) + placed * 4 * layer.queries * layer.width
+        kept: int = len(self.layers) * down.element_size() * values
+        return kept
 
 
 def _window(config: Any) -> int:

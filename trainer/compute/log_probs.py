@@ -52,10 +52,11 @@ class LabelLogProbs(torch.autograd.Function):  # type: ignore[misc, unused-ignor
         log_probs, tops, slopes = [], [], []
         for start in range(0, len(labels), LabelLogProbs.CHUNK):
             piece = slice(start, start + LabelLogProbs.CHUNK)
-            logits = functional.linear(hidden[piece], weight, bias).float()  # (n, V)
-            tops.append(logits.argmax(-1) == labels[piece])
-            logits -= logits.logsumexp(-1, keepdim=True)
-            log_probs.append(logits.gather(-1, labels[piece, None])[:, 0])
+            logits = functional.linear(hidden[piece], weight, bias)  # (n, V)
+            label = labels[piece, None]
+            tops.append(logits.gather(-1, label)[:, 0] >= logits.amax(-1))  # argmax takes longer than the product
+            logits = logits.log_softmax(-1, dtype=torch.float32)
+            log_probs.append(logits.gather(-1, label)[:, 0])
             if ctx.needs_input_grad[0]:
                 slopes.append(weight[labels[piece]] - logits.exp_().to(weight.dtype) @ weight)  # (n, H)
         ctx.save_for_backward(torch.cat(slopes) if slopes else hidden[:0])
