@@ -36,5 +36,6 @@ def trainer_command(settings: Settings, task: TrainerTask, folder: Path, attempt
     """Trains or evaluates a run's folder, on the device and in the dtype that this deployment serves with."""
     return [
         *(sys.executable, "-m", "trainer", task, str(folder), "--attempt", str(attempt)),
-        *("--models-folder", str(settings.models), "--device", settings.device, "--dtype", settings.dtype),
+        *("--models-folder", str(settings.models), "--replay-folder", str(settings.data_folder / "replay")),
+        *("--device", settings.device, "--dtype", settings.dtype),
     ]

@@ -39,7 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from trainer import run
 
         work = run.run if chosen.command == "run" else run.evaluate_again
-        verdict = work(chosen.folder, chosen.attempt, chosen.models_folder, chosen.device, chosen.dtype)
+        verdict = work(
+            *(chosen.folder, chosen.attempt, chosen.models_folder, chosen.device, chosen.dtype, chosen.replay_folder)
+        )
         if chosen.json:
             print(json.dumps(asdict(verdict)))
     except FolderBusy as busy:
@@ -88,6 +90,9 @@ def _parser() -> argparse.ArgumentParser:
             type=Path,
             default=Path(os.environ.get("BURNISH_MODELS_FOLDER", ".burnish/models")),
             help="where prepared base models are",
+        )
+        command.add_argument(
+            "--replay-folder", type=Path, help="where the base's own answers are kept for all runs; else in FOLDER"
         )
         command.add_argument("--device", default="auto", help="auto, cpu or cuda")
         command.add_argument("--dtype", default="auto", help="what the service serves in; candidates are judged in it")

@@ -13,44 +13,87 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from feedback.errors import RunFailed
-from feedback.files import read_json, write_bytes, write_json
+from feedback.files import publish_folder, read_json, write_bytes, write_json
 from feedback.folder_lock import folder_lock
+from feedback.hyperparameters import SERVED
 from feedback.run_folder import Row, RunSpec, Split, attempt_folder
-from service.engines.adapter_format import read_adapter
+from feedback.states import VerdictWord
+from service.engines.adapter_format import ADAPTER_FILES, read_adapter
 from trainer.adapter import publish_adapter
+from trainer.evaluation.curves import training_words
 from trainer.evaluation.evaluate import evaluate
 from trainer.evaluation.record import Evaluation
 from trainer.evaluation.report import report
 from trainer.evaluation.verdict import Verdict, judge
 from trainer.inputs import read_run
+from trainer.own_answers import kept_at, write_answers
 from trainer.progress import RunProgress
+from trainer.search import can_search, search
+from trainer.warm_start import beginning
+
+if TYPE_CHECKING:
+    from trainer.methods.stage import Stage
 
 log = logging.getLogger("trainer")
 
 Splits = dict[Split, list[Row]]
 
 
-def run(folder: Path, attempt: int, models_folder: Path, device: str = "auto", dtype: str = "auto") -> Verdict:
-    """Load, train, evaluate, write."""
+@dataclass(frozen=True)
+class Place:
+    """Where a run happens: its folder, the attempt's, the base models', that of the base's own answers; and on what."""
+
+    folder: Path
+    target: Path
+    models_folder: Path
+    replay_folder: Path
+    device: str
+    dtype: str
+
+    def answers(self, spec: RunSpec) -> Path:
+        from service.engines.local.base_model import resolve_base_model
+
+        return kept_at(self.replay_folder, resolve_base_model(spec.base_model, self.models_folder))
+
+
+def run(
+    folder: Path,
+    attempt: int,
+    models_folder: Path,
+    device: str = "auto",
+    dtype: str = "auto",
+    replay_folder: Path | None = None,
+) -> Verdict:
+    """Load, train, evaluate, write. The base's own answers are kept in `replay_folder`; if None, in the run's own."""
     with folder_lock(folder):
         spec, splits = read_run(folder)
         target = attempt_folder(folder, attempt)
         with _log_to(target / "train.log"):
             progress = RunProgress(target / "metrics.json")
-            trained = _train(spec, splits, target, models_folder, device, progress)
+            place = Place(folder, target, models_folder, replay_folder or folder / "replay", device, dtype)
+            trained = _train(spec, splits, place, progress)
+            if spec.hyperparameters.peft_type not in SERVED:
+                return _keep_unserved(trained, target, spec, progress)
             version = publish_adapter(trained, target / "adapter", spec, progress.data)
             evaluation = _finished_evaluation(spec, target, version)
             if evaluation is None:
-                evaluation = _evaluate(folder, spec, splits, target, version, models_folder, device, dtype, progress)
+                evaluation = _evaluate(spec, splits, place, version, progress)
             return _write(target, spec, evaluation, progress)
 
 
 def evaluate_again(
-    folder: Path, attempt: int, models_folder: Path, device: str = "auto", dtype: str = "auto"
+    folder: Path,
+    attempt: int,
+    models_folder: Path,
+    device: str = "auto",
+    dtype: str = "auto",
+    replay_folder: Path | None = None,
 ) -> Verdict:
     """Evaluate an attempt's adapter once more, against what is in `baseline/` now."""
     with folder_lock(folder):
@@ -61,18 +104,19 @@ def evaluate_again(
         with _log_to(target / "train.log"):
             progress = RunProgress(target / "metrics.json")
             version = read_adapter(target / "adapter").sha256
-            evaluation = _evaluate(folder, spec, splits, target, version, models_folder, device, dtype, progress)
+            place = Place(folder, target, models_folder, replay_folder or folder / "replay", device, dtype)
+            evaluation = _evaluate(spec, splits, place, version, progress)
             return _write(target, spec, evaluation, progress)
 
 
-def _train(
-    spec: RunSpec, splits: Splits, target: Path, models_folder: Path, device: str, progress: RunProgress
-) -> Path:
-    """Run the methods that have rows, each from where the last one ended; returns the last one's result."""
+def _train(spec: RunSpec, splits: Splits, place: Place, progress: RunProgress) -> Path:
+    """Run the methods that have rows, each from where the last one ended; returns the result, as dev scaled it."""
     from service.engines.local.base_model import choose_device, resolve_base_model
+    from trainer.methods.scaling import scale
     from trainer.methods.stage import Stage
 
-    trained: Path | None = None
+    trained: Path | None = beginning(place.folder, spec)
+    begun_with, stage = trained, None
     for method in spec.methods:
         stage = Stage(
             method=method,
@@ -80,57 +124,91 @@ def _train(
             dev=[row for row in splits["dev"] if row.method == method],
             hyperparameters=spec.hyperparameters,
             seed=spec.seed,
-            base_path=resolve_base_model(spec.base_model, models_folder),
-            device=choose_device(device),
+            base_path=resolve_base_model(spec.base_model, place.models_folder),
+            device=choose_device(place.device),
             start=trained,
-            folder=target / "checkpoints" / method,
+            folder=place.target / "checkpoints" / method,
             progress=progress,
         )
         if not stage.rows:
             log.info("%s: no rows, skipped", method)
             continue
         if not stage.final.is_dir():
-            with progress.stage(method):
-                import_module(f"trainer.methods.{method}").train(stage)
+            if method == "sft" and spec.hyperparameters.replay_fraction:
+                stage = replace(stage, answers=_own_answers(spec, place, progress))
+            _train_stage(stage)
             gc.collect()
         if stage.final.is_dir():
             trained = stage.final
-    if trained is None:
+    if stage is None or trained is None or trained == begun_with:
         raise RunFailed(f"There is nothing to train on: no row that fits max_length is for {', '.join(spec.methods)}.")
-    return trained
+    if spec.hyperparameters.peft_type not in SERVED:
+        return trained
+    last = replace(stage, start=trained, folder=place.target / "checkpoints" / "scaled")
+    return last.final if last.final.is_dir() else scale(last, splits["dev"])
 
 
-def _evaluate(
-    folder: Path,
-    spec: RunSpec,
-    splits: Splits,
-    target: Path,
-    version: str,
-    models_folder: Path,
-    device: str,
-    dtype: str,
-    progress: RunProgress,
-) -> Evaluation:
+def _train_stage(stage: "Stage") -> None:
+    train = import_module(f"trainer.methods.{stage.method}").train
+    if not can_search(stage):
+        with stage.progress.stage(stage.method):
+            train(stage)
+        return
+    with stage.progress.stage("search"):
+        found = search(stage, train)
+    changed = {name: value for name, value in found if value != getattr(stage.hyperparameters, name)}
+    log.info("%s: the search settled on %s", stage.method, changed or "the settings as they were")
+
+
+def _own_answers(spec: RunSpec, place: Place, progress: RunProgress) -> Path:
+    kept = place.answers(spec)
+    if not kept.is_file():
+        with progress.stage("replay"):
+            return write_answers(
+                *(spec.base_model, place.models_folder, place.replay_folder, place.device, place.dtype),
+                lambda done, total: progress.step(done, total, note="the base's own answers"),
+            )
+    return kept
+
+
+def _evaluate(spec: RunSpec, splits: Splits, place: Place, version: str, progress: RunProgress) -> Evaluation:
     from service.engines.local.engine import LocalEngine
 
     async def measure() -> Evaluation:
-        engine = LocalEngine(spec.base_model, models_folder, device=device, dtype=dtype)
+        engine = LocalEngine(spec.base_model, place.models_folder, device=place.device, dtype=place.dtype)
         await engine.start()
         try:
             return await evaluate(
                 engine,
-                folder,
+                place.folder,
                 spec,
                 splits,
-                target / "adapter",
+                place.target / "adapter",
                 version,
                 lambda what, done, total: progress.step(done, total, note=what),
+                answers=place.answers(spec),
             )
         finally:
             await engine.close()
 
     with progress.stage("evaluate"):
         return asyncio.run(measure())
+
+
+def _keep_unserved(trained: Path, target: Path, spec: RunSpec, progress: RunProgress) -> Verdict:
+    """What can't be served is kept apart from what can, for PEFT; nothing will mistake it for a version."""
+    kept = target / "unserved"
+    publish_folder(trained, kept, ADAPTER_FILES)
+    reason = (
+        f"{spec.hyperparameters.peft_type} can't be served, so that nothing was judged: {kept} is for PEFT's own "
+        f"PeftModel.from_pretrained. Its dev loss is in the report; to release one, train {' or '.join(SERVED)}."
+    )
+    lines = [f"# Not served: run {spec.run_id} for {spec.assistant}", "", reason, "", *training_words(progress.data)]
+    write_bytes(target / "report.md", ("\n".join(lines) + "\n").encode())
+    progress.data["stage"] = "done"
+    progress.write()
+    log.info("%s", reason)
+    return Verdict(VerdictWord.BLOCKED, [reason], {})
 
 
 def _finished_evaluation(spec: RunSpec, target: Path, version: str) -> Evaluation | None:
@@ -146,7 +224,7 @@ def _finished_evaluation(spec: RunSpec, target: Path, version: str) -> Evaluatio
 def _write(target: Path, spec: RunSpec, evaluation: Evaluation, progress: RunProgress) -> Verdict:
     verdict = judge(evaluation, spec.verdict)
     write_json(target / "evaluation.json", evaluation.model_dump(mode="json"))
-    write_bytes(target / "report.md", report(evaluation, verdict).encode())
+    write_bytes(target / "report.md", report(evaluation, verdict, progress.data).encode())
     progress.data["stage"] = "done"
     progress.write()
     log.info("%s: %s", verdict.verdict.value, " ".join(verdict.reasons))

@@ -12,7 +12,7 @@ from bench.figures import Result, Row, tell
 
 from feedback.config import BUNDLED_MODEL
 from feedback.demo.product import load_product
-from feedback.policies import Hyperparameters
+from feedback.hyperparameters import Hyperparameters
 from feedback.run_folder import Row as TrainingRow
 from feedback.run_folder import Turn
 

@@ -16,7 +16,8 @@ from tiny import WORDS
 
 from feedback.errors import RunFailed
 from feedback.files import file_sha256, read_json, write_json
-from feedback.policies import Hyperparameters, VerdictPolicy
+from feedback.hyperparameters import Hyperparameters
+from feedback.policies import VerdictPolicy
 from feedback.row_hashes import write_rows
 from feedback.run_folder import ROWS, Row, RunSpec, Split, Turn
 from service.engines.adapter_format import ADAPTER_FILES, TENSOR_FILE, read_adapter
@@ -120,6 +121,12 @@ def make_folder(tmp_path: Path, tiny_base: Path) -> MakeFolder:
         return folder
 
     return make
+
+
+@pytest.fixture(scope="session")
+def replay_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny base's own answers, written by the first run and kept for the others."""
+    return tmp_path_factory.mktemp("replay")
 
 
 QUICK = Hyperparameters(r=4, lora_alpha=8, learning_rate=1e-2, num_train_epochs=4, preference_learning_rate=5e-3)
@@ -285,13 +292,16 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str], seco
         time.sleep(0.02)
 
 
-def test_a_killed_run_goes_on_where_it_was(make_folder: MakeFolder, processes: list[subprocess.Popen[str]]) -> None:
+def test_a_killed_run_goes_on_where_it_was(
+    make_folder: MakeFolder, processes: list[subprocess.Popen[str]], replay_folder: Path
+) -> None:
+    kept = "--replay-folder", str(replay_folder)
     slow = QUICK.model_copy(update={"num_train_epochs": 12, "early_stopping_patience": 12})
     folder = make_folder(["sft"], slow, rows=64)
     undisturbed = make_folder(["sft"], slow, rows=64, name="undisturbed")
     checkpoints = folder / "attempt-1" / "checkpoints" / "sft"
 
-    first = start(folder)
+    first = start(folder, *kept)
     processes.append(first)
     wait_for(lambda: any(checkpoints.glob("checkpoint-*/sealed.json")), first)
     second = subprocess.run(
@@ -312,10 +322,10 @@ def test_a_killed_run_goes_on_where_it_was(make_folder: MakeFolder, processes: l
     torn.mkdir()
     (torn / "trainer_state.json").write_text("{")
 
-    again = start(folder)
+    again = start(folder, *kept)
     processes.append(again)
     assert again.wait(timeout=240) == 0, again.stderr and again.stderr.read()
-    run(undisturbed, 1, undisturbed, "cpu")
+    run(undisturbed, 1, undisturbed, "cpu", replay_folder=replay_folder)
     adapter = folder / "attempt-1" / "adapter"
     version = read_adapter(adapter).sha256
     assert version == read_adapter(undisturbed / "attempt-1" / "adapter").sha256  # as if nothing had happened
@@ -328,7 +338,7 @@ def test_a_killed_run_goes_on_where_it_was(make_folder: MakeFolder, processes: l
     assert len(evaluation["rows"]) == 8
     metrics = read_json(folder / "attempt-1" / "metrics.json")
     assert metrics["stage"] == "done"
-    assert {entry["step"] for entry in metrics["loss_history"]} == set(
+    assert {entry["step"] for entry in metrics["loss_history"] if entry["loss"] is not None} == set(
         range(1, metrics["loss_history"][-1]["step"] + 1)
     )
     assert "INCONCLUSIVE" in (folder / "attempt-1" / "report.md").read_text()
@@ -361,20 +371,21 @@ def test_a_run_ends_with_the_process_that_started_it(make_folder: MakeFolder) ->
     assert not (folder / "attempt-1").exists()
 
 
-def test_all_methods_in_a_row_with_one_seed_give_one_hash(make_folder: MakeFolder) -> None:
+def test_all_methods_in_a_row_with_one_seed_give_one_hash(make_folder: MakeFolder, replay_folder: Path) -> None:
     methods = ["sft", "dpo", "kto"]
     hyperparameters = QUICK.model_copy(update={"num_train_epochs": 2})
     folders = [make_folder(methods, hyperparameters, rows=12, name=name) for name in ("one", "two")]
     for folder in folders:
-        run(folder, 1, folder, "cpu")
+        run(folder, 1, folder, "cpu", replay_folder=replay_folder)
     hashes = {read_adapter(folder / "attempt-1" / "adapter").sha256 for folder in folders}
     assert len(hashes) == 1
     evaluation = read_json(folders[0] / "attempt-1" / "evaluation.json")
     assert [len(evaluation[kind]) for kind in ("rows", "pairs", "ratings")] == [8, 8, 8]
-    assert json.loads((folders[0] / "attempt-1" / "metrics.json").read_text())["seconds"].keys() == {
+    assert json.loads((folders[0] / "attempt-1" / "metrics.json").read_text())["seconds"].keys() >= {
         *methods,
         "evaluate",
     }
+    assert evaluation["divergence"]["candidate"] > 0 == evaluation["divergence"]["baseline"]
 
 
 @pytest.mark.model

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from feedback.files import publish_folder
-from feedback.policies import Hyperparameters
+from feedback.hyperparameters import Hyperparameters
 from feedback.run_folder import Method, Row, Turn
 from service.engines.adapter_format import ADAPTER_FILES
 from service.engines.local.base_model import (
@@ -20,6 +20,7 @@ from service.engines.local.base_model import (
     load_base_model,
     render,
 )
+from trainer.methods.peft_options import is_prefix, new_adapter, save_adapter
 from trainer.progress import RunProgress
 
 log = logging.getLogger("trainer")
@@ -41,6 +42,8 @@ class Stage:
     """The adapter that the stage continues from; None: a new one."""
     folder: Path
     progress: RunProgress
+    answers: Path | None = None
+    """The base's own answers, for replay (own_answers.py); None: nothing is replayed."""
 
     @property
     def final(self) -> Path:
@@ -48,23 +51,15 @@ class Stage:
 
 
 def load_model(stage: Stage) -> tuple[Any, Any]:
-    """The base with trainable LoRA weights in fp32, and its tokenizer."""
-    from peft import LoraConfig, PeftModel, get_peft_model
+    """The base with trainable adapter weights in fp32, and its tokenizer."""
+    from peft import PeftModel
     from transformers import set_seed
 
     model, tokenizer = load_base_model(stage.base_path, choose_dtype("auto", stage.device), stage.device)
     set_seed(stage.seed)
     if stage.start is not None:
         return PeftModel.from_pretrained(model, str(stage.start), is_trainable=True), tokenizer
-    chosen = stage.hyperparameters
-    config = LoraConfig(
-        r=chosen.r,
-        lora_alpha=chosen.lora_alpha,
-        lora_dropout=chosen.lora_dropout,
-        target_modules="all-linear",
-        task_type="CAUSAL_LM",
-    )
-    return get_peft_model(model, config), tokenizer
+    return new_adapter(model, stage.hyperparameters), tokenizer
 
 
 def prompt_tokens(tokenizer: Any, turns: Sequence[Turn]) -> list[int]:
@@ -98,6 +93,7 @@ def arguments(stage: Stage, model: Any, config: type[Any], **own: Any) -> Any:
         "per_device_train_batch_size": chosen.per_device_train_batch_size,
         "per_device_eval_batch_size": 2 * chosen.per_device_train_batch_size,
         "max_length": chosen.max_length,
+        "weight_decay": chosen.weight_decay,
         "warmup_steps": chosen.warmup_ratio,
         "lr_scheduler_type": "cosine",
         "logging_steps": 1,
@@ -107,6 +103,20 @@ def arguments(stage: Stage, model: Any, config: type[Any], **own: Any) -> Any:
         "report_to": [],
     }
     return config(**(shared | own))
+
+
+def watched(stage: Stage, dev_rows: Sequence[Any], *, resumed: bool = False) -> dict[str, Any]:
+    """Arguments for reading dev before the first epoch and after each, and keeping the best epoch's weights."""
+    stage.progress.data.setdefault("dev_rows", {})[stage.method] = len(dev_rows)
+    keeps: dict[str, Any] = {"save_strategy": "epoch", "save_total_limit": 2}
+    if not dev_rows:
+        return keeps
+    return keeps | {
+        "eval_strategy": "epoch",
+        "eval_on_start": not resumed,
+        "load_best_model_at_end": True,
+        "metric_for_best_model": "loss",
+    }
 
 
 def reporter(stage: Stage) -> Any:
@@ -140,7 +150,7 @@ def reporter(stage: Stage) -> Any:
                 )
 
         def on_evaluate(self, arguments: Any, state: Any, control: Any, metrics: Any = None, **_: Any) -> None:
-            progress.loss(state.global_step, state.epoch, dev_loss=float(metrics["eval_loss"]))
+            progress.loss(state.global_step, state.epoch or 0.0, dev_loss=float(metrics["eval_loss"]))
             losses = [entry["eval_loss"] for entry in state.log_history if "eval_loss" in entry]
             if len(losses) - 1 - losses.index(min(losses)) >= patience:
                 log.info("%s: no better dev loss for %d epochs: stopping", stage.method, patience)
@@ -160,7 +170,7 @@ def prepare(stage: Stage, trainer: Any) -> None:
     from transformers import PrinterCallback
 
     trainer.remove_callback(PrinterCallback)
-    if stage.device == "cpu":
+    if stage.device == "cpu" and not is_prefix(trainer.model):  # a prefix lies before the tokens: TRL knows how
         from trainer.methods.completion_head import install
 
         install(trainer.model)
@@ -170,5 +180,5 @@ def finish(stage: Stage, trainer: Any) -> None:
     """Publish the trained weights as the stage's result."""
     stage.progress.tokens(int(trainer._total_train_tokens))
     draft = stage.folder / "draft"
-    trainer.model.save_pretrained(str(draft), selected_adapters=["default"])
+    save_adapter(trainer.model, draft)
     publish_folder(draft, stage.final, ADAPTER_FILES)
