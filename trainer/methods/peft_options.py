@@ -36,8 +36,10 @@ def new_adapter(model: Any, chosen: Hyperparameters) -> Any:
         config = PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=chosen.num_virtual_tokens)
     elif chosen.peft_type == "adalora":
         init_r = math.ceil(ADALORA_SPARE * chosen.r)
-        # PEFT divides by init_r: this is the scaling that lora_alpha / r stands for
-        alpha = round(chosen.lora_alpha * init_r / chosen.r)
+        # PEFT divides by init_r: that is made good. A step moves one singular value as far as it moves each entry of a
+        # column of LoRA's B, whose length grows with the root of the width: with it, one learning rate suits both.
+        width = math.sqrt(model.config.get_text_config().hidden_size)
+        alpha = round(width * chosen.lora_alpha * init_r / chosen.r)
         # the steps are known when training begins: RankAllocation sets them
         config = AdaLoraConfig(target_r=chosen.r, init_r=init_r, lora_alpha=alpha, total_step=1, **shared)
     else:
@@ -48,7 +50,16 @@ def new_adapter(model: Any, chosen: Hyperparameters) -> Any:
             use_dora=chosen.peft_type == "dora",
             **shared,
         )
-    return get_peft_model(model, config)
+    adapted = get_peft_model(model, config)
+    if chosen.peft_type == "adalora":
+        from torch.nn.init import orthogonal_
+
+        for name, weight in adapted.named_parameters():
+            if ".lora_A." in name or ".lora_B." in name:  # PEFT's small noise is far from what `orthogonality` asks for
+                orthogonal_(weight.data)
+            elif ".ranknum." in name:  # a count, which PEFT would train, and doesn't save
+                weight.requires_grad_(False)
+    return adapted
 
 
 def is_adalora(model: Any) -> bool:
