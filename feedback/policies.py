@@ -91,7 +91,7 @@ class VerdictPolicy(Policy):
 
 class ReleasePolicy(Policy):
     promotion: Literal["auto", "manual"] = Field(
-        "manual", description="auto: a PROMOTE verdict goes live by itself; manual: an operator confirms."
+        "manual", description="Who promotes. auto: a PROMOTE verdict goes live by itself; manual: an operator confirms."
     )
 
 
@@ -118,10 +118,14 @@ class RetentionPolicy(Policy):
 class SurveyQuestion(Policy):
     """What a survey asks. Answers go by `id`, so it stays for as long as the question means the same."""
 
-    id: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")
-    text: str = Field(min_length=1, max_length=500)
-    kind: Literal["csat", "text", "choice"]  # 1 to 5; free words; one of `options`
-    options: list[Annotated[str, Field(min_length=1, max_length=100)]] = Field([], max_length=20)
+    id: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$", description="What its answers go by.")
+    text: str = Field(min_length=1, max_length=500, description="The question, as people read it.")
+    kind: Literal["csat", "text", "choice"] = Field(
+        description="What an answer is. csat: 1 to 5; text: free words; choice: one of the options."
+    )
+    options: list[Annotated[str, Field(min_length=1, max_length=100)]] = Field(
+        [], max_length=20, description="What a choice is between; two or more."
+    )
 
     @model_validator(mode="after")
     def _options_fit(self) -> Self:
