@@ -75,8 +75,8 @@ class Hyperparameters(Policy):
     )
     kto_loss: Literal["kto", "apo_zero_unpaired"] = Field(
         "kto",
-        description="Loss on ratings. kto: against an estimated reference point; apo_zero_unpaired: against none, in "
-        "half the time.",
+        description="Loss on ratings. kto: against an estimated reference point; apo_zero_unpaired: against none, with "
+        "half the passes.",
     )
     adapter_scales: list[float] = Field(
         [0.5, 0.75, 1.0],

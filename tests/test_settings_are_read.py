@@ -22,8 +22,8 @@ HOLDERS = re.compile(r"_?(policy|policies|settings|chosen|question|hyperparamete
 UNITS = re.compile(
     r"second|day|hour|token|row|pair|epoch|pass|nat|MiB|character|share|part|tenth|rate|ratio|rank|scal|factor|weight|"
     r"strength|similar|cosine|chance|voice|contributor|people|vote|reliability|feedback|correction|choice|rating|"
-    r"repl|text|phrasing|copies|question|resample|port|adapter|trial|temperature|0 to 1|trust|decay|times|rise|gain|batch|"
-    r"run|attempt|worker|version|file|megabyte|byte|request|step|device|dropout|zeroes|process|GPU|restart|retr",
+    r"repl|text|phrasing|copies|question|resample|port|adapter|trial|temperature|0 to 1|trust|decay|times|rise|gain|"
+    r"batch|run|attempt|worker|version|file|megabyte|byte|request|step|device|dropout|zeroes|process|GPU|restart|retr",
     re.IGNORECASE,
 )
 """What a number counts or measures."""
@@ -82,7 +82,7 @@ def test_a_setting_is_told_in_a_sentence_with_its_unit(model: type[BaseModel], n
 
 @pytest.mark.parametrize(("model", "name", "field"), FIELDS)
 def test_something_reads_it(model: type[BaseModel], name: str, field: FieldInfo) -> None:
-    """A setting that nothing looks at promises what doesn't happen. A property of the settings counts if that is read."""
+    """Else it promises what doesn't happen. A property of the settings counts if that is read."""
     names = {name, *_properties_that_read(model, name)}
     sections = section_of(model)
     holders = {holder for one in names for holder in READ.get(one, set())}
