@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from service.engines.local.base_model import disarm, render
-from trainer.methods.completion_head import padded_hidden
+from trainer.compute.log_probs import Compute
 from trainer.own_answers import OwnAnswer
 
 
@@ -41,13 +41,13 @@ class Divergence(torch.autograd.Function):  # type: ignore[misc, unused-ignore]
 class Replay:
     """The base's texts with the base's last hidden state at each token."""
 
-    def __init__(self, model: Any, texts: list[list[int]], seed: int, texts_a_step: float) -> None:
-        self._base = model.get_base_model()
+    def __init__(self, model: Any, compute: Compute, texts: list[list[int]], seed: int, texts_a_step: float) -> None:
+        self._compute = compute
         self._seed = seed
         self._texts = texts
         self._texts_a_step = texts_a_step
         with torch.no_grad(), model.disable_adapter():
-            self._teacher = [self._hidden([text]) for text in texts]  # each (L, H)
+            self._teacher = compute.hidden(texts).split([len(text) for text in texts])  # each (L, H)
 
     def divergence(self, step: int) -> Any:
         """Mean KL a token on this step's texts, 0 in a step without any; the same step always gets the same ones.
@@ -59,18 +59,11 @@ class Replay:
             return 0.0
         most = min(count, len(self._texts))
         chosen = random.Random(f"{self._seed}:{step}").sample(range(len(self._texts)), most)  # noqa: S311 (no secret)
-        student = self._hidden([self._texts[index] for index in chosen])
-        head = self._base.get_output_embeddings()
+        student = self._compute.hidden([self._texts[index] for index in chosen])
+        head = self._compute.model.get_output_embeddings()
         teacher = torch.cat([self._teacher[index] for index in chosen])
         mean = Divergence.apply(student, teacher, head.weight, head.bias).mean()
         return mean / min(1.0, self._texts_a_step)
-
-    def _hidden(self, texts: list[list[int]]) -> Any:
-        width = max(map(len, texts))
-        device = self._base.device
-        input_ids = torch.tensor([text + [0] * (width - len(text)) for text in texts], device=device)  # (B, L)
-        mask = torch.tensor([[1] * len(text) + [0] * (width - len(text)) for text in texts], device=device)
-        return padded_hidden(self._base, input_ids, mask, mask.bool())
 
 
 def due(step: int, texts_a_step: float) -> int:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from feedback.files import publish_folder
 from feedback.run_folder import Row
 from service.engines.adapter_format import ADAPTER_FILES, TENSOR_FILE
-from trainer.methods.completion_head import LabelLogProbs, padded_hidden
+from trainer.compute.log_probs import Compute, LabelLogProbs
 from trainer.methods.stage import Stage, completion_tokens, fitting, prompt_tokens
 
 log = logging.getLogger("trainer")
@@ -131,27 +131,19 @@ def completion_sums(
     """(summed log-probability in nats, tokens) of each completion after its row's prompt, cut as in training."""
     import torch
 
-    base = model.get_base_model()
-    head = base.get_output_embeddings()
+    compute = Compute(model)
+    head = compute.model.get_output_embeddings()
     result: list[tuple[float, int]] = []
     for start in range(0, len(asked), ROWS_AT_ONCE):
-        texts, labels = [], []
+        texts, starts = [], []
         for row, completion in asked[start : start + ROWS_AT_ONCE]:
-            prompt, wanted = prompt_tokens(tokenizer, row.prompt), completion_tokens(tokenizer, completion)
-            texts.append((prompt + wanted)[:longest])
-            labels.append(([-100] * len(prompt) + wanted)[:longest])
-        width = max(map(len, texts))
-
-        def padded(lists: list[list[int]], value: int, width: int = width) -> Any:  # (B, L)
-            filled = [values + [value] * (width - len(values)) for values in lists]
-            return torch.tensor(filled, device=base.device)
-
-        shifted = padded(labels, -100)[:, 1:]
-        asked_for = shifted != -100
+            prompt = prompt_tokens(tokenizer, row.prompt)
+            texts.append((prompt + completion_tokens(tokenizer, completion))[:longest])
+            starts.append(len(prompt))
         with torch.no_grad():
-            mask = padded([[1] * len(text) for text in texts], 0)
-            hidden = padded_hidden(base, padded(texts, 0), mask, asked_for)  # (N, H)
-            log_probs, _ = LabelLogProbs.apply(hidden, head.weight, head.bias, shifted[asked_for])
-        counts = asked_for.sum(1).tolist()
-        result += [(float(one.sum()), len(one)) for one in log_probs.split(counts)]
+            hidden = compute.hidden(texts).split([len(text) for text in texts])  # each (L, H)
+            for text, begins, states in zip(texts, starts, hidden, strict=True):
+                labels = torch.tensor(text[begins:], device=states.device)
+                log_probs, _ = LabelLogProbs.apply(states[begins - 1 : -1], head.weight, head.bias, labels)
+                result.append((float(log_probs.sum()), len(log_probs)))
     return result

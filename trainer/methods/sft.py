@@ -85,11 +85,12 @@ def build(stage: Stage, *, resumed: bool = False) -> Any:
         processing_class=tokenizer,
         callbacks=[reporter(stage), *([rank_allocation()] if adalora else [])],
     )
-    prepare(stage, trainer)
+    compute = prepare(stage, trainer)
     answers = read_answers(stage.answers) if stage.answers and chosen.replay_fraction else None
     if answers and not is_prefix(model):  # what is replayed goes through the base's layers, past any prefix
         texts_a_step = chosen.replay_fraction * chosen.per_device_train_batch_size
-        trainer.replay = Replay(trainer.model, texts_of(replayed(answers), tokenizer), stage.seed, texts_a_step)
+        texts = texts_of(replayed(answers), tokenizer)
+        trainer.replay = Replay(trainer.model, compute, texts, stage.seed, texts_a_step)
     return trainer
 
 

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from feedback.files import publish_folder
 from feedback.hyperparameters import Hyperparameters
@@ -22,6 +22,9 @@ from service.engines.local.base_model import (
 )
 from trainer.methods.peft_options import is_prefix, new_adapter, save_adapter
 from trainer.progress import RunProgress
+
+if TYPE_CHECKING:
+    from trainer.compute.log_probs import Compute
 
 log = logging.getLogger("trainer")
 
@@ -165,15 +168,17 @@ def reporter(stage: Stage) -> Any:
     return Reporter()
 
 
-def prepare(stage: Stage, trainer: Any) -> None:
+def prepare(stage: Stage, trainer: Any) -> "Compute":
     """Quiet the trainer, whose reports go through `reporter`, and make it fast on a CPU."""
     from transformers import PrinterCallback
 
-    trainer.remove_callback(PrinterCallback)
-    if stage.device == "cpu" and not is_prefix(trainer.model):  # a prefix lies before the tokens: TRL knows how
-        from trainer.methods.completion_head import install
+    from trainer.compute.log_probs import Compute, install
 
-        install(trainer.model)
+    trainer.remove_callback(PrinterCallback)
+    compute = Compute(trainer.model)
+    if stage.device == "cpu" and not is_prefix(trainer.model):  # a prefix lies before the tokens: TRL knows how
+        install(compute)
+    return compute
 
 
 def finish(stage: Stage, trainer: Any) -> None:
