@@ -1,9 +1,10 @@
 """How a run trains: what an operator may set, spelled as PEFT and TRL spell it, each with its unit and its reason.
 
-`docs/training.md` has the table that `python -m feedback.hyperparameters` prints. Leaves out when a run is due and
+`docs/training.md` has the table that `burnish doctor --hyperparameters` prints. Leaves out when a run is due and
 what it is judged by (policies.py).
 """
 
+import json
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -100,13 +101,20 @@ class Hyperparameters(Policy):
         return self
 
 
+def hyperparameters_rows() -> list[dict[str, str]]:
+    """Each with its default as `burnish assistant set` takes it."""
+    return [
+        {"setting": name, "default": _as_set(field.default), "description": field.description or ""}
+        for name, field in Hyperparameters.model_fields.items()
+    ]
+
+
 def hyperparameters_table() -> str:
     """The documentation's table, in Markdown."""
     lines = ["| setting | default | what it does |", "|---|---|---|"]
-    for name, field in Hyperparameters.model_fields.items():
-        lines.append(f"| `{name}` | `{field.default}` | {field.description} |")
+    lines += [f"| `{row['setting']}` | `{row['default']}` | {row['description']} |" for row in hyperparameters_rows()]
     return "\n".join(lines)
 
 
-if __name__ == "__main__":
-    print(hyperparameters_table())
+def _as_set(default: object) -> str:
+    return default if isinstance(default, str) else json.dumps(default)

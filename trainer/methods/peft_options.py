@@ -13,7 +13,9 @@ import math
 from pathlib import Path
 from typing import Any
 
+from feedback.errors import RunFailed
 from feedback.hyperparameters import Hyperparameters
+from feedback.run_folder import Method
 from service.engines.adapter_format import CONFIG_FILE, TENSOR_FILE, tensor_name
 
 ADALORA_SPARE = 1.5
@@ -22,8 +24,8 @@ ADALORA_WARMUP, ADALORA_SETTLED = 0.1, 0.3
 """Shares of the steps before the first rank is taken and after the last one was."""
 
 
-def new_adapter(model: Any, chosen: Hyperparameters) -> Any:
-    """The base with a new, trainable adapter of the chosen kind."""
+def new_adapter(model: Any, chosen: Hyperparameters, method: Method) -> Any:
+    """The base with a new, trainable adapter of the chosen kind. AdaLoRA moves ranks in SFT; elsewhere it is LoRA."""
     from peft import AdaLoraConfig, LoraConfig, PrefixTuningConfig, get_peft_model
 
     shared: dict[str, Any] = {
@@ -34,7 +36,7 @@ def new_adapter(model: Any, chosen: Hyperparameters) -> Any:
     config: Any
     if chosen.peft_type == "prefix_tuning":
         config = PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=chosen.num_virtual_tokens)
-    elif chosen.peft_type == "adalora":
+    elif chosen.peft_type == "adalora" and method == "sft":
         init_r = math.ceil(ADALORA_SPARE * chosen.r)
         # PEFT divides by init_r: that is made good. A step moves one singular value as far as it moves each entry of a
         # column of LoRA's B, whose length grows with the root of the width: with it, one learning rate suits both.
@@ -51,7 +53,7 @@ def new_adapter(model: Any, chosen: Hyperparameters) -> Any:
             **shared,
         )
     adapted = get_peft_model(model, config)
-    if chosen.peft_type == "adalora":
+    if is_adalora(adapted):
         from torch.nn.init import orthogonal_
 
         for name, weight in adapted.named_parameters():
@@ -60,6 +62,14 @@ def new_adapter(model: Any, chosen: Hyperparameters) -> Any:
             elif ".ranknum." in name:  # a count, which PEFT would train, and doesn't save
                 weight.requires_grad_(False)
     return adapted
+
+
+def require_sft_alone(method: Method) -> None:
+    """PEFT takes no prefix up again, and DPO and KTO need one that stands still beside the one that learns."""
+    if method != "sft":
+        raise RunFailed(
+            f"prefix_tuning trains by SFT alone, and {method} is among the run's methods: leave it out of run.json."
+        )
 
 
 def is_adalora(model: Any) -> bool:

@@ -20,7 +20,7 @@ from service.engines.local.base_model import (
     load_base_model,
     render,
 )
-from trainer.methods.peft_options import is_prefix, new_adapter, save_adapter
+from trainer.methods.peft_options import is_prefix, new_adapter, require_sft_alone, save_adapter
 from trainer.progress import RunProgress
 
 if TYPE_CHECKING:
@@ -60,9 +60,11 @@ def load_model(stage: Stage) -> tuple[Any, Any]:
 
     model, tokenizer = load_base_model(stage.base_path, choose_dtype("auto", stage.device), stage.device)
     set_seed(stage.seed)
+    if stage.hyperparameters.peft_type == "prefix_tuning":
+        require_sft_alone(stage.method)
     if stage.start is not None:
         return PeftModel.from_pretrained(model, str(stage.start), is_trainable=True), tokenizer
-    return new_adapter(model, stage.hyperparameters), tokenizer
+    return new_adapter(model, stage.hyperparameters, stage.method), tokenizer
 
 
 def prompt_tokens(tokenizer: Any, turns: Sequence[Turn]) -> list[int]:
