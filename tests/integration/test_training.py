@@ -246,13 +246,13 @@ def test_the_best_epoch_is_found_again_in_a_folder_that_was_renamed(
     make_stage: Callable[..., Stage], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed after its last checkpoint, taken over under another name: the best epoch is published all the same."""
-    from trainer.methods import sft
+    from trainer.methods import loop
 
     rows = [sft_row(number, "train") for number in range(8)]
     dev = [sft_row(number, "dev").model_copy(update={"completion": turn("assistant", "zzz")}) for number in range(4)]
     schedule = {"num_train_epochs": 6, "early_stopping_patience": 6}  # dev loss is best early on
     stage = dataclasses.replace(make_stage("sft", rows, **schedule), dev=dev)
-    monkeypatch.setattr(sft, "finish", interrupt)
+    monkeypatch.setattr(loop, "publish", interrupt)
     with pytest.raises(KeyboardInterrupt):
         train(stage)
     monkeypatch.undo()

@@ -6,7 +6,7 @@ from trainer.evaluation.record import Evaluation
 from trainer.evaluation.verdict import Verdict
 
 
-def report(evaluation: Evaluation, verdict: Verdict) -> str:
+def report(evaluation: Evaluation, verdict: Verdict, *, times_out_of_memory: int = 0) -> str:
     statistics = verdict.statistics
     lines = [
         f"# {verdict.verdict.value}: run {evaluation.run_id} for {evaluation.assistant}",
@@ -15,6 +15,14 @@ def report(evaluation: Evaluation, verdict: Verdict) -> str:
         f"base model {evaluation.base_model}.",
         "",
         *(f"- {reason}" for reason in verdict.reasons),
+        *(
+            [
+                f"- Memory ran out {times_out_of_memory} time(s) in training: each time it went on from its last "
+                "checkpoint with half as many rows at once and the same batch for the optimizer."
+            ]
+            if times_out_of_memory
+            else []
+        ),
         "",
         "| held out | rows | baseline | candidate |",
         "|---|---:|---:|---:|",

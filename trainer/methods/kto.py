@@ -2,24 +2,15 @@
 
 The reference is the SFT result, or the base model without SFT. KTO estimates its reference point from replies
 paired with another row's prompt; the pairs are made within each batch, so rows are shuffled here, once, and then
-read in order. A stage takes minutes; after a kill it starts over from the SFT result.
+read in order.
 """
 
 import random
 from collections.abc import Sequence
 from typing import Any
 
-from trainer.methods.stage import (
-    Stage,
-    arguments,
-    completion_tokens,
-    finish,
-    fitting,
-    load_model,
-    prepare,
-    prompt_tokens,
-    reporter,
-)
+from trainer.methods.loop import learn, prepare
+from trainer.methods.stage import Stage, arguments, completion_tokens, fitting, load_model, prompt_tokens
 
 
 def train(stage: Stage) -> None:
@@ -58,17 +49,14 @@ def train(stage: Stage) -> None:
             num_train_epochs=chosen.preference_epochs,
             beta=chosen.beta,
             **balance(liked, len(rows) - liked),
-            per_device_train_batch_size=batch_size,
             train_sampling_strategy="sequential",
-            save_strategy="no",
+            save_strategy="epoch",
         ),
         train_dataset=Dataset.from_list(mismatched(rows, batch_size)),
         processing_class=tokenizer,
-        callbacks=[reporter(stage)],
     )
     prepare(stage, trainer)
-    trainer.train()
-    finish(stage, trainer)
+    learn(stage, trainer)
 
 
 def mismatched(rows: Sequence[dict[str, Any]], batch_size: int) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ import torch
 
 from feedback.files import read_json, write_json
 from service.engines.local.base_model import render
+from trainer import ranks
 from trainer.methods.completion_head import padded_hidden
 
 TEXT_TOKENS = 48
@@ -83,17 +84,17 @@ class Replay:
 
 def base_texts(model: Any, tokenizer: Any, seed: int, kept: Path) -> list[list[int]]:
     """What the base writes by itself, as tokens: sampled at temperature 1, once, then kept."""
-    if kept.is_file():
-        return [list(map(int, text)) for text in read_json(kept)]
-    starts = [tokenizer(opening)["input_ids"] for opening in OPENINGS]
-    starts += [render(tokenizer, [{"role": "user", "content": question}]) for question in QUESTIONS]
-    texts = []
-    torch.manual_seed(seed)
-    with torch.no_grad(), model.disable_adapter():
-        for group in (starts[: len(OPENINGS)], starts[len(OPENINGS) :]):
-            texts += _continue(model, tokenizer, group)
-    write_json(kept, texts)
-    return texts
+    if ranks.rank() == 0 and not kept.is_file():
+        starts = [tokenizer(opening)["input_ids"] for opening in OPENINGS]
+        starts += [render(tokenizer, [{"role": "user", "content": question}]) for question in QUESTIONS]
+        texts = []
+        torch.manual_seed(seed)
+        with torch.no_grad(), model.disable_adapter():
+            for group in (starts[: len(OPENINGS)], starts[len(OPENINGS) :]):
+                texts += _continue(model, tokenizer, group)
+        write_json(kept, texts)
+    ranks.wait_for_all()
+    return [list(map(int, text)) for text in read_json(kept)]
 
 
 def _continue(model: Any, tokenizer: Any, starts: list[list[int]]) -> list[list[int]]:

@@ -1,32 +1,19 @@
-"""Supervised fine-tuning: learn the right replies, and nothing of the prompts. Resumes from its checkpoints."""
+"""Supervised fine-tuning: learn the right replies, and nothing of the prompts."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from feedback.run_folder import Row
-from trainer.checkpoints import latest_whole
-from trainer.methods.stage import (
-    Stage,
-    arguments,
-    completion_tokens,
-    finish,
-    fitting,
-    load_model,
-    prepare,
-    prompt_tokens,
-    reporter,
-)
+from trainer.methods.loop import learn, prepare
+from trainer.methods.stage import Stage, arguments, completion_tokens, fitting, load_model, prompt_tokens
 
 IGNORED = -100
 
 
 def train(stage: Stage) -> None:
     trainer = build(stage)
-    if trainer is None:
-        return
-    checkpoint = latest_whole(stage.folder)
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    finish(stage, trainer)
+    if trainer is not None:
+        learn(stage, trainer)
 
 
 def build(stage: Stage) -> Any:
@@ -37,13 +24,13 @@ def build(stage: Stage) -> Any:
     from trainer.methods.replay import Replay, base_texts
 
     class SFTWithReplay(SFTTrainer):  # type: ignore[misc, unused-ignore]
-        """Adds, while training, the divergence from the base on some of its own texts."""
+        """Adds, while training, the divergence from the base on some of its own texts: once an optimizer step."""
 
         replay: Any = None
 
         def compute_loss(self, model: Any, inputs: Any, *more: Any, **keywords: Any) -> Any:
             loss = super().compute_loss(model, inputs, *more, **keywords)
-            if self.replay is None or not self.model.training:
+            if self.replay is None or not self.model.training or not self.accelerator.sync_gradients:
                 return loss
             return loss + chosen.replay_weight * self.replay.divergence(self.state.global_step, replayed)
 
@@ -66,13 +53,11 @@ def build(stage: Stage) -> Any:
             learning_rate=chosen.learning_rate,
             num_train_epochs=chosen.num_train_epochs,
             save_strategy="epoch",
-            save_total_limit=2,
             **watched,
         ),
         train_dataset=Dataset.from_list(train_rows),
         eval_dataset=Dataset.from_list(dev_rows) if dev_rows else None,
         processing_class=tokenizer,
-        callbacks=[reporter(stage)],
     )
     prepare(stage, trainer)
     if replayed:
