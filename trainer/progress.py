@@ -35,6 +35,7 @@ class RunProgress:
             "epoch": 0.0,
             "loss_history": [],
             "seconds": {},
+            "tokens": {},
             "trained_tokens": 0,
             "peak_memory_bytes": 0,
             "out_of_memory": [],
@@ -113,7 +114,10 @@ class RunProgress:
         )
 
     def tokens(self, count: int) -> None:
-        self.data["trained_tokens"] += count
+        """So many in this stage, over all its processes."""
+        self.data["tokens"][self.data["stage"]] = count
+        self.data["trained_tokens"] = sum(self.data["tokens"].values())
+        self.write()
 
     def ran_out_of_memory(self) -> None:
         """Where it was; the next process takes half as many rows at once for each time."""

@@ -131,8 +131,11 @@ def install(model: Any) -> None:
         asked = labels != -100  # (B, L-1)
         batch = (self, keywords["input_ids"], keywords.get("attention_mask"))
         if not shares:
+            was_training = self.training
+            self.eval()  # dropout would make them differ, and draw random numbers that a resumed run mustn't
             with torch.no_grad():
                 shares.append(_layouts_agree(*batch, labels, asked))
+            self.train(was_training)
         hidden = (_hidden_shared if shares[0] else padded_hidden)(*batch, asked)  # (N, H)
         head = self.get_output_embeddings()
         log_probs, top = LabelLogProbs.apply(hidden, head.weight, head.bias, labels[asked])

@@ -7,6 +7,7 @@ data order, random numbers, optimizer, schedule and early stopping are the check
 
 import logging
 import math
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -64,12 +65,14 @@ def room_bytes(parameters: int) -> int:
 
 
 def publish(stage: Stage, trainer: Any) -> None:
-    """Publish the trained weights as the stage's result."""
+    """Publish the trained weights as the stage's result; its checkpoints have done their work."""
     stage.progress.tokens(int(trainer._total_train_tokens))
     if ranks.rank() == 0:
         draft = stage.folder / "draft"
         trainer.model.save_pretrained(str(draft), selected_adapters=["default"])
         publish_folder(draft, stage.final, ADAPTER_FILES)
+        for left in (draft, *stage.folder.glob("checkpoint-*")):
+            shutil.rmtree(left)
     ranks.wait_for_all()
 
 
