@@ -21,6 +21,7 @@ from feedback.errors import BurnishError, RunFailed
 from feedback.files import publish_folder, write_json
 from feedback.hyperparameters import Hyperparameters
 from service.engines.adapter_format import ADAPTER_FILES
+from trainer import ranks
 from trainer.progress import RunProgress
 
 if TYPE_CHECKING:
@@ -55,6 +56,9 @@ class TrialProgress(RunProgress):
 def can_search(stage: "Stage") -> bool:
     if not stage.hyperparameters.search_trials or stage.hyperparameters.peft_type not in ("lora", "rslora"):
         return False
+    if ranks.world_size() > 1:
+        log.info("%s: no search: its trials don't train in several processes", stage.method)
+        return False
     if stage.method == "kto" or len(stage.dev) < LEAST_DEV_ROWS:
         log.info(
             "%s: no search: it needs %d corrections or choices in dev, and there are %d",
@@ -70,6 +74,7 @@ def search(stage: "Stage", train: Callable[["Stage"], None]) -> Hyperparameters:
     from optuna.trial import TrialState
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    stage.progress.step(0, stage.hyperparameters.search_trials, note="trials")
     folder = stage.folder / "search"
     study = _open(folder, stage)
     while (done := len(_finished(study))) < stage.hyperparameters.search_trials:
@@ -92,7 +97,7 @@ def search(stage: "Stage", train: Callable[["Stage"], None]) -> Hyperparameters:
         except BurnishError as error:  # diverged, say: the next one may do better
             log.info("search: trial %d failed: %s", trial.number, error.message)
             study.tell(trial, state=TrialState.FAIL)
-        for checkpoint in place.glob("checkpoint-*"):
+        for checkpoint in place.glob("checkpoint-*"):  # of one that was given up
             shutil.rmtree(checkpoint)
         _record(stage, study)
     complete = [trial for trial in study.trials if trial.state == TrialState.COMPLETE]

@@ -7,21 +7,21 @@ keeps what it learned whether or not the dataset still says so. Both are judged 
 
 from pathlib import Path
 
-from feedback.errors import RunFailed
+from feedback.errors import RunFailedForGood
 from feedback.run_folder import RunSpec
 from service.engines.adapter_format import AdapterFormat, read_adapter
 from service.engines.base import BASE
 
 
 def beginning(folder: Path, spec: RunSpec) -> Path | None:
-    """The serving adapter to go on from; None: the base. Raises RunFailed where that adapter is another kind."""
+    """The serving adapter to go on from; None: the base. Raises RunFailedForGood where that adapter is another kind."""
     chosen = spec.hyperparameters
     if not chosen.warm_start or spec.baseline_version == BASE:
         return None
     serving = read_adapter(folder / "baseline", expected_sha256=spec.baseline_version)
     wanted = (chosen.r, float(chosen.lora_alpha), chosen.peft_type == "rslora")
     if (serving.r, serving.lora_alpha, serving.use_rslora) != wanted:
-        raise RunFailed(
+        raise RunFailedForGood(
             f"warm_start goes on from the serving adapter, which has {_described(serving)}; the settings ask for "
             f"r={chosen.r}, lora_alpha={chosen.lora_alpha}, peft_type={chosen.peft_type}. Set those as the serving "
             "adapter has them (`burnish assistant set ASSISTANT hyperparameters.r=…`), or warm_start=false."

@@ -8,16 +8,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from run_folders import QUICK, dpo_row, kto_row, make_run_folder, sft_row, turn
 from tiny import WORDS
-from training_rows import QUICK, dpo_row, kto_row, make_run_folder, sft_row, train, turn
 
 from feedback.errors import RunFailed
 from feedback.files import file_sha256, read_json
-from feedback.hyperparameters import Hyperparameters
 from feedback.run_folder import Row, Turn
 from service.engines.adapter_format import ADAPTER_FILES, TENSOR_FILE, read_adapter
 from trainer.methods.stage import Stage
@@ -44,10 +44,7 @@ MakeFolder = Callable[..., Path]
 
 @pytest.fixture
 def make_folder(tmp_path: Path, tiny_base: Path) -> MakeFolder:
-    def make(methods: list[Any], hyperparameters: Hyperparameters, rows: int = 24, name: str = "run") -> Path:
-        return make_run_folder(tmp_path / name, tiny_base, methods, hyperparameters, rows=rows)
-
-    return make
+    return partial(make_run_folder, tmp_path, tiny_base)
 
 
 @pytest.fixture
@@ -61,6 +58,14 @@ def make_stage(tmp_path: Path, tiny_base: Path) -> Callable[..., Stage]:
         return Stage(method, rows, [], hyperparameters, 3, str(tiny_base), "cpu", start, folder, progress)
 
     return make
+
+
+def train(stage: Stage) -> Path:
+    from importlib import import_module
+
+    with stage.progress.stage(stage.method):
+        import_module(f"trainer.methods.{stage.method}").train(stage)
+    return stage.final
 
 
 def weights(folder: Path) -> dict[str, Any]:
@@ -163,13 +168,13 @@ def test_the_best_epoch_is_found_again_in_a_folder_that_was_renamed(
     make_stage: Callable[..., Stage], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed after its last checkpoint, taken over under another name: the best epoch is published all the same."""
-    from trainer.methods import sft
+    from trainer.methods import loop
 
     rows = [sft_row(number, "train") for number in range(8)]
     dev = [sft_row(number, "dev").model_copy(update={"completion": turn("assistant", "zzz")}) for number in range(4)]
     schedule = {"num_train_epochs": 6, "early_stopping_patience": 6}  # dev loss is best early on
     stage = dataclasses.replace(make_stage("sft", rows, **schedule), dev=dev)
-    monkeypatch.setattr(sft, "finish", interrupt)
+    monkeypatch.setattr(loop, "publish", interrupt)
     with pytest.raises(KeyboardInterrupt):
         train(stage)
     monkeypatch.undo()

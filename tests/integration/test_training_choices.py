@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from training_rows import QUICK, dpo_row, make_run_folder, make_stage, sft_row, train, turn
+from run_folders import QUICK, dpo_row, make_run_folder, sft_row, turn
+from training_stages import make_stage, train
 
-from feedback.errors import RunFailed
+from feedback.errors import RunFailedForGood
 from feedback.files import read_json, write_json
 from feedback.run_folder import Row
 from service.engines.adapter_format import TENSOR_FILE, read_adapter
@@ -171,7 +172,7 @@ def test_a_warm_start_goes_on_from_what_serves_if_it_is_of_the_same_kind(
     from trainer.run import run
 
     warm = QUICK.model_copy(update={"replay_fraction": 0.0, "warm_start": True, "num_train_epochs": 1})
-    folder = make_run_folder(tmp_path / "run", tiny_base, ["sft"], warm)
+    folder = make_run_folder(tmp_path, tiny_base, ["sft"], warm)
     metrics = {"loss_history": [], "trained_tokens": 0}
     version = publish_adapter(taught, folder / "baseline", read_run(folder)[0], metrics)
     write_json(folder / "run.json", read_json(folder / "run.json") | {"baseline_version": version})
@@ -190,5 +191,7 @@ def test_a_warm_start_goes_on_from_what_serves_if_it_is_of_the_same_kind(
     assert read_adapter(folder / "baseline").sha256 == version  # what serves is untouched
     for changed, told in (({"r": 8}, "r=8"), ({"peft_type": "rslora"}, "peft_type=rslora")):
         other = spec.model_copy(update={"hyperparameters": warm.model_copy(update=changed)})
-        with pytest.raises(RunFailed, match=f"has r=4, lora_alpha=8, peft_type=lora; the settings ask for .*{told}"):
+        with pytest.raises(
+            RunFailedForGood, match=f"has r=4, lora_alpha=8, peft_type=lora; the settings ask for .*{told}"
+        ):
             beginning(folder, other)

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from training_rows import QUICK, make_run_folder, make_stage, sft_row
+from run_folders import QUICK, make_run_folder, sft_row
+from training_stages import make_stage
 
 from feedback.errors import InvalidInput
 from feedback.files import read_json
@@ -79,9 +80,9 @@ def losses(stage: Any) -> list[float]:
 def test_what_is_served_says_in_the_engine_what_it_says_in_peft(tmp_path: Path, tiny_base: Path) -> None:
     """AdaLoRA's own format, saved by PEFT, against the plain LoRA that is made of it."""
     from trainer.methods import sft
-    from trainer.methods.stage import finish
+    from trainer.methods.loop import publish
 
-    spec, _ = read_run(make_run_folder(tmp_path / "run", tiny_base, ["sft"], QUICK))
+    spec, _ = read_run(make_run_folder(tmp_path, tiny_base, ["sft"], QUICK))
     expected: dict[str, list[float]] = {}
     folders: dict[str, Path] = {}
     for peft_type in SERVED:
@@ -90,7 +91,7 @@ def test_what_is_served_says_in_the_engine_what_it_says_in_peft(tmp_path: Path, 
             trainer = sft.build(stage)
             trainer.train()
             trainer.model.save_pretrained(str(stage.folder / "peft"), selected_adapters=["default"])
-            finish(stage, trainer)
+            publish(stage, trainer)
         assert losses(stage)[-1] < losses(stage)[0] / 2, peft_type
         version = publish_adapter(stage.final, tmp_path / f"{peft_type}-published", spec, stage.progress.data)
         folders[version] = tmp_path / f"{peft_type}-published"
@@ -127,7 +128,7 @@ def test_what_cannot_be_served_trains_by_hand_and_is_kept_apart(
     chosen = QUICK.model_copy(
         update={"peft_type": peft_type, "learning_rate": 3e-2, "num_train_epochs": 6, "replay_fraction": 0.0}
     )
-    folder = make_run_folder(tmp_path / "run", tiny_base, ["sft"], chosen)
+    folder = make_run_folder(tmp_path, tiny_base, ["sft"], chosen)
     verdict = run(folder, 1, folder, "cpu")
     attempt = folder / "attempt-1"
     assert verdict.verdict.value == "BLOCKED"

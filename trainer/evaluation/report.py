@@ -10,6 +10,7 @@ from trainer.evaluation.verdict import Verdict
 def report(evaluation: Evaluation, verdict: Verdict, metrics: dict[str, Any]) -> str:
     """`metrics`: the run's own, for what its curves mean."""
     statistics = verdict.statistics
+    times_out_of_memory = len(metrics.get("out_of_memory", []))
     lines = [
         f"# {verdict.verdict.value}: run {evaluation.run_id} for {evaluation.assistant}",
         "",
@@ -17,6 +18,14 @@ def report(evaluation: Evaluation, verdict: Verdict, metrics: dict[str, Any]) ->
         f"base model {evaluation.base_model}.",
         "",
         *(f"- {reason}" for reason in verdict.reasons),
+        *(
+            [
+                f"- Memory ran out {times_out_of_memory} time(s) in training: each time it went on from its last "
+                "checkpoint with half as many rows at once and the same batch for the optimizer."
+            ]
+            if times_out_of_memory
+            else []
+        ),
         "",
         "| held out | rows | baseline | candidate |",
         "|---|---:|---:|---:|",

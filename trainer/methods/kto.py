@@ -2,7 +2,7 @@
 
 The reference is the SFT result, or the base model without SFT. KTO estimates its reference point from replies
 paired with another row's prompt; the pairs are made within each batch, so rows are shuffled here, once, and then
-read in order. A stage takes minutes; after a kill it starts over from the SFT result.
+read in order.
 """
 
 import random
@@ -10,18 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from feedback.run_folder import Row
-from trainer.methods.stage import (
-    Stage,
-    arguments,
-    completion_tokens,
-    finish,
-    fitting,
-    load_model,
-    prepare,
-    prompt_tokens,
-    reporter,
-    watched,
-)
+from trainer.methods.loop import learn, prepare
+from trainer.methods.stage import Stage, arguments, completion_tokens, fitting, load_model, prompt_tokens, watched
 
 
 def train(stage: Stage) -> None:
@@ -54,19 +44,15 @@ def train(stage: Stage) -> None:
             beta=chosen.beta,
             loss_type=chosen.kto_loss,
             **balance(liked, len(rows) - liked),
-            per_device_train_batch_size=batch_size,
-            per_device_eval_batch_size=batch_size,
             train_sampling_strategy="sequential",
             **watched(stage, dev_rows),
         ),
         train_dataset=Dataset.from_list(mismatched(rows, batch_size)),
         eval_dataset=Dataset.from_list(dev_rows) if dev_rows else None,
         processing_class=tokenizer,
-        callbacks=[reporter(stage)],
     )
     prepare(stage, trainer)
-    trainer.train()
-    finish(stage, trainer)
+    learn(stage, trainer)
 
 
 def tokenized(rows: Sequence[Row], tokenizer: Any) -> list[dict[str, Any]]:

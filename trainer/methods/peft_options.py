@@ -13,7 +13,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from feedback.errors import RunFailed
+from feedback.errors import RunFailedForGood
 from feedback.hyperparameters import Hyperparameters
 from feedback.run_folder import Method
 from service.engines.adapter_format import CONFIG_FILE, TENSOR_FILE, tensor_name
@@ -67,7 +67,7 @@ def new_adapter(model: Any, chosen: Hyperparameters, method: Method) -> Any:
 def require_sft_alone(method: Method) -> None:
     """PEFT takes no prefix up again, and DPO and KTO need one that stands still beside the one that learns."""
     if method != "sft":
-        raise RunFailed(
+        raise RunFailedForGood(
             f"prefix_tuning trains by SFT alone, and {method} is among the run's methods: leave it out of run.json."
         )
 

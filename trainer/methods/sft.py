@@ -1,39 +1,26 @@
-"""Supervised fine-tuning: learn the right replies, and nothing of the prompts. Resumes from its checkpoints."""
+"""Supervised fine-tuning: learn the right replies, and nothing of the prompts."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from feedback.run_folder import Row
-from trainer.checkpoints import latest_whole
+from trainer.methods.loop import learn, prepare
 from trainer.methods.peft_options import is_adalora, is_prefix, orthogonality, rank_allocation
-from trainer.methods.stage import (
-    Stage,
-    arguments,
-    completion_tokens,
-    finish,
-    fitting,
-    load_model,
-    prepare,
-    prompt_tokens,
-    reporter,
-    watched,
-)
+from trainer.methods.stage import Stage, arguments, completion_tokens, fitting, load_model, prompt_tokens, watched
 from trainer.own_answers import read_answers, replayed
 
 IGNORED = -100
 
 
 def train(stage: Stage) -> None:
-    checkpoint = latest_whole(stage.folder)
-    trainer = build(stage, resumed=checkpoint is not None)
-    if trainer is None:
-        return
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    finish(stage, trainer)
+    trainer = build(stage)
+    if trainer is not None:
+        learn(stage, trainer)
 
 
-def build(stage: Stage, *, resumed: bool = False) -> Any:
+def build(stage: Stage) -> Any:
     """TRL's trainer over the stage's rows, with replay; None if no row fits."""
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
@@ -41,13 +28,13 @@ def build(stage: Stage, *, resumed: bool = False) -> Any:
     from trainer.methods.replay import Replay, texts_of
 
     class SFTWithReplay(SFTTrainer):  # type: ignore[misc, unused-ignore]
-        """Adds, while training, the divergence from the base on some of its own answers."""
+        """Adds, while training, once an optimizer step, the divergence from the base on some of its own answers."""
 
         replay: Any = None
 
         def compute_loss(self, model: Any, inputs: Any, *more: Any, **keywords: Any) -> Any:
             loss = super().compute_loss(model, inputs, *more, **keywords)
-            if not self.model.training:
+            if not self.model.training or not self.accelerator.sync_gradients:
                 return loss
             if is_adalora(self.model):
                 loss = loss + orthogonality(self.model)
@@ -63,12 +50,11 @@ def build(stage: Stage, *, resumed: bool = False) -> Any:
     dev_rows = tokenized(fitting(stage, stage.dev, tokenizer), tokenizer)
     if not train_rows:
         return None
-    adalora = is_adalora(model)
-    if adalora:  # its ranks are settled at its end only: no epoch before it is a result, and none can be gone on from
-        chosen = chosen.model_copy(update={"early_stopping_patience": chosen.num_train_epochs + 1})
-        stage = replace(stage, hyperparameters=chosen)
-    schedule = watched(stage, dev_rows, resumed=resumed)
-    if adalora:
+    schedule = watched(stage, dev_rows)
+    if adalora := is_adalora(model):
+        # its ranks are settled at its end only: no epoch before it is a result, and none can be gone on from
+        patience = {"early_stopping_patience": chosen.num_train_epochs + 1}
+        stage = replace(stage, hyperparameters=chosen.model_copy(update=patience), checkpoint_seconds=math.inf)
         schedule |= {"save_strategy": "no", "load_best_model_at_end": False}
     trainer = SFTWithReplay(
         model=model,
@@ -83,9 +69,10 @@ def build(stage: Stage, *, resumed: bool = False) -> Any:
         train_dataset=Dataset.from_list(train_rows),
         eval_dataset=Dataset.from_list(dev_rows) if dev_rows else None,
         processing_class=tokenizer,
-        callbacks=[reporter(stage), *([rank_allocation()] if adalora else [])],
     )
     compute = prepare(stage, trainer)
+    if adalora:
+        trainer.add_callback(rank_allocation())
     answers = read_answers(stage.answers) if stage.answers and chosen.replay_fraction else None
     if answers and not is_prefix(model):  # what is replayed goes through the base's layers, past any prefix
         texts_a_step = chosen.replay_fraction * chosen.per_device_train_batch_size

@@ -1,4 +1,4 @@
-"""Rows that the tiny model can learn, and stages and runs' folders that train on them in seconds."""
+"""Run folders for the tiny base: a few rows of each method, made by hand, and settings that train in seconds."""
 
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,6 @@ from feedback.hyperparameters import Hyperparameters
 from feedback.policies import VerdictPolicy
 from feedback.row_hashes import write_rows
 from feedback.run_folder import ROWS, Row, RunSpec, Split, Turn
-from trainer.methods.stage import Stage
-from trainer.progress import RunProgress
 
 QUICK = Hyperparameters(r=4, lora_alpha=8, learning_rate=1e-2, num_train_epochs=4, preference_learning_rate=5e-3)
 
@@ -64,68 +62,31 @@ def kto_row(number: int, split: str) -> Row:
     )
 
 
-BUILDERS = {"sft": sft_row, "dpo": dpo_row, "kto": kto_row}
-
-
 def make_run_folder(
-    folder: Path,
-    base: Path,
-    methods: list[Any],
-    hyperparameters: Hyperparameters,
-    *,
-    rows: int = 24,
-    dev: int = 4,
-    gate: int = 8,
-    baseline_version: str = "base",
+    place: Path, base: Path, methods: list[Any], hyperparameters: Hyperparameters, rows: int = 24, name: str = "run"
 ) -> Path:
-    counts: dict[Split, int] = {"train": rows, "dev": dev, "gate": gate}
+    folder = place / name
+    builders = {"sft": sft_row, "dpo": dpo_row, "kto": kto_row}
+    counts: dict[Split, int] = {"train": rows, "dev": 4, "gate": 8}
     made = {
-        split: [BUILDERS[method](number, split) for method in methods for number in range(count)]
+        split: [builders[method](number, split) for method in methods for number in range(count)]
         for split, count in counts.items()
     }
     dataset_sha256 = write_rows(folder, made)
     (folder / "suites").mkdir()
     (folder / "suites" / "general.txt").write_text("the amber key is in the box .\n\nwhat is the door ?\n")
+    files = [ROWS, "suites/general.txt"]
     spec = RunSpec(
-        run_id=folder.name,
+        run_id=name,
         assistant="tiny",
         base_model=str(base),
-        baseline_version=baseline_version,
+        baseline_version="base",
         methods=methods,
         hyperparameters=hyperparameters,
         verdict=VerdictPolicy(max_new_tokens=8),
         seed=7,
         dataset_sha256=dataset_sha256,
-        files={file: file_sha256(folder / file) for file in [ROWS, "suites/general.txt"]},
+        files={file: file_sha256(folder / file) for file in files},
     )
     write_json(folder / "run.json", spec.model_dump(mode="json"))
     return folder
-
-
-def make_stage(
-    folder: Path, base: Path, method: Any, *, rows: int = 24, dev: int = 0, start: Path | None = None, **changed: Any
-) -> Stage:
-    folder.mkdir()
-    progress = RunProgress(folder / "metrics.json")
-    progress.data["stage"] = method
-    build = BUILDERS[method]
-    return Stage(
-        method,
-        [build(number, "train") for number in range(rows)],
-        [build(number, "dev") for number in range(dev)],
-        QUICK.model_copy(update=changed),
-        3,
-        str(base),
-        "cpu",
-        start,
-        folder,
-        progress,
-    )
-
-
-def train(stage: Stage) -> Path:
-    from importlib import import_module
-
-    with stage.progress.stage(stage.method):
-        import_module(f"trainer.methods.{stage.method}").train(stage)
-    return stage.final
