@@ -50,7 +50,7 @@ class Hyperparameters(Policy):
         description="Epochs without a better dev loss before a method stops; the best epoch's weights are kept.",
     )
     replay_fraction: float = Field(
-        0.25, ge=0, le=4, description="Texts of the base's own per SFT row that hold the adapter to the base; 0: none."
+        0.1, ge=0, le=4, description="Texts of the base's own per SFT row that hold the adapter to the base; 0: none."
     )
     replay_weight: float = Field(
         3.0, gt=0, description="Weight of the divergence from the base on those texts, beside the rows' own loss."

@@ -68,6 +68,14 @@ def choices_wrong(stage: Stage) -> float:
     return _measure(model, tokenizer, rows, "choices wrong", stage.hyperparameters.max_length)
 
 
+def dev_loss(stage: Stage) -> float:
+    """The loss of dev's corrections, in nats a token, under the adapter that the stage starts from."""
+    assert stage.start is not None
+    model, tokenizer = _model(stage.base_path, stage.start, stage.device)
+    rows = fitting(stage, stage.dev, tokenizer)[:MOST_DEV_ROWS]
+    return _measure(model, tokenizer, rows, "loss", stage.hyperparameters.max_length)
+
+
 def _choose(stage: Stage, dev: list[Row], factors: list[float]) -> ScaleChoice:
     if len(factors) == 1:
         return ScaleChoice(factors[0], None, 0, [], f"factor {factors[0]:g}, as adapter_scales says")
