@@ -24,7 +24,7 @@ class Hyperparameters(Policy):
         description="Kind of adapter. lora; rslora: scaled by lora_alpha / √r; adalora: ranks go where they matter, "
         "served as LoRA. dora and prefix_tuning can't be served: only a folder run by hand may have them.",
     )
-    r: int = Field(16, ge=1, le=256, description="LoRA rank; AdaLoRA's average rank; with prefix_tuning unused.")
+    r: int = Field(16, ge=1, le=256, description="LoRA rank. AdaLoRA's on average; prefix_tuning has none.")
     lora_alpha: int = Field(32, ge=1, description="LoRA scaling numerator: updates are scaled by lora_alpha / r.")
     lora_dropout: float = Field(
         0.0, ge=0, lt=1, description="Share of LoRA inputs that SFT zeroes at random; DPO and KTO train without."
