@@ -72,6 +72,12 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(
         30, gt=0, description="Seconds without a heartbeat after which another worker takes a run over."
     )
+    trainer_processes: int = Field(
+        1, ge=1, le=64, description="Processes that train together on this machine, one a GPU; they share each batch."
+    )
+    checkpoint_seconds: float = Field(
+        60, ge=0, description="Least seconds between two checkpoints of one epoch; each epoch's end has its own."
+    )
     queue_poll_seconds: float = Field(1, gt=0, description="Seconds between two looks at the run queue.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
 

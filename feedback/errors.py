@@ -13,6 +13,9 @@ BurnishError
 ├── TimedOut               a reply took longer than a request may                (HTTP 504)
 ├── LeaseLost              a run's lease was taken over: stop, write nothing
 └── RunFailed              a training run ended without a result
+    ├── RunFailedForGood   and would again: no retry
+    ├── OutOfMemory        it goes on with half as many rows at once
+    └── DiskFull           it goes on from its last checkpoint, once there is room
 """
 
 
@@ -82,3 +85,15 @@ class LeaseLost(BurnishError):
 
 class RunFailed(BurnishError):
     code = "run_failed"
+
+
+class RunFailedForGood(RunFailed):
+    code = "run_failed_for_good"
+
+
+class OutOfMemory(RunFailed):
+    code = "out_of_memory"
+
+
+class DiskFull(RunFailed):
+    code = "disk_full"

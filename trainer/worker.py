@@ -20,7 +20,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from feedback import adapters, assistants, audit, datasets, files, logs, releases, runs
 from feedback.config import Settings
 from feedback.database import Database
-from feedback.errors import BurnishError, Conflict, InvalidInput, LeaseLost, RunFailed
+from feedback.errors import BurnishError, Conflict, InvalidInput, LeaseLost, OutOfMemory, RunFailed, RunFailedForGood
 from feedback.heartbeat import Heartbeat
 from feedback.housekeeping import Housekeeping
 from feedback.models import AdapterVersion, Assistant, Evaluation, Run
@@ -32,7 +32,9 @@ from service.engines.adapter_format import read_adapter
 from trainer.baseline import align_baseline, replace_baseline
 from trainer.evaluation import record
 from trainer.evaluation.verdict import Verdict, judge
-from trainer.launchers.local import LOCKED, LocalLauncher
+from trainer.failures import BUSY, failure_of, goes_on, oom_kills
+from trainer.launchers.local import LocalLauncher
+from trainer.progress import RunProgress
 
 _log = structlog.get_logger()
 
@@ -111,7 +113,7 @@ class Worker:
         except Stopped:
             runs.release_lease(self._database, held)
         except BurnishError as error:
-            final = isinstance(error, InvalidInput)
+            final = isinstance(error, InvalidInput | RunFailedForGood)
             status = runs.fail_attempt(self._database, held, error.message, final=final)
             _log.error("attempt failed", run=held.run_id, attempt=held.attempt, status=status, reason=error.message)
         except Exception as error:
@@ -206,6 +208,7 @@ class Worker:
     def _process(self, held: Claim, heart: Heartbeat, task: TrainerTask, folder: Path) -> None:
         """Run a training process to its end, or to that of the lease."""
         while True:
+            kills = oom_kills()
             process = self._launcher.start(task, folder, held.attempt)
             try:
                 status = self._watch(heart, process)
@@ -213,15 +216,15 @@ class Worker:
                 _end(process)
             if status == 0:
                 return
-            if status != LOCKED:
+            if status != BUSY:
                 break
             self._pause(heart)  # an orphan of a worker that died is about to end
-        if status < 0:
-            # killed from outside: the next attempt takes over the folder and goes on from its last checkpoint
-            if held.attempt < runs.MAX_ATTEMPTS:
-                _hand_over(folder, held.attempt)
-            raise RunFailed(f"The training process was killed by {signal.Signals(-status).name}.")
-        raise RunFailed(_last_line(attempt_folder(folder, held.attempt) / "train.log"))
+        failure = failure_of(status, attempt_folder(folder, held.attempt), memory_ran_out=oom_kills() > kills)
+        if isinstance(failure, OutOfMemory):
+            RunProgress(attempt_folder(folder, held.attempt) / "metrics.json").ran_out_of_memory()
+        if goes_on(status) and held.attempt < runs.MAX_ATTEMPTS:
+            _hand_over(folder, held.attempt)
+        raise failure
 
     def _watch(self, heart: Heartbeat, process: subprocess.Popen[bytes]) -> int:
         while process.poll() is None:
@@ -298,12 +301,6 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         process.kill()
     process.wait()
-
-
-def _last_line(log: Path) -> str:
-    """The error that a training process ended with."""
-    lines = [line for line in log.read_text("utf-8", "replace").splitlines() if line.strip()] if log.exists() else []
-    return lines[-1][-500:].replace("\0", "") if lines else "The training process ended without a word."
 
 
 def main() -> int:

@@ -24,7 +24,8 @@ from bench.training import rows as training_rows
 
 from feedback.config import BUNDLED_MODEL
 from feedback.files import file_sha256, write_json
-from feedback.policies import Hyperparameters, VerdictPolicy
+from feedback.hyperparameters import Hyperparameters
+from feedback.policies import VerdictPolicy
 from feedback.processes import trainer_command
 from feedback.progress import read_progress
 from feedback.row_hashes import write_rows

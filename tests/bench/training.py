@@ -12,9 +12,10 @@ from bench.figures import Result, Row, tell
 
 from feedback.config import BUNDLED_MODEL
 from feedback.demo.product import load_product
-from feedback.policies import Hyperparameters
+from feedback.hyperparameters import Hyperparameters
 from feedback.run_folder import Row as TrainingRow
 from feedback.run_folder import Turn
+from trainer.own_answers import write_answers
 
 ROWS = 48
 
@@ -26,9 +27,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def measure(options: argparse.Namespace, models: Path) -> Result:
     data = rows(ROWS)
     measured: dict[str, list[float]] = {"plain TRL": [], "a run without replay": [], "a run": []}
-    for _ in range(options.runs):
-        for what, values in measured.items():
-            values.append(_tokens_per_second(models, data, what))
+    with tempfile.TemporaryDirectory() as folder:
+        answers = write_answers(BUNDLED_MODEL, models, Path(folder), "cpu", "auto")
+        for what in [*measured] * options.runs:
+            values = measured[what]
+            values.append(_tokens_per_second(models, data, what, answers))
             tell(f"SFT epoch, {what}: {values[-1]:.0f} tokens/s")
     plain = measured["plain TRL"]
     return {"rows": [_row(f"SFT epoch, {what}", values, plain) for what, values in measured.items()]}
@@ -44,25 +47,25 @@ def _row(what: str, values: list[float], plain: list[float]) -> Row:
     }
 
 
-def _tokens_per_second(models: Path, rows: list[TrainingRow], how: str) -> float:
+def _tokens_per_second(models: Path, rows: list[TrainingRow], how: str, answers: Path) -> float:
     """The rows' tokens over the seconds of an epoch's steps; replayed texts take time and don't count."""
     from trainer.methods import sft
     from trainer.methods.stage import Stage, load_model
     from trainer.progress import RunProgress
 
     with tempfile.TemporaryDirectory() as folder:
-        replay = {} if how == "a run" else {"replay_fraction": 0.0}
         stage = Stage(
             method="sft",
             rows=rows,
             dev=[],
-            hyperparameters=Hyperparameters(num_train_epochs=1, **replay),
+            hyperparameters=Hyperparameters(num_train_epochs=1),
             seed=1,
             base_path=str(models / BUNDLED_MODEL),
             device="cpu",
             start=None,
             folder=Path(folder),
             progress=RunProgress(Path(folder) / "metrics.json"),
+            answers=answers if how == "a run" else None,
         )
         model, tokenizer = load_model(stage)
         data = sft.tokenized(rows, tokenizer)

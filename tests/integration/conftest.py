@@ -29,3 +29,9 @@ def own_deployment(tmp_path: Path) -> Iterator[Deployment]:
 def works(embedded: House) -> Works:
     """A worker whose training processes only pretend."""
     return Works(embedded)
+
+
+@pytest.fixture(scope="session")
+def replay_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny base's own answers, written by the first run and kept for the others."""
+    return tmp_path_factory.mktemp("replay")

@@ -401,7 +401,9 @@ def _window(config: Any) -> int:
 
 
 def _plain_lora(module: Any) -> Iterator[Any]:
-    """The matrices of a module's adapters. Raises Unsupported for DoRA and the like, and for dropout."""
+    """The matrices of a module's adapters. Raises Unsupported for AdaLoRA, DoRA and the like, and for dropout."""
+    if getattr(module, "lora_E", None):
+        raise Unsupported("AdaLoRA")
     for name, inner in getattr(module, "lora_A", {}).items():
         outer, dropout = module.lora_B[name], module.lora_dropout[name]
         if getattr(module, "lora_variant", {}).get(name) or outer.bias is not None:

@@ -90,8 +90,11 @@ class Compute:
     def hidden(self, rows: TokenRows) -> Tensor:
         """(N, H) for the N tokens of all rows, one row after the other."""
         if not self._checked:
+            was_training = self.model.training
+            self.model.eval()  # dropout would make them differ, and draw random numbers that a resumed run mustn't
             with torch.no_grad():
                 self._choose(rows)
+            self.model.train(was_training)
             self._checked = True
         return self._ways[0][1](rows)
 

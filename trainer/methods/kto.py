@@ -2,24 +2,16 @@
 
 The reference is the SFT result, or the base model without SFT. KTO estimates its reference point from replies
 paired with another row's prompt; the pairs are made within each batch, so rows are shuffled here, once, and then
-read in order. A stage takes minutes; after a kill it starts over from the SFT result.
+read in order.
 """
 
 import random
 from collections.abc import Sequence
 from typing import Any
 
-from trainer.methods.stage import (
-    Stage,
-    arguments,
-    completion_tokens,
-    finish,
-    fitting,
-    load_model,
-    prepare,
-    prompt_tokens,
-    reporter,
-)
+from feedback.run_folder import Row
+from trainer.methods.loop import learn, prepare
+from trainer.methods.stage import Stage, arguments, completion_tokens, fitting, load_model, prompt_tokens, watched
 
 
 def train(stage: Stage) -> None:
@@ -34,20 +26,13 @@ def train(stage: Stage) -> None:
 
     model, tokenizer = load_model(stage)
     chosen = stage.hyperparameters
-    fitted = fitting(stage, stage.rows, tokenizer)
-    if not fitted:
+    rows, dev_rows = (tokenized(fitting(stage, side, tokenizer), tokenizer) for side in (stage.rows, stage.dev))
+    if not rows:
         return
-    rows: list[dict[str, Any]] = [
-        {
-            "prompt_ids": prompt_tokens(tokenizer, row.prompt),
-            "completion_ids": completion_tokens(tokenizer, row.completion),
-            "label": bool(row.label),
-        }
-        for row in fitted
-    ]
     random.Random(stage.seed).shuffle(rows)  # noqa: S311 (a reproducible order, no secret)
     batch_size = max(2, chosen.per_device_train_batch_size)
     liked = sum(row["label"] for row in rows)
+    dev_rows = mismatched(dev_rows, batch_size)
     trainer = TokenizedRatings(
         model=model,
         args=arguments(
@@ -57,18 +42,28 @@ def train(stage: Stage) -> None:
             learning_rate=chosen.preference_learning_rate,
             num_train_epochs=chosen.preference_epochs,
             beta=chosen.beta,
+            loss_type=chosen.kto_loss,
             **balance(liked, len(rows) - liked),
-            per_device_train_batch_size=batch_size,
             train_sampling_strategy="sequential",
-            save_strategy="no",
+            **watched(stage, dev_rows),
         ),
         train_dataset=Dataset.from_list(mismatched(rows, batch_size)),
+        eval_dataset=Dataset.from_list(dev_rows) if dev_rows else None,
         processing_class=tokenizer,
-        callbacks=[reporter(stage)],
     )
     prepare(stage, trainer)
-    trainer.train()
-    finish(stage, trainer)
+    learn(stage, trainer)
+
+
+def tokenized(rows: Sequence[Row], tokenizer: Any) -> list[dict[str, Any]]:
+    return [
+        {
+            "prompt_ids": prompt_tokens(tokenizer, row.prompt),
+            "completion_ids": completion_tokens(tokenizer, row.completion),
+            "label": bool(row.label),
+        }
+        for row in rows
+    ]
 
 
 def mismatched(rows: Sequence[dict[str, Any]], batch_size: int) -> list[dict[str, Any]]:
