@@ -79,6 +79,9 @@ class Settings(BaseSettings):
         60, ge=0, description="Least seconds between two checkpoints of one epoch; each epoch's end has its own."
     )
     queue_poll_seconds: float = Field(1, gt=0, description="Seconds between two looks at the run queue.")
+    report_to: Literal["", "wandb", "mlflow", "wandb,mlflow"] = Field(
+        "", description="Who else hears of every training step: `wandb`, `mlflow` (extras of these names) or both."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
 
     @property

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from feedback import schedule as cron
 from feedback.collect.kinds import MAX_TAG
 from feedback.curation_policies import (
     AgePolicy,
@@ -37,6 +38,11 @@ class TrainingPolicy(Policy):
         ge=0,
         description="Seconds that must pass between one run's request (or a failed one's end) and the next by policy.",
     )
+    schedule: str | None = Field(
+        None,
+        max_length=100,
+        description="Cron expression, in UTC, of when a run is due if anything new was said by then; null: never.",
+    )
     dev_fraction: float = Field(
         0.1, ge=0, le=0.5, description="Share of contributors (else question clusters) in dev, for early stopping."
     )
@@ -55,6 +61,13 @@ class TrainingPolicy(Policy):
     max_preference_pairs: int = Field(48, ge=0, description="Most DPO pairs a run trains on; choices come first.")
     min_preference_pairs: int = Field(8, ge=1, description="Fewer training pairs than this skip DPO.")
     min_ratings: int = Field(16, ge=2, description="KTO runs when pairs are too few and there are this many ratings.")
+
+    @field_validator("schedule")
+    @classmethod
+    def _schedule_is_right(cls, expression: str | None) -> str | None:
+        if expression is not None:
+            cron.check(expression)
+        return expression
 
 
 class VerdictPolicy(Policy):

@@ -24,6 +24,7 @@ from service.api import (
     lineage,
     models,
     review,
+    runs,
 )
 from service.auth import provide_caller
 from service.chat import Chat
@@ -93,9 +94,14 @@ def create_app(settings: Settings, engine: Engine) -> Litestar:
             assistants.get_versions,
             assistants.promote,
             assistants.roll_back,
-            assistants.request_run,
-            assistants.list_runs,
-            assistants.cancel_run,
+            runs.request_run,
+            runs.list_assistants_runs,
+            runs.list_runs,
+            runs.get_run,
+            runs.change_run,
+            runs.cancel_run,
+            runs.retry_run,
+            runs.follow_run,
             erasures.create_erasure,
             erasures.list_erasures,
             erasures.get_erasure,

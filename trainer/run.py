@@ -45,15 +45,17 @@ def run(
     dtype: str = "auto",
     replay_folder: Path | None = None,
     checkpoint_seconds: float = 60.0,
+    report_to: tuple[str, ...] = (),
 ) -> Verdict | None:
     """Load, train, evaluate, write. Of several processes that train together only the first does more than train.
 
-    The base's own answers are kept in `replay_folder`; if None, in the run's own folder.
+    The base's own answers are kept in `replay_folder`; if None, in the run's own folder. `report_to` names services, as
+    transformers does, that hear of every step.
     """
     first = ranks.rank() == 0
     with folder_lock(folder) if first else nullcontext():
         spec, splits = read_run(folder)
-        place = Place(folder, attempt, models_folder, device, dtype, replay_folder, checkpoint_seconds)
+        place = Place(folder, attempt, models_folder, device, dtype, replay_folder, checkpoint_seconds, report_to)
         target = place.target
         with _log_to(target / "train.log", quiet=not first), disk_watched(target):
             progress = RunProgress(target / "metrics.json", silent=not first)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from feedback.errors import OutOfMemory, RunFailedForGood
 from feedback.run_folder import Row, RunSpec, Split, attempt_folder
-from trainer import ranks
+from trainer import provenance, ranks
 from trainer.failures import is_out_of_memory
 from trainer.own_answers import kept_at, write_answers
 from trainer.progress import RunProgress
@@ -43,6 +43,7 @@ class Place:
     replay_folder: Path | None = None
     """Where the base's own answers are kept; None: in the run's folder."""
     checkpoint_seconds: float = 60.0
+    report_to: tuple[str, ...] = ()
 
     @property
     def target(self) -> Path:
@@ -57,11 +58,14 @@ class Place:
 
 def train(spec: RunSpec, splits: Splits, place: Place, progress: RunProgress) -> "Stage":
     """Run the methods that have rows; returns the last one that published a result."""
-    from service.engines.local.base_model import choose_device, resolve_base_model
+    from service.engines.local.base_model import choose_device, choose_dtype, resolve_base_model
     from trainer.methods.stage import Stage
 
     device = choose_device(place.device)
     ranks.take_place(device)
+    if ranks.rank() == 0:
+        dtype = str(choose_dtype("auto", device)).removeprefix("torch.")
+        provenance.record(place.target, spec, device=device, dtype=dtype)
     trained: Path | None = beginning(place.folder, spec)
     last: Stage | None = None
     for method in spec.methods:
@@ -78,6 +82,8 @@ def train(spec: RunSpec, splits: Splits, place: Place, progress: RunProgress) ->
             progress=progress,
             checkpoint_seconds=place.checkpoint_seconds,
             halvings=len(progress.data["out_of_memory"]),
+            report_to=place.report_to,
+            run_id=spec.run_id,
         )
         if not stage.rows:
             log.info("%s: no rows, skipped", method)
@@ -86,6 +92,8 @@ def train(spec: RunSpec, splits: Splits, place: Place, progress: RunProgress) ->
             if method == "sft" and spec.hyperparameters.replay_fraction:
                 stage = replace(stage, answers=_own_answers(spec, place, progress))
             _train_stage(stage)
+            if "wandb" in place.report_to:
+                import_module("wandb").finish()  # the next method's steps are a run of their own
             gc.collect()
         if stage.final.is_dir():
             trained, last = stage.final, stage

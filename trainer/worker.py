@@ -11,13 +11,13 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import structlog
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from feedback import adapters, assistants, audit, datasets, files, logs, releases, runs
+from feedback import adapters, assistants, audit, datasets, due, files, logs, releases, runs
 from feedback.config import Settings
 from feedback.database import Database
 from feedback.errors import BurnishError, Conflict, InvalidInput, LeaseLost, OutOfMemory, RunFailed, RunFailedForGood
@@ -27,7 +27,8 @@ from feedback.models import AdapterVersion, Assistant, Evaluation, Run
 from feedback.processes import TrainerTask
 from feedback.run_folder import RunSpec, attempt_folder
 from feedback.runs import Claim
-from feedback.states import VerdictWord
+from feedback.states import RunStatus, VerdictWord
+from feedback.workers import Presence
 from service.engines.adapter_format import read_adapter
 from trainer.baseline import align_baseline, replace_baseline
 from trainer.evaluation import record
@@ -67,7 +68,7 @@ class Worker:
         self._settings.runs.mkdir(parents=True, exist_ok=True)
         self._sweep()
         _log.info("worker ready", worker=self._name)
-        with Housekeeping(self._settings, self._database):
+        with Housekeeping(self._settings, self._database), Presence(self._database, self._name):
             while not self._stopping:
                 try:
                     worked = self.work_once()
@@ -88,7 +89,7 @@ class Worker:
 
     def work_once(self) -> bool:
         """Request what is due, claim a run and see it through; False when there was none."""
-        for run in runs.request_what_is_due(self._database):
+        for run in due.request_what_is_due(self._database):
             _log.info("run requested", run=run.id, reason=run.reason)
         held = runs.claim(self._database, self._name, self._settings.lease_seconds)
         if self._away:
@@ -100,8 +101,18 @@ class Worker:
         try:
             self._work_on(held)
         except LeaseLost:
-            _log.warning("lease lost", run=held.run_id)
+            self._tell_loss(held)
         return True
+
+    def _tell_loss(self, held: Claim) -> None:
+        """By now no process of this worker trains in the run's folder any more."""
+        status = None
+        with suppress(SQLAlchemyError), self._database.read() as session:
+            status = runs.get_run(session, held.run_id).status
+        if status == RunStatus.CANCELLED:
+            _log.info("run cancelled, its training process is ended", run=held.run_id)
+        else:
+            _log.warning("lease lost", run=held.run_id)
 
     def _work_on(self, held: Claim) -> None:
         """See the run through, or give it back in the state that its failure asks for."""
@@ -162,6 +173,8 @@ class Worker:
         with self._database.read() as session:
             run = runs.get_run(session, held.run_id)
             if run.dataset_version_id is not None:
+                if not (folder / "run.json").is_file():
+                    raise InvalidInput(f"{folder} is gone: start a new run with `burnish train ASSISTANT`.")
                 return
             assistant = session.get_one(Assistant, run.assistant_id)
             live = releases.live(session, assistant).version
@@ -222,7 +235,7 @@ class Worker:
         failure = failure_of(status, attempt_folder(folder, held.attempt), memory_ran_out=oom_kills() > kills)
         if isinstance(failure, OutOfMemory):
             RunProgress(attempt_folder(folder, held.attempt) / "metrics.json").ran_out_of_memory()
-        if goes_on(status) and held.attempt < runs.MAX_ATTEMPTS:
+        if goes_on(status) and not held.is_last:
             _hand_over(folder, held.attempt)
         raise failure
 

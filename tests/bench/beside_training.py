@@ -101,7 +101,7 @@ def _steps(process: "subprocess.Popen[bytes]", folder: Path) -> int:
     if process.poll() is not None:
         raise BenchmarkFailed(f"The training run ended early: {(folder / 'process.log').read_text()[-2000:]}")
     progress = read_progress(attempt_folder(folder, 1))
-    return int(progress.get("step", 0)) if progress.get("stage") == "sft" else 0
+    return progress.step if progress is not None and progress.stage == "sft" else 0
 
 
 def write_run(folder: Path) -> None:

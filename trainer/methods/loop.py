@@ -137,6 +137,8 @@ def callbacks(stage: Stage, trainer: Any) -> list[Any]:
                     state.epoch,
                     loss=loss if math.isfinite(loss) else None,  # JSON has no other numbers
                     learning_rate=float(logs["learning_rate"]),
+                    grad_norm=logs.get("grad_norm") if math.isfinite(logs.get("grad_norm") or 0.0) else None,
+                    num_tokens=logs.get("num_tokens"),
                 )
 
         def on_evaluate(self, arguments: Any, state: Any, control: Any, metrics: Any = None, **_: Any) -> None:

@@ -48,6 +48,9 @@ class Stage:
     """How often memory ran out before."""
     answers: Path | None = None
     """The base's own answers, for replay (own_answers.py); None: nothing is replayed."""
+    report_to: tuple[str, ...] = ()
+    """transformers' names of the services that hear of every step, under the name of the run."""
+    run_id: str = ""
 
     @property
     def final(self) -> Path:
@@ -125,7 +128,8 @@ def arguments(stage: Stage, model: Any, config: type[Any], **own: Any) -> Any:
         "logging_nan_inf_filter": False,
         "dataloader_pin_memory": not cpu,
         "disable_tqdm": True,
-        "report_to": [],
+        "report_to": list(stage.report_to),
+        "run_name": f"{stage.run_id} {stage.method}",
     }
     return config(**(shared | own))
 
