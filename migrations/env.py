@@ -2,7 +2,8 @@
 
 from alembic import context
 
-import feedback.models  # noqa: F401  fills the metadata
+import feedback.fine_tuning.models
+import feedback.models  # noqa: F401  both fill the metadata
 from feedback.columns import Table
 
 context.configure(
