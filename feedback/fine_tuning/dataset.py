@@ -119,6 +119,8 @@ def curate_examples(
     kept = passed("quality", _fitting(kept, looks, policies.quality))
     before = Shares.count(kept, looks, _everything)
     kept = passed("decontaminate", decontaminate(kept, looks, near))
+    kept, follow_ups = _without_taught_follow_ups(kept, looks, near)
+    dropped.add(follow_ups)
     kept = passed("split", split(kept, looks, near))
     names = cluster_names(looks, {looks.asked[item.exchange.id].question for item in kept})
     all_of_them = policies.training.model_copy(
@@ -142,6 +144,24 @@ def _fitting(items: list[Item], looks: Looks, policy: QualityPolicy) -> tuple[li
         return f"longer than {policy.max_tokens} tokens" if too_long else None
 
     return drop_where(items, "quality", why)
+
+
+def _without_taught_follow_ups(items: list[Item], looks: Looks, near: float) -> tuple[list[Item], list[Dropped]]:
+    """What is asked in the middle of a conversation ("Sure?") is asked in others, too: it judges where training doesn't
+    have it, and takes nothing from training."""
+    later = [item for item in items if item.side != Side.TRAIN and _is_follow_up(item)]
+    taught = {row for item in items if item.side == Side.TRAIN for row in looks.questions_of(item)}
+    close = looks.questions.near_any({row for item in later for row in looks.questions_of(item)}, taught, near)
+
+    def why(item: Item) -> str | None:
+        known = item.side != Side.TRAIN and _is_follow_up(item) and not close.isdisjoint(looks.questions_of(item))
+        return "a later turn that is nearly asked in training, too, so it can't judge" if known else None
+
+    return drop_where(items, "split", why)
+
+
+def _is_follow_up(item: Item) -> bool:
+    return any(role == "assistant" for role, _ in item.exchange.history)
 
 
 def _item(number: int, conversation: int, lesson: Lesson, file: UploadedFile, voice: str, side: Side) -> Item:
