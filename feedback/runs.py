@@ -17,7 +17,7 @@ from feedback import assistants, audit
 from feedback.columns import now
 from feedback.database import Database
 from feedback.errors import Conflict, InvalidInput, LeaseLost, NotFound
-from feedback.fine_tuning.models import FineTuningJob
+from feedback.fine_tuning.models import learns_feedback
 from feedback.models import Assistant, Feedback, Run
 from feedback.states import OPEN_RUNS, FeedbackKind, FeedbackStatus, RunStatus
 
@@ -108,7 +108,7 @@ def _may_be_due(session: Session, assistant: Assistant) -> bool:
     mine = select(Run).where(Run.assistant_id == assistant.id).order_by(col(Run.created_at).desc()).limit(1)
     if session.exec(mine.where(col(Run.status).in_(OPEN_RUNS))).first() is not None:
         return False
-    last = session.exec(mine.where(_learns_feedback())).first()
+    last = session.exec(mine.where(learns_feedback())).first()
     if last is None:
         return True
     since = last.created_at
@@ -127,16 +127,11 @@ def _count_new(session: Session, assistant: Assistant) -> int:
         select(func.max(func.coalesce(Run.started_at, Run.created_at))).where(
             Run.assistant_id == assistant.id,
             col(Run.status).in_((RunStatus.SUCCEEDED, RunStatus.CANCELLED)),
-            _learns_feedback(),
+            learns_feedback(),
         )
     ).one()
     fresh = _teaching(assistant)
     return session.exec(fresh if learned is None else fresh.where(_came_in() > learned)).one()
-
-
-def _learns_feedback() -> ColumnElement[bool]:
-    """A fine-tuning job's run learns from a file alone."""
-    return col(Run.id).not_in(select(FineTuningJob.run_id).where(col(FineTuningJob.run_id).is_not(None)))
 
 
 def _teaching(assistant: Assistant) -> SelectOfScalar[int]:

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from sqlalchemy import func, update
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session, col, select
+from sqlmodel.sql.expression import SelectOfScalar
 
 from feedback import audit, datasets, releases, runs
 from feedback.columns import now
@@ -20,6 +21,7 @@ from feedback.erasure import case_words, topics
 from feedback.erasure.marks import Marked, delete, mark
 from feedback.erasure.subjects import Subject
 from feedback.errors import Conflict, NotFound
+from feedback.fine_tuning.models import learns_feedback
 from feedback.models import AdapterVersion, Assistant, DatasetVersion, Erasure, Example, Run
 from feedback.states import LEARNED_ALL_THE_SAME, OPEN_RUNS, ErasureKind, ErasureState
 
@@ -145,12 +147,17 @@ def _consequences(session: Session, assistant: Assistant, subject: Subject, mark
 
 def _lock_open_runs(session: Session, assistant: Assistant) -> bool:
     """So that none records a dataset meanwhile; tells whether one is between gathering its dataset and recording it."""
-    chosen = select(Run).where(Run.assistant_id == assistant.id, col(Run.status).in_(OPEN_RUNS)).with_for_update()
-    return any(_freezing(run) for run in session.exec(chosen.execution_options(populate_existing=True)))
+    locked = _open_on_feedback(assistant).with_for_update().execution_options(populate_existing=True)
+    return any(_freezing(run) for run in session.exec(locked))
 
 
 def _open_runs(session: Session, assistant: Assistant) -> Sequence[Run]:
-    return session.exec(select(Run).where(Run.assistant_id == assistant.id, col(Run.status).in_(OPEN_RUNS))).all()
+    return session.exec(_open_on_feedback(assistant)).all()
+
+
+def _open_on_feedback(assistant: Assistant) -> SelectOfScalar[Run]:
+    """A fine-tuning job's run holds nothing that anybody said."""
+    return select(Run).where(Run.assistant_id == assistant.id, col(Run.status).in_(OPEN_RUNS), learns_feedback())
 
 
 def _freezing(run: Run) -> bool:

@@ -3,9 +3,11 @@ its own."""
 
 from datetime import datetime
 
-from sqlmodel import Field
+from sqlalchemy import ColumnElement, exists
+from sqlmodel import Field, col
 
 from feedback.columns import BIG, Json, Table, json_column, json_or_none, moment, primary_key, reference, word
+from feedback.models import Run
 from feedback.states import JobStatus
 
 
@@ -48,3 +50,8 @@ class FineTuningJob(Table, table=True):
     created_at: datetime = moment()
     validated_at: datetime | None = moment(nullable=True)
     finished_at: datetime | None = moment(nullable=True)  # where no run says so
+
+
+def learns_feedback() -> ColumnElement[bool]:
+    """Of runs: a fine-tuning job's learns from a file alone."""
+    return ~exists().where(col(FineTuningJob.run_id) == col(Run.id))

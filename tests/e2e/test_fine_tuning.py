@@ -25,7 +25,7 @@ def test_a_file_is_learned_and_chatted_with(tmp_path: Path, tiny_base: Path) -> 
             seed=7,
             method={
                 "type": "supervised",
-                "supervised": {"hyperparameters": {"n_epochs": 3, "learning_rate_multiplier": 10}},
+                "supervised": {"hyperparameters": {"n_epochs": 8, "learning_rate_multiplier": 10}},
             },
         )
         assert (job.status, job.fine_tuned_model, job.seed) == ("validating_files", None, 7)
