@@ -11,6 +11,9 @@ from training_files import jsonl, preferred, said, taught
 
 from feedback import datasets, files, runs
 from feedback.erasure import finish
+from feedback.erasure.erase import erase
+from feedback.erasure.subjects import Subject
+from feedback.errors import Conflict
 from feedback.fine_tuning import files as uploads
 from feedback.fine_tuning import jobs
 from feedback.fine_tuning.models import FineTuningJob
@@ -18,7 +21,7 @@ from feedback.fine_tuning.requests import JobCreate
 from feedback.models import AdapterVersion, DatasetVersion, Erasure, ExampleSource, Feedback, Run
 from feedback.row_hashes import find_rows, read_list
 from feedback.run_folder import Row, RunSpec
-from feedback.states import ErasureState, RunStatus
+from feedback.states import ErasureKind, ErasureState, RunStatus
 from feedback.testing import House
 from feedback.verification import verify
 
@@ -59,8 +62,8 @@ def spec(house: House, made: FineTuningJob) -> RunSpec:
     return RunSpec.model_validate(files.read_json(house.settings.runs / str(made.run_id) / "run.json"))
 
 
-def test_a_job_learns_its_file_and_leaves_feedback_alone(house: House) -> None:
-    works = Works(house)
+def test_a_job_learns_its_file_and_leaves_feedback_alone(works: Works) -> None:
+    house = works.house
     works.policy(release={"promotion": "auto"}, training={"min_new_feedback": 8, "min_seconds_between_runs": 0})
     made = start(house, map(taught, range(60)), seed=5, method={"type": "supervised"})
     assert works.worker.work_once()
@@ -162,6 +165,37 @@ def test_identifiers_are_replaced_and_what_is_too_long_is_left_out_and_told(work
         sheet = session.get_one(DatasetVersion, run_of(works.house, made).dataset_version_id).datasheet
     assert sheet["identifiers_replaced"] == {"email": 20}
     assert [out["reason"] for out in sheet["dropped"]] == ["longer than 2048 tokens"]
+
+
+def test_jobs_are_listed_by_their_metadata(house: House) -> None:
+    ours = start(house, map(taught, range(20)), metadata={"team": "keys", "try": "1"})
+    start(house, map(taught, range(20)), metadata={"team": "locks"})
+    with house.database.read() as session:
+        for asked, found in (({"team": "keys"}, [ours.id]), ({"team": "keys", "try": "2"}, [])):
+            listed, more = jobs.list_jobs(session, house.caller, metadata=asked, after=None, limit=5)
+            assert ([one.id for one in listed], more) == (found, False)
+
+
+def test_a_file_in_use_stays(house: House) -> None:
+    made = start(house, map(taught, range(20)))
+    with pytest.raises(Conflict, match=made.public_id):
+        uploads.delete(house.database, house.settings, house.caller, made.training_file)
+    with house.database.write() as session:
+        jobs.cancel(session, house.caller, made.public_id)
+    assert uploads.delete(house.database, house.settings, house.caller, made.training_file) == [], "no run had begun"
+
+
+def test_what_a_person_erases_stops_no_job(works: Works) -> None:
+    """The run is freezing its file at that moment: a run on feedback would be cancelled."""
+    house = works.house
+    made = start(house, map(taught, range(20)))
+    held = runs.claim(house.database, "a worker", 60)
+    assert held is not None
+    with house.database.read() as session:
+        said = session.exec(select(Feedback.id).limit(1)).one()
+    _, done = erase(house.database, house.reload(), Subject(ErasureKind.FEEDBACK, "it", feedback=[said]), actor="test")
+    assert done.cancelled == []
+    assert run_of(house, made).status == RunStatus.RUNNING
 
 
 def test_the_same_file_gives_the_same_dataset(works: Works) -> None:
