@@ -39,7 +39,8 @@ class Incoming:
         self.bytes = 0
         self._most = settings.max_file_mib << 20
         self._digest = hashlib.sha256()
-        self._replacing = files.replacing(settings.files / self.id, mode=0o600)
+        self._path = settings.files / self.id
+        self._replacing = files.replacing(self._path, mode=0o600)
 
     def __enter__(self) -> "Incoming":
         self._file = self._replacing.__enter__()
@@ -66,11 +67,15 @@ class Incoming:
     ) -> None:
         self._replacing.__exit__(kind, error, traceback)
 
+    def discard(self) -> None:
+        """Remove it again: nobody wants it."""
+        self._path.unlink(missing_ok=True)
+
 
 def keep(
     session: Session, incoming: Incoming, caller: Caller, *, filename: str, purpose: str = FOR_TRAINING
 ) -> UploadedFile:
-    """Remember what has come in. Raises InvalidInput, and then the file is nobody's and swept."""
+    """Remember what has come in. Raises InvalidInput where it isn't to be kept."""
     if purpose != FOR_TRAINING:
         raise InvalidInput(
             f"`purpose` is {purpose!r:.40}, and files are taken for {FOR_TRAINING} alone.", param="purpose"

@@ -104,8 +104,12 @@ def delete_file(file_id: str, caller: Caller, database: Database, settings: Sett
 
 def _keep(database: Database, incoming: uploads.Incoming, form: Form, caller: Caller) -> FileRead:
     incoming.__exit__(None, None, None)
-    with database.write() as session:
-        made = uploads.keep(
-            session, incoming, caller, filename=str(form.filename), purpose=form.fields.get("purpose", "")
-        )
+    try:
+        with database.write() as session:
+            made = uploads.keep(
+                session, incoming, caller, filename=str(form.filename), purpose=form.fields.get("purpose", "")
+            )
+    except InvalidInput:
+        incoming.discard()
+        raise
     return FileRead.of(made)
