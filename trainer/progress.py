@@ -138,6 +138,7 @@ class RunProgress:
         history.append(
             {
                 "stage": stage,
+                "at": round(time.time(), 3),
                 "step": step,
                 "epoch": round(epoch, 4),
                 "loss": loss,

@@ -21,6 +21,10 @@ from feedback import adapters, assistants, audit, datasets, due, files, logs, re
 from feedback.config import Settings
 from feedback.database import Database
 from feedback.errors import BurnishError, Conflict, InvalidInput, LeaseLost, OutOfMemory, RunFailed, RunFailedForGood
+from feedback.fine_tuning import jobs
+from feedback.fine_tuning.dataset import JobData, curate_examples
+from feedback.fine_tuning.events import read_metrics
+from feedback.fine_tuning.requests import applied
 from feedback.heartbeat import Heartbeat
 from feedback.housekeeping import Housekeeping
 from feedback.models import AdapterVersion, Assistant, Evaluation, Run
@@ -178,7 +182,13 @@ class Worker:
                 return
             assistant = session.get_one(Assistant, run.assistant_id)
             live = releases.live(session, assistant).version
-            material = datasets.gather_material(session, assistant)
+            job = jobs.of_run(session, run.id)
+            if job is None:
+                material, curating = datasets.gather_material(session, assistant), datasets.curate_material
+            else:
+                data, curating = JobData.of(session, assistant, job), curate_examples
+        if job is not None:
+            material = data.material(self._settings.files)
         policies = assistants.policies(assistant)
         baseline = adapters.folder_of(self._settings.adapters, live)
 
@@ -189,7 +199,7 @@ class Worker:
                 base_model=assistant.base_model,
                 baseline_version=live.sha256,
                 methods=frozen.curated.methods,
-                hyperparameters=policies.hyperparameters,
+                hyperparameters=applied(job, policies.hyperparameters) if job else policies.hyperparameters,
                 verdict=policies.verdict,
                 seed=run.seed,
                 dataset_sha256=frozen.sha256,
@@ -203,19 +213,21 @@ class Worker:
                 yield
 
         suites = {"general.txt": GENERAL_TEXT.read_bytes()}
-        frozen = datasets.freeze(material, folder, suites, baseline, spec, fence)
+        frozen = datasets.freeze(material, folder, suites, baseline, spec, fence, curating=curating)
         del material  # a million items
         # before it is recorded: a worker killed here freezes and tells again
-        datasets.tell_givers(self._database, frozen.curated)
+        if job is None:
+            datasets.tell_givers(self._database, frozen.curated)
         if not frozen.curated.methods:
             received = frozen.curated.funnel[0][1]
             raise InvalidInput(
-                f"Nothing to train on: {received} pieces of feedback came in, none was left for the training side; "
-                f"{folder / 'datasheet.md'} says why. Collect more corrections and choices."
+                f"Nothing to train on: {received} {'examples' if job else 'pieces of feedback'} came in, none was left "
+                f"for the training side; {folder / 'datasheet.md'} says why. Collect more corrections and choices."
             )
         with self._database.write() as session:
             runs.require_lease(session, held)
-            dataset = datasets.record(session, assistant, session.get_one(Run, held.run_id), frozen)
+            run = session.get_one(Run, held.run_id)
+            dataset = datasets.record(session, assistant, run, frozen, of_feedback=job is None)
             _log.info("dataset frozen", run=held.run_id, dataset=dataset.number, rows=len(frozen.curated.rows))
 
     def _process(self, held: Claim, heart: Heartbeat, task: TrainerTask, folder: Path) -> None:
@@ -282,8 +294,13 @@ class Worker:
             )
             session.add(evaluation)
             session.flush()
+            job = jobs.of_run(session, run.id)
+            if job is not None:
+                metrics = read_metrics(self._settings.runs, run)
+                jobs.conclude(session, self._settings, job, metrics)
             if evaluation.verdict == VerdictWord.PROMOTE:
-                if assistants.policies(assistant).release.promotion == "auto":
+                # what a job made goes live by an operator's word alone
+                if job is None and assistants.policies(assistant).release.promotion == "auto":
                     reason = "judged better than what served"
                     expected = live.release.id
                     releases.promote(
