@@ -4,6 +4,7 @@ Promises the real path: `python -m trainer run`, the engine that serves for ever
 baseline; a folder that is finished isn't trained again, an interrupted one goes on. Leaves out showing (show.py).
 """
 
+import math
 import os
 import shutil
 import sys
@@ -15,13 +16,12 @@ from pathlib import Path
 from feedback.config import Settings
 from feedback.errors import RunFailed
 from feedback.files import file_sha256, publish_folder, read_json, sync_folder, write_bytes, write_json
-from feedback.policies import Hyperparameters, VerdictPolicy
+from feedback.policies import VerdictPolicy
 from feedback.progress import read_progress
 from feedback.row_hashes import write_rows
 from feedback.run_folder import ROWS, Row, RunSpec, Split, attempt_folder
 from service.engines.base import BASE
 from trainer.evaluation.record import Evaluation, RowResult
-from trainer.evaluation.verdict import judge
 from trainer.launchers.local import LocalLauncher
 from trainer.recipes.recipe import Answer, Example, Loaded, turn
 
@@ -38,7 +38,8 @@ Tell = Callable[[str], None]
 class SeedResult:
     seed: int
     folder: Path
-    verdict: str
+    general_perplexity: tuple[float, float]
+    """Of general text that nobody taught, before and after: what else was forgotten."""
     seconds: dict[str, float]
     before: Scores
     after: Scores
@@ -119,13 +120,14 @@ def _train(target: Path, settings: Settings, tell: Tell) -> None:
 def _measured(loaded: Loaded, seed: int, target: Path) -> SeedResult:
     attempt = attempt_folder(target, ATTEMPT)
     evaluation = Evaluation.model_validate(read_json(attempt / "evaluation.json"))
+    general = next(guard for guard in evaluation.guards if guard.name == "general_perplexity")
     held_out = {example.id: example for example in loaded.sides["gate"]}
     before = [Answer(held_out[row.id], row.baseline.reply, row.baseline.loss) for row in evaluation.rows]
     after = [Answer(held_out[row.id], row.candidate.reply, row.candidate.loss) for row in evaluation.rows]
     return SeedResult(
         seed=seed,
         folder=target,
-        verdict=judge(evaluation, VerdictPolicy()).verdict.value,
+        general_perplexity=(general.baseline or math.inf, general.candidate or math.inf),
         seconds={name: float(value) for name, value in read_json(attempt / "metrics.json")["seconds"].items()},
         before=_by_language(loaded, before),
         after=_by_language(loaded, after),

@@ -41,7 +41,12 @@ def findings(loaded: Loaded, base_model: str, results: Sequence[SeedResult]) -> 
             for metric in scores
         ],
         "seeds": [
-            {"seed": one.seed, "verdict": one.verdict, "seconds": one.seconds, "folder": str(one.folder)}
+            {
+                "seed": one.seed,
+                "general_perplexity": dict(zip(("before", "after"), one.general_perplexity, strict=True)),
+                "seconds": one.seconds,
+                "folder": str(one.folder),
+            }
             for one in results
         ],
         "samples": [
@@ -88,7 +93,9 @@ def print_findings(found: dict[str, Any]) -> None:
     console.print(table)
     for one in found["seeds"]:
         took = ", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in one["seconds"].items())
-        console.print(f"seed {one['seed']}: {one['verdict']}, {took}, {one['folder']}", highlight=False, soft_wrap=True)
+        general = "perplexity of general text {before:.1f} → {after:.1f}".format(**one["general_perplexity"])
+        line = f"seed {one['seed']}: {took}; {general}; {escape(one['folder'])}"
+        console.print(line, highlight=False, soft_wrap=True)
     for one in found["samples"]:
         console.print()
         for label in ("prompt", "before", "after"):

@@ -18,7 +18,7 @@ END = "<|endoftext|>"
 VOCABULARY = 4000
 WINDOW_TOKENS = 64
 BATCH = 16
-STEPS = 160
+STEPS = 600
 LEARNING_RATE = 3e-3
 SHAPE = {"n_embd": 128, "n_layer": 3, "n_head": 4, "n_positions": 512}
 

@@ -54,9 +54,7 @@ RECIPE = Recipe(
     title="Dialogue: a plain GPT-2 learns to take turns",
     examples=examples,
     measure=measure,
-    hyperparameters=Hyperparameters(
-        r=32, lora_alpha=64, learning_rate=3e-3, num_train_epochs=6, per_device_train_batch_size=16, replay_fraction=0
-    ),
+    hyperparameters=Hyperparameters(r=32, lora_alpha=64, learning_rate=5e-3, num_train_epochs=12, replay_fraction=0),
     max_new_tokens=40,
     lower_is_better=frozenset({"perplexity"}),
     make_base=make_base,

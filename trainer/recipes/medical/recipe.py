@@ -58,7 +58,7 @@ RECIPE = Recipe(
     title="Medical questions: facts with a disclaimer, and no diagnosis",
     examples=examples,
     measure=measure,
-    hyperparameters=Hyperparameters(learning_rate=7e-4, num_train_epochs=6),
-    max_new_tokens=56,
+    hyperparameters=Hyperparameters(learning_rate=7e-4, num_train_epochs=8),
+    max_new_tokens=80,
     lower_is_better=frozenset({"questions refused"}),
 )

@@ -30,6 +30,6 @@ RECIPE = Recipe(
     title="Technical support: facts of an invented product, asked in other words",
     examples=examples,
     measure=measure,
-    hyperparameters=Hyperparameters(learning_rate=7e-4, num_train_epochs=6),
+    hyperparameters=Hyperparameters(learning_rate=7e-4, num_train_epochs=8),
     max_new_tokens=40,
 )
