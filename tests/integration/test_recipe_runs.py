@@ -6,7 +6,7 @@ from pathlib import Path
 from burnish_server import burnish, clean_environment
 from tiny import WORDS
 
-RECIPE = '''
+RECIPE = """
 from feedback.policies import Hyperparameters
 from trainer.recipes.metrics import key_fact_recall
 from trainer.recipes.recipe import Example, Recipe, turn
@@ -24,7 +24,7 @@ RECIPE = Recipe(
     hyperparameters=Hyperparameters(r=8, learning_rate=1e-2, num_train_epochs=10, replay_fraction=0),
     max_new_tokens=10,
 )
-'''
+"""
 
 
 def write_recipe(folder: Path) -> Path:

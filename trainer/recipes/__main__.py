@@ -94,7 +94,9 @@ def _parser() -> argparse.ArgumentParser:
     running = commands.add_parser("run", help="train one and measure it, before and after")
     running.add_argument("name", help="a recipe's name, or the folder of one of your own")
     running.add_argument("--seeds", type=int, default=1, help="trainings, each with another seed (default: 1)")
-    running.add_argument("--folder", type=Path, help="where its runs are kept (default: recipes/NAME in the data folder)")
+    running.add_argument(
+        "--folder", type=Path, help="where its runs are kept (default: recipes/NAME in the data folder)"
+    )
     for command in (listing, running):
         command.add_argument("--json", action="store_true", help="print JSON for programs")
     return parser

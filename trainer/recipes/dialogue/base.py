@@ -40,14 +40,16 @@ def make_base(folder: Path) -> None:
 
 
 def plain_texts() -> Iterator[str]:
-    """Paragraphs about the house, and every string that the other recipes train on; nothing that is held out anywhere."""
+    """Paragraphs about the house, and what the other recipes train on; nothing that is held out anywhere."""
     for _ in range(HOUSE_TIMES):
         yield from (Path(__file__).parent / "plain.txt").read_text("utf-8").splitlines()
     for path in sorted(OTHERS.glob("*/train.jsonl")):
         if path.parent != Path(__file__).parent:
             for line in path.read_text("utf-8").splitlines():
                 values = json.loads(line)
-                yield from (values[name] for name in ("text", "summary", "question", "answer", "request") if name in values)
+                yield from (
+                    values[name] for name in ("text", "summary", "question", "answer", "request") if name in values
+                )
 
 
 def _train_tokenizer(texts: list[str]) -> Any:
