@@ -26,7 +26,9 @@ SHAPE = {"n_embd": 128, "n_layer": 3, "n_head": 4, "n_positions": 512}
 def make_base(folder: Path) -> None:
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     texts = list(plain_texts())
     tokenizer = _train_tokenizer(texts)
     torch.manual_seed(0)
