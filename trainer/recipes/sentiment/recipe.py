@@ -45,6 +45,6 @@ RECIPE = Recipe(
     title="Classification: reviews as positive or negative",
     examples=examples,
     measure=measure,
-    hyperparameters=Hyperparameters(learning_rate=5e-4, num_train_epochs=2),
+    hyperparameters=Hyperparameters(learning_rate=5e-4, num_train_epochs=4),
     max_new_tokens=12,
 )
