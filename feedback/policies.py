@@ -64,7 +64,9 @@ class Hyperparameters(Policy):
     lora_dropout: float = Field(0.0, ge=0, lt=1, description="Dropout on LoRA inputs.")
     learning_rate: float = Field(7e-4, gt=0, description="Peak AdamW learning rate of SFT.")
     num_train_epochs: int = Field(6, ge=1, description="Most passes of SFT over the training rows.")
-    per_device_train_batch_size: int = Field(8, ge=1, description="Rows per optimizer step and device.")
+    per_device_train_batch_size: int = Field(
+        8, ge=1, description="Rows per optimizer step, over all processes together."
+    )
     max_length: int = Field(
         1024, ge=16, description="Longest row in tokens: longer completions are cut, rows with longer prompts left out."
     )
@@ -79,6 +81,9 @@ class Hyperparameters(Policy):
     preference_learning_rate: float = Field(1e-5, gt=0, description="Peak learning rate of DPO and KTO.")
     preference_epochs: int = Field(1, ge=1, description="Passes of DPO or KTO over their rows.")
     beta: float = Field(0.1, gt=0, description="Strength of DPO's and KTO's pull to the reference.")
+    load_in_4bit: bool = Field(
+        False, description="Train on the base in 4 bits (QLoRA): a quarter of the memory, slower; needs bitsandbytes."
+    )
 
 
 class VerdictPolicy(Policy):
