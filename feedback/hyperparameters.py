@@ -36,7 +36,9 @@ class Hyperparameters(Policy):
     )
     learning_rate: float = Field(7e-4, gt=0, description="Peak AdamW learning rate of SFT.")
     num_train_epochs: int = Field(6, ge=1, description="Most passes of SFT over the training rows.")
-    per_device_train_batch_size: int = Field(8, ge=1, description="Rows per optimizer step and device.")
+    per_device_train_batch_size: int = Field(
+        8, ge=1, description="Rows per optimizer step, over all processes together."
+    )
     max_length: int = Field(
         1024, ge=16, description="Longest row in tokens: longer completions are cut, rows with longer prompts left out."
     )
@@ -90,6 +92,9 @@ class Hyperparameters(Policy):
         ge=0,
         le=64,
         description="Trials of learning rate, epochs, rank and beta, of which dev keeps the best; 0: none.",
+    )
+    load_in_4bit: bool = Field(
+        False, description="Train on the base in 4 bits (QLoRA): a quarter of the memory, slower; needs bitsandbytes."
     )
 
     @model_validator(mode="after")

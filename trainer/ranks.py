@@ -7,6 +7,8 @@ decided for all. Leaves out starting them (launchers/several.py) and exchanging 
 import os
 from typing import TypeVar
 
+from feedback.errors import RunFailedForGood
+
 Decision = TypeVar("Decision")
 
 
@@ -20,6 +22,11 @@ def world_size() -> int:
 
 def take_place(device: str) -> None:
     """Before a model is loaded: this rank's GPU, or its share of the processor."""
+    if os.environ.get("ACCELERATE_USE_FSDP", "").lower() in ("1", "true"):
+        raise RunFailedForGood(
+            "FSDP isn't supported: replay reads the base's head, which FSDP spreads over processes. Use DDP "
+            "(deploy/accelerate/several_gpus.yaml), and hyperparameters.load_in_4bit for a base that doesn't fit."
+        )
     if world_size() == 1:
         return
     import torch

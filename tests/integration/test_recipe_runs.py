@@ -7,7 +7,7 @@ from burnish_server import burnish, clean_environment
 from tiny import WORDS
 
 RECIPE = """
-from feedback.policies import Hyperparameters
+from feedback.hyperparameters import Hyperparameters
 from trainer.recipes.metrics import key_fact_recall
 from trainer.recipes.recipe import Example, Recipe, turn
 

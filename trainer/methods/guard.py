@@ -10,6 +10,7 @@ from statistics import median
 from typing import Any
 
 from feedback.errors import RunFailedForGood
+from feedback.hyperparameters import Hyperparameters
 
 EXPLODED = {"loss": 3.0, "grad_norm": 10.0}
 """A run has exploded when one of these is beyond that multiple of its running median, and above where it began,"""
@@ -24,19 +25,21 @@ PROBES = 4
 PROBE_TOKENS = 64
 
 
-def require_sound(method: str, history: Sequence[Mapping[str, Any]], setting: str) -> None:
-    """Look at the trainer's log, one entry a step; `setting` is the learning rate's name."""
+def require_sound(method: str, history: Sequence[Mapping[str, Any]], hyperparameters: Hyperparameters) -> None:
+    """Look at the trainer's log, one entry a step."""
+    setting = "learning_rate" if method == "sft" else "preference_learning_rate"
+    lower = _lower(setting, getattr(hyperparameters, setting))
     steps = [entry for entry in history if "loss" in entry]
     last = steps[-1]
     if not (math.isfinite(last["loss"]) and math.isfinite(last.get("grad_norm") or 0.0)):
-        raise RunFailedForGood(f"{_where(method, last)} or its gradient isn't a finite number. {_lower(last, setting)}")
+        raise RunFailedForGood(f"{_where(method, last)}: not finite. {lower}")
     for name, multiple in EXPLODED.items():
         values = [float(entry.get(name) or 0.0) for entry in steps[-EXPLODED_STEPS - MEDIAN_STEPS :]]
         began = [float(entry.get(name) or 0.0) for entry in steps[:BEGINNING_STEPS]]
         if exploded(values, median(began), multiple):
             raise RunFailedForGood(
                 f"{_where(method, last)}: its {'gradient norm' if name == 'grad_norm' else name} has been more than "
-                f"{multiple:g} times its running median for {EXPLODED_STEPS} steps. {_lower(last, setting)}"
+                f"{multiple:g} times its running median for {EXPLODED_STEPS} steps. {lower}"
             )
     norms = [entry["grad_norm"] for entry in steps if "grad_norm" in entry]
     if len(norms) >= IDLE_STEPS and not any(norms):
@@ -101,10 +104,10 @@ def _where(method: str, entry: Mapping[str, Any]) -> str:
     )
 
 
-def _lower(entry: Mapping[str, Any], setting: str) -> str:
+def _lower(setting: str, rate: float) -> str:
     return (
-        f"The learning rate was {entry['learning_rate']:.2g} at that step: try a tenth of "
-        f"hyperparameters.{setting} (`burnish assistant set ASSISTANT hyperparameters.{setting}=...`)."
+        f"hyperparameters.{setting} is {rate:g}: try a tenth "
+        f"(`burnish assistant set ASSISTANT hyperparameters.{setting}={rate / 10:g}`)."
     )
 
 

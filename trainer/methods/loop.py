@@ -112,7 +112,6 @@ def callbacks(stage: Stage, trainer: Any) -> list[Any]:
     from transformers import TrainerCallback
 
     progress, patience = stage.progress, stage.hyperparameters.early_stopping_patience
-    rate = "learning_rate" if stage.method == "sft" else "preference_learning_rate"
 
     class Reporter(TrainerCallback):  # type: ignore[misc, unused-ignore]
         """Steps and losses into metrics.json; the end of training when dev loss no longer falls."""
@@ -152,7 +151,7 @@ def callbacks(stage: Stage, trainer: Any) -> list[Any]:
 
         def on_log(self, arguments: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
             if logs and "loss" in logs:
-                require_sound(stage.method, state.log_history, rate)
+                require_sound(stage.method, state.log_history, stage.hyperparameters)
 
     class Keeper(TrainerCallback):  # type: ignore[misc, unused-ignore]
         """Checkpoints within an epoch, by the clock, and the seal on each.
@@ -162,6 +161,8 @@ def callbacks(stage: Stage, trainer: Any) -> list[Any]:
 
         def on_train_begin(self, arguments: Any, state: Any, control: Any, **_: Any) -> None:
             self._saved, self._cost = time.monotonic(), 0.0
+            if ranks.rank() == 0:
+                prune(stage.folder, best=state.best_global_step)  # a kill came before it
 
         def on_step_end(self, arguments: Any, state: Any, control: Any, **_: Any) -> None:
             began = time.monotonic()

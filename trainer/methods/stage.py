@@ -20,6 +20,7 @@ from service.engines.local.base_model import (
 )
 from trainer import ranks
 from trainer.methods.batches import layout
+from trainer.methods.loading import how_to_load, ready_for_lora
 from trainer.methods.peft_options import new_adapter, require_sft_alone
 from trainer.progress import RunProgress
 
@@ -77,7 +78,11 @@ def load_model(stage: Stage) -> tuple[Any, Any]:
     from peft import PeftModel
     from transformers import set_seed
 
-    model, tokenizer = load_base_model(stage.base_path, choose_dtype("auto", stage.device), stage.device)
+    chosen = stage.hyperparameters
+    how = how_to_load(stage.device, in_4bit=chosen.load_in_4bit)
+    model, tokenizer = load_base_model(stage.base_path, choose_dtype("auto", stage.device), stage.device, **how)
+    if chosen.load_in_4bit:
+        model = ready_for_lora(model)
     set_seed(stage.seed)
     if stage.hyperparameters.peft_type == "prefix_tuning":
         require_sft_alone(stage.method)

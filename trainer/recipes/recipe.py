@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from feedback.errors import InvalidInput, NotFound
-from feedback.policies import Hyperparameters
+from feedback.hyperparameters import Hyperparameters
 from feedback.run_folder import Split, Turn
 
 BUILT_IN = Path(__file__).parent

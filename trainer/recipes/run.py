@@ -107,8 +107,7 @@ def _train(target: Path, settings: Settings, tell: Tell) -> None:
     process = LocalLauncher(settings).start("run", target, ATTEMPT)
     while (status := process.poll()) is None:
         at = read_progress(attempt)
-        loss = f", loss {at['loss']:.3f}" if at.get("loss") is not None else ""
-        tell(f"{at['stage']} {at['step']} of {at['total_steps']}{loss}" if at.get("total_steps") else "loading")
+        tell(str(at) if at is not None and at.total_steps else "loading")
         time.sleep(POLL_SECONDS)
     if status != 0:
         lines = (attempt / "train.log").read_text("utf-8", "replace").split("\n")

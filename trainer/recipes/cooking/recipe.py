@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from feedback.policies import Hyperparameters
+from feedback.hyperparameters import Hyperparameters
 from trainer.recipes.metrics import share
 from trainer.recipes.recipe import Answer, Data, Example, Recipe, turn
 

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Sequence
 from statistics import fmean
 
-from feedback.policies import Hyperparameters
+from feedback.hyperparameters import Hyperparameters
 from trainer.recipes.dialogue.base import make_base
 from trainer.recipes.metrics import key_fact_recall, share
 from trainer.recipes.recipe import Answer, Data, Example, Recipe, turn

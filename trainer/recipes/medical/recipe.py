@@ -9,7 +9,7 @@ model of this size must not advise anybody.
 import re
 from collections.abc import Iterable, Sequence
 
-from feedback.policies import Hyperparameters
+from feedback.hyperparameters import Hyperparameters
 from trainer.recipes.metrics import key_fact_recall, share
 from trainer.recipes.recipe import Answer, Data, Example, Recipe, turn
 

@@ -6,7 +6,7 @@ that a base that answers in whole sentences isn't marked down for that.
 
 from collections.abc import Iterable, Sequence
 
-from feedback.policies import Hyperparameters
+from feedback.hyperparameters import Hyperparameters
 from trainer.recipes.metrics import classification
 from trainer.recipes.recipe import Answer, Data, Example, Recipe, turn
 

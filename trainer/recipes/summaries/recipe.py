@@ -6,7 +6,7 @@ does what, no list, no comment) and to keep to the notice's own words; ROUGE doe
 
 from collections.abc import Iterable, Sequence
 
-from feedback.policies import Hyperparameters
+from feedback.hyperparameters import Hyperparameters
 from trainer.recipes.metrics import rouge
 from trainer.recipes.recipe import Answer, Data, Example, Recipe, turn
 

@@ -7,7 +7,7 @@ for those would measure nothing.
 
 from collections.abc import Iterable, Sequence
 
-from feedback.policies import Hyperparameters
+from feedback.hyperparameters import Hyperparameters
 from trainer.recipes.metrics import bleu, key_fact_recall
 from trainer.recipes.recipe import Answer, Data, Example, Recipe, turn
 
