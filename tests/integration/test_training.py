@@ -127,7 +127,7 @@ def test_fast_head_agrees_with_the_plain_model(tiny_base: Path) -> None:
     from peft import LoraConfig, get_peft_model
 
     from service.engines.local.base_model import load_base_model
-    from trainer.compute.log_probs import Compute, install
+    from trainer.compute.log_probs import install
 
     base, tokenizer = load_base_model(str(tiny_base), torch.float32)
     torch.manual_seed(1)
@@ -151,7 +151,7 @@ def test_fast_head_agrees_with_the_plain_model(tiny_base: Path) -> None:
     expected.sum().backward()
     expected_gradients = gradients()
 
-    install(Compute(model))
+    install(model)
     output = model(input_ids=input_ids, attention_mask=attention_mask, labels=labels, fused_lm_head=True)
     output.log_probs.sum().backward()
     torch.testing.assert_close(output.log_probs, expected.detach(), atol=1e-4, rtol=1e-4)

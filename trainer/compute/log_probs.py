@@ -22,7 +22,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from trainer.compute.llama_layers import Layers, Unsupported
+from trainer.compute.llama_layers import Layers
+from trainer.compute.lora_product import Unsupported
 from trainer.compute.prefix_tree import Rows, ancestors_mask, prefix_tree
 
 log = logging.getLogger("trainer")
@@ -33,6 +34,8 @@ LARGEST_DISAGREEMENT = 0.15
 """Mean absolute difference in nats between two ways that bf16 rounding explains."""
 SCALED_HEADS = ("final_logit_softcapping", "logit_scale", "logits_scaling", "lm_head_multiplier", "output_multiplier")
 """Settings of heads with arithmetic of their own."""
+
+INSTALLED = "burnish_compute"
 
 TokenRows = Sequence[Sequence[int]]
 Way = Callable[[TokenRows], Tensor]
@@ -149,14 +152,18 @@ class Compute:
         return output.last_hidden_state[mask.bool()]
 
 
-def install(compute: Compute) -> None:
-    """Give the model the fast `fused_lm_head=True`."""
+def install(wrapped: Any) -> Compute:
+    """Give the model (inside any PEFT wrapper) the fast `fused_lm_head=True`, once, and return what computes it."""
     from trl.trainer.utils import FusedCausalLMOutput
 
+    compute = Compute(wrapped)
     model = compute.model
+    if hasattr(model, INSTALLED):
+        installed: Compute = getattr(model, INSTALLED)
+        return installed
     original = model.forward
     if any(getattr(model.config.get_text_config(), name, None) for name in SCALED_HEADS):
-        return  # TRL's way is right, if slower
+        return compute  # TRL's way is right, if slower
 
     def forward(self: Any, *arguments: Any, **keywords: Any) -> Any:
         if not keywords.pop("fused_lm_head", False):
@@ -180,3 +187,5 @@ def install(compute: Compute) -> None:
         )
 
     model.forward = types.MethodType(forward, model)
+    setattr(model, INSTALLED, compute)
+    return compute

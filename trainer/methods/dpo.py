@@ -11,6 +11,7 @@ from typing import Any
 
 from feedback.run_folder import Row
 from trainer.methods.loop import learn, prepare
+from trainer.methods.reference import FastReference
 from trainer.methods.stage import Stage, arguments, completion_tokens, fitting, load_model, prompt_tokens, watched
 
 
@@ -18,7 +19,7 @@ def train(stage: Stage) -> None:
     from datasets import Dataset
     from trl import DPOConfig, DPOTrainer
 
-    class TokenizedPairs(DPOTrainer):  # type: ignore[misc, unused-ignore]
+    class TokenizedPairs(FastReference, DPOTrainer):  # type: ignore[misc, unused-ignore]
         """Takes rows that are tokens already, made as serving makes them."""
 
         def _prepare_dataset(self, dataset: Any, *_: Any) -> Any:
@@ -38,6 +39,7 @@ def train(stage: Stage) -> None:
             learning_rate=chosen.preference_learning_rate,
             num_train_epochs=chosen.preference_epochs,
             beta=chosen.beta,
+            precompute_ref_log_probs=True,
             loss_type=[chosen.dpo_loss, "sft"],  # the second keeps the chosen reply from getting less likely, too
             loss_weights=[1.0, chosen.sft_weight],
             label_smoothing=chosen.label_smoothing,

@@ -35,15 +35,18 @@ def prepare(stage: Stage, trainer: Any) -> "Compute":
     """Give the trainer its company in place of its own reports, and make it fast on a CPU."""
     from transformers import PrinterCallback
 
-    from trainer.compute.log_probs import Compute, install
-
     trainer.remove_callback(PrinterCallback)
     for company in callbacks(stage, trainer):
         trainer.add_callback(company)
-    compute = Compute(trainer.model)
-    if stage.device == "cpu" and not is_prefix(trainer.model):  # a prefix lies before the tokens: TRL knows how
-        install(compute)
-    return compute
+    return make_fast(trainer.model)
+
+
+def make_fast(model: Any) -> "Compute":
+    """What computes the model's hidden states; on a CPU, also in the trainer's stead."""
+    from trainer.compute.log_probs import Compute, install
+
+    # a prefix lies before the tokens: TRL knows how
+    return install(model) if model.device.type == "cpu" and not is_prefix(model) else Compute(model)
 
 
 def learn(stage: Stage, trainer: Any) -> None:

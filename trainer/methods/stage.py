@@ -64,13 +64,10 @@ class Stage:
     def spread(self, halvings: int) -> dict[str, int]:
         """The optimizer's batch over processes and time, as TrainingArguments spells it.
 
-        On a CPU a batch of long pairs at once takes 20 GB, most of it for logits of what isn't learned: DPO takes one
-        at a time. KTO's reference point needs two rows.
+        KTO's reference point needs two rows.
         """
         batch = self.hyperparameters.per_device_train_batch_size
-        least = 2 if self.method == "kto" else 1
-        most = 1 if self.method == "dpo" and self.device == "cpu" else None
-        return layout(batch, ranks.world_size(), halvings, least=least, most=most)
+        return layout(batch, ranks.world_size(), halvings, least=2 if self.method == "kto" else 1)
 
 
 def load_model(stage: Stage) -> tuple[Any, Any]:
