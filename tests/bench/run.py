@@ -28,7 +28,7 @@ from bench import (
     serve,
     startup,
     swaps,
-    training,
+    train,
     trolls,
 )
 from bench.figures import Result, machine, rounded, table, tell
@@ -45,7 +45,7 @@ BENCHMARKS: dict[str, Any] = {
     "startup": startup,
     "swaps": swaps,
     "beside-training": beside_training,
-    "training": training,
+    "train": train,
     "forgetting": forgetting,
     "curate": curate,
     "trolls": trolls,

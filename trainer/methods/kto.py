@@ -16,6 +16,13 @@ from trainer.methods.stage import Stage, arguments, completion_tokens, fitting, 
 
 
 def train(stage: Stage) -> None:
+    trainer = build(stage)
+    if trainer is not None:
+        learn(stage, trainer)
+
+
+def build(stage: Stage) -> Any:
+    """TRL's trainer over the stage's ratings; None if no row fits."""
     from datasets import Dataset
     from trl import KTOConfig, KTOTrainer
 
@@ -29,7 +36,7 @@ def train(stage: Stage) -> None:
     chosen = stage.hyperparameters
     rows, dev_rows = (tokenized(fitting(stage, side, tokenizer), tokenizer) for side in (stage.rows, stage.dev))
     if not rows:
-        return
+        return None
     random.Random(stage.seed).shuffle(rows)  # noqa: S311 (a reproducible order, no secret)
     batch_size = max(2, chosen.per_device_train_batch_size)
     liked = sum(row["label"] for row in rows)
@@ -54,7 +61,7 @@ def train(stage: Stage) -> None:
         processing_class=tokenizer,
     )
     prepare(stage, trainer)
-    learn(stage, trainer)
+    return trainer
 
 
 def tokenized(rows: Sequence[Row], tokenizer: Any) -> list[dict[str, Any]]:
