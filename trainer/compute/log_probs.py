@@ -92,9 +92,32 @@ class Compute:
             self._ways.append(("a prefix tree", self._by_tree))
         self._ways.append(("padded rows", self._by_rows))
         self._checked = len(self._ways) == 1
+        self._expected: tuple[list[list[int]], ...] = ()
+        self._gradients = False
+        self._known: list[tuple[list[list[int]], Tensor]] = []
+
+    def expect(self, *batches: list[list[int]], gradients: bool) -> None:
+        """Batches that are asked for next, one after the other: the first of them brings all, in one pass.
+
+        What they share is computed once then. `gradients`: whether the pass is kept for the backward one.
+        """
+        self._expected, self._gradients, self._known = batches, gradients, []
 
     def hidden(self, rows: TokenRows) -> Tensor:
         """(N, H) for the N tokens of all rows, one row after the other."""
+        if rows in self._expected:
+            counts = [sum(map(len, batch)) for batch in self._expected]
+            with torch.set_grad_enabled(self._gradients):
+                found = self._computed([row for batch in self._expected for row in batch]).split(counts)
+            self._known = list(zip(self._expected, found, strict=True))
+            self._expected = ()
+        for place, (known, hidden) in enumerate(self._known):
+            if known == rows:
+                del self._known[place]
+                return hidden
+        return self._computed(rows)
+
+    def _computed(self, rows: TokenRows) -> Tensor:
         if not self._checked:
             was_training = self.model.training
             self.model.eval()  # dropout would make them differ, and draw random numbers that a resumed run mustn't
@@ -155,6 +178,11 @@ class Compute:
         return output.last_hidden_state[mask.bool()]
 
 
+def token_rows(input_ids: Tensor, attention_mask: Tensor) -> list[list[int]]:
+    """A padded batch without its padding."""
+    return [row[there].tolist() for row, there in zip(input_ids, attention_mask.bool(), strict=True)]
+
+
 def install(wrapped: Any) -> Compute:
     """Give the model (inside any PEFT wrapper) the fast `fused_lm_head=True`, once, and return what computes it."""
     from trl.trainer.utils import FusedCausalLMOutput
@@ -174,7 +202,7 @@ def install(wrapped: Any) -> Compute:
         ids, mask = keywords["input_ids"], keywords.get("attention_mask")
         asked = keywords["labels"][:, 1:] != -100  # (B, L-1)
         present = torch.ones_like(ids, dtype=torch.bool) if mask is None else mask.bool()
-        rows = [row[there].tolist() for row, there in zip(ids, present, strict=True)]
+        rows = token_rows(ids, present)
         # of a row's tokens, those that are followed by one that is asked for
         predicts = functional.pad(asked, (0, 1))[present]
         hidden = compute.hidden(rows)[predicts]  # (N, H)
