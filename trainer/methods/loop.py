@@ -44,6 +44,10 @@ def learn(stage: Stage, trainer: Any) -> None:
     """Train from the newest whole checkpoint, or from the start, and publish what was learned."""
     from transformers import set_seed
 
+    if (
+        optimizer_steps(trainer) * trainer.args.warmup_steps < 1
+    ):  # rounded up, it would take a step, perhaps the only one
+        trainer.args.warmup_steps = 0
     weights = trainable_weights(trainer.model)
     checkpoint = ranks.agreed(latest_whole(stage.folder) if ranks.rank() == 0 else None)
     if checkpoint is None:
@@ -57,6 +61,12 @@ def learn(stage: Stage, trainer: Any) -> None:
     probes = [prompt_tokens(trainer.processing_class, row.prompt) for row in stage.rows[:PROBES]]
     require_learned(stage.method, trainer.model, weights, trainer.state.log_history, probes)
     publish(stage, trainer)
+
+
+def optimizer_steps(trainer: Any) -> int:
+    chosen = trainer.args
+    rows = chosen.per_device_train_batch_size * chosen.gradient_accumulation_steps * ranks.world_size()
+    return math.ceil(len(trainer.train_dataset) / rows) * math.ceil(chosen.num_train_epochs)
 
 
 def room_bytes(parameters: int) -> int:
