@@ -97,6 +97,8 @@ def set_policies(session: Session, assistant: Assistant, changes: Changes, *, ac
     session.add(assistant)
     session.refresh(assistant, with_for_update={"key_share": True})  # nobody else's change from now on is overwritten
     checked = changed_policies(assistant, changes)
+    if checked.training.schedule != policies(assistant).training.schedule:
+        assistant.scheduled_since = now()  # no time before counts, or a new schedule would start a run at once
     assistant.policies = checked.model_dump()
     audit.record(session, actor, "assistant.policies", assistant.name, changes=changes)
     return checked

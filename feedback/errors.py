@@ -6,6 +6,7 @@ BurnishError
 ├── Unauthenticated        no key, or an unknown or revoked one                  (HTTP 401)
 ├── Forbidden              the key's role doesn't allow it                       (HTTP 403)
 ├── Conflict               the world changed underneath; look again, then retry  (HTTP 400: clients retry 409)
+├── TooLarge               a file is larger than may be uploaded                 (HTTP 413)
 ├── AdapterRefused         an adapter's files are unsafe, broken or don't fit
 ├── ModelMissing           the base model isn't prepared on this machine
 ├── EngineUnavailable      the engine is down, restarting or draining            (HTTP 503)
@@ -49,6 +50,10 @@ class Forbidden(BurnishError):
 
 class Conflict(BurnishError):
     code = "conflict"
+
+
+class TooLarge(BurnishError):
+    code = "file_too_large"
 
 
 class AdapterRefused(BurnishError):

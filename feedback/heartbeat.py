@@ -19,6 +19,8 @@ _log = structlog.get_logger()
 
 RETRY_SECONDS = 1.0
 """Wait between two tries while the database is away."""
+LOOK_SECONDS = 1.0
+"""Between two renewals it is only looked whether the lease holds: a cancelled run ends soon."""
 
 
 class Heartbeat:
@@ -71,10 +73,22 @@ class Heartbeat:
         return True
 
     def _beat_on(self) -> None:
-        pause = interval = self._held.lease_seconds / 4
+        interval = self._held.lease_seconds / 4
+        pause, due = min(LOOK_SECONDS, interval), time.monotonic() + interval
         while not self._over.wait(pause):
             try:
-                pause = interval if self.beat() else min(RETRY_SECONDS, interval)
+                if time.monotonic() < due:
+                    self._look()
+                elif self.beat():
+                    due = time.monotonic() + interval
+                pause = min(RETRY_SECONDS if self._away else LOOK_SECONDS, interval)
             except LeaseLost as lost:
                 self._lost = lost
                 return
+
+    def _look(self) -> None:
+        try:
+            if not runs.holds(self._database, self._held):
+                raise LeaseLost(f"The lease on {self._held.run_id} is gone: it was taken over or cancelled.")
+        except SQLAlchemyError:
+            pass  # the next beat tells

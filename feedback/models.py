@@ -1,7 +1,6 @@
-"""Every table. What leaves the house is never one of these: the API has its own read models.
+"""Every table but the workers' own (workers.py). What leaves the house is none of these: the API has its read models.
 
-Times are UTC. JSON columns hold what later work may widen without a migration; whatever is looked up or
-constrained is a column.
+Times are UTC. JSON columns hold what may widen without a migration; what is looked up or constrained is a column.
 """
 
 import secrets
@@ -52,6 +51,7 @@ class Assistant(Table, table=True):
     base_model: str
     consent: str = Field(default=Consent.OPT_OUT, max_length=16)  # states.Consent
     policies: Json = json_column()  # feedback.policies.Policies
+    scheduled_since: datetime | None = moment(nullable=True)  # earlier times of training.schedule don't count
     created_at: datetime = moment()
 
 
@@ -143,8 +143,7 @@ class Message(Table, table=True):
     status: MessageStatus = word(MessageStatus, default=MessageStatus.COMPLETE)
     store: bool | None = None  # the client's `store`: its grant for training; None leaves it to the assistant
     created_at: datetime = moment()
-    # replies only
-    completion_id: str | None = Field(default=None, max_length=64)
+    completion_id: str | None = Field(default=None, max_length=64)  # from here on: replies only
     choice_index: int = 0
     adapter_version_id: int | None = reference("adapter_version.id", nullable=True)  # None: imported
     guidelines_id: int | None = reference("guidelines.id", nullable=True, index=False)
@@ -162,8 +161,7 @@ class Feedback(Table, table=True):
     __tablename__ = "feedback"
     __table_args__ = (
         UniqueConstraint("api_key_id", "idempotency_key"),
-        # runs.py counts what is new whenever feedback comes in
-        Index("ix_feedback_came_in", "assistant_id", "kind", text("coalesce(imported_at, created_at)")),
+        Index("ix_feedback_came_in", "assistant_id", "kind", text("coalesce(imported_at, created_at)")),  # for due.py
         Index(
             "ix_feedback_in_review",
             "assistant_id",
@@ -302,7 +300,9 @@ class Run(Table, table=True):
     reason: str  # why it was requested, in words
     requested_by: str = Field(max_length=120)
     seed: int = 0
+    priority: int = Field(default=0, sa_column_kwargs={"server_default": "0"})  # highest first, then the oldest
     attempt: int = 1  # grows when an attempt fails; a takeover goes on with the same one
+    attempts_before: int = Field(default=0, sa_column_kwargs={"server_default": "0"})  # a retry by hand starts anew
     lease_token: str | None = Field(default=None, max_length=32)
     lease_expires_at: datetime | None = moment(nullable=True)
     not_before: datetime = moment()  # when a failed attempt may be tried again

@@ -32,11 +32,22 @@ def keep_files_private() -> None:
     os.umask(0o077)
 
 
+def estimate_command(settings: Settings, scratch: Path) -> list[str]:
+    """Measures what a run would take, in a process that ends with this one."""
+    return [
+        *(sys.executable, "-m", "trainer", "estimate", str(scratch)),
+        *("--models-folder", str(settings.models), "--device", settings.device),
+        *("--die-with-parent", str(os.getpid())),
+    ]
+
+
 def trainer_command(settings: Settings, task: TrainerTask, folder: Path, attempt: int) -> list[str]:
     """Trains or evaluates a run's folder, on the device and in the dtype that this deployment serves with."""
     command = [
         *(sys.executable, "-m", "trainer", task, str(folder), "--attempt", str(attempt)),
-        *("--models-folder", str(settings.models), "--device", settings.device, "--dtype", settings.dtype),
+        *("--models-folder", str(settings.models), "--replay-folder", str(settings.data_folder / "replay")),
+        *("--device", settings.device, "--dtype", settings.dtype),
+        *(("--report-to", settings.report_to) if task == "run" and settings.report_to else ()),
     ]
     if task == "run":
         command += ["--processes", str(settings.trainer_processes)]

@@ -1,18 +1,82 @@
-"""How far a training process is, read from the metrics.json that it keeps up to date."""
+"""How far a training process is, read from the metrics.json that it keeps up to date, and what it was made of."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
 
-def read_progress(attempt: Path) -> dict[str, Any]:
-    """{} before the first step; else stage, step, total_steps, the last loss and the seconds of each stage."""
-    try:
-        metrics = json.loads((attempt / "metrics.json").read_text("utf-8"))
-    except (OSError, ValueError):
-        return {}
-    told = {name: metrics[name] for name in ("stage", "step", "total_steps") if name in metrics}
+METRICS, PROVENANCE = "metrics.json", "provenance.json"
+
+
+class Progress(BaseModel):
+    stage: str
+    """load, a method, evaluate, done."""
+    step: int
+    total_steps: int
+    """0: not known yet."""
+    loss: float | None = None
+    eta_seconds: float | None = None
+    """Until the stage is done; None: not known, or the run stands still."""
+    tokens_per_second: float | None = None
+    """Of training, over the last steps."""
+
+    def __str__(self) -> str:
+        """
+        >>> str(Progress(stage="sft", step=3, total_steps=60, loss=1.23, eta_seconds=75))
+        'sft, step 3/60, loss 1.230, done in 1:15'
+        """
+        parts = [self.stage]
+        if self.total_steps:
+            parts.append(f"step {self.step}/{self.total_steps}")
+        if self.loss is not None:
+            parts.append(f"loss {self.loss:.3f}")
+        if self.eta_seconds is not None:
+            parts.append(f"done in {duration(self.eta_seconds)}")
+        return ", ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """
+    >>> duration(75), duration(3 * 3600 + 62)
+    ('1:15', '3:01:02')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def read_progress(attempt: Path, *, going: bool = True) -> Progress | None:
+    """None before the first stage. Not `going`: what was noted last, and no time until it is done."""
+    metrics = read_metrics(attempt)
+    if metrics is None or "stage" not in metrics:
+        return None
     history = metrics.get("loss_history") or []
-    if history:
-        told["loss"] = history[-1].get("loss")
-    return told
+    eta = metrics.get("eta_seconds") if going else None
+    if eta is not None:
+        eta = round(max(0.0, eta - (time.time() - metrics["written_at"])), 1)
+    return Progress(
+        stage=metrics["stage"],
+        step=metrics.get("step", 0),
+        total_steps=metrics.get("total_steps", 0),
+        loss=next((entry["loss"] for entry in reversed(history) if entry.get("loss") is not None), None),
+        eta_seconds=eta,
+        tokens_per_second=metrics.get("tokens_per_second") if going else None,
+    )
+
+
+def read_metrics(attempt: Path) -> dict[str, Any] | None:
+    return _read(attempt / METRICS)
+
+
+def read_provenance(attempt: Path) -> dict[str, Any] | None:
+    return _read(attempt / PROVENANCE)
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found

@@ -1,29 +1,31 @@
-"""The run queue, on the database: request, claim, heartbeat, fail, finish.
+"""The run queue, on the database: request, claim, heartbeat, fail, finish, cancel, retry.
 
 A worker holds a run by a lease that it renews; every write carries the lease's token, so a worker that was taken
 over can write nothing (fencing). Taking over is no failed attempt. All transitions of a run's status are here.
+Leaves out when a run becomes due by itself (due.py) and what it looks like from outside (run_report.py).
 """
 
 import secrets
+from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from sqlalchemy import ColumnElement, func, or_, update
+from sqlalchemy import func, or_, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
-from sqlmodel.sql.expression import SelectOfScalar
 
 from feedback import assistants, audit
 from feedback.columns import now
 from feedback.database import Database
 from feedback.errors import Conflict, InvalidInput, LeaseLost, NotFound
-from feedback.models import Assistant, Feedback, Run
-from feedback.states import OPEN_RUNS, FeedbackKind, FeedbackStatus, RunStatus
+from feedback.models import Assistant, DatasetVersion, Run
+from feedback.states import OPEN_RUNS, RunStatus
 
 MAX_ATTEMPTS = 3
 RETRY_SECONDS = (5.0, 30.0)
 """Wait before the second and the third attempt."""
-TEACHING_KINDS = (FeedbackKind.CORRECTION, FeedbackKind.PREFERENCE)
+MOST_PRIORITY = 1000
+RETRIABLE = (RunStatus.FAILED, RunStatus.CANCELLED)
 
 
 @dataclass(frozen=True)
@@ -34,12 +36,23 @@ class Claim:
     lease_token: str
     attempt: int
     lease_seconds: float
+    attempts_before: int = 0
+
+    @property
+    def tries(self) -> int:
+        """Attempts since it was requested, or retried by hand."""
+        return self.attempt - self.attempts_before
+
+    @property
+    def is_last(self) -> bool:
+        return self.tries >= MAX_ATTEMPTS
 
 
-def request(session: Session, assistant: Assistant, reason: str, *, actor: str) -> Run:
+def request(session: Session, assistant: Assistant, reason: str, *, actor: str, priority: int = 0) -> Run:
     """Queue a run. Raises Conflict when one is open: at most one per assistant."""
     if assistant.name == assistants.BASE_VERSION:
         raise InvalidInput("'base' is the bare model and never learns: train an assistant.")
+    _require_priority(priority)
     created = now()
     run = Run(
         id=f"run-{created:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}",
@@ -47,112 +60,60 @@ def request(session: Session, assistant: Assistant, reason: str, *, actor: str) 
         reason=reason,
         requested_by=actor,
         seed=secrets.randbelow(2**31),
+        priority=priority,
         created_at=created,
     )
     try:
         with session.begin_nested():
             session.add(run)
     except IntegrityError:
-        open_run = session.exec(
-            select(Run).where(Run.assistant_id == assistant.id, col(Run.status).in_(OPEN_RUNS))
-        ).first()
-        raise Conflict(
-            f"'{assistant.name}' has an open run already ({open_run.id if open_run else 'just ended'}): "
-            f"wait for it, or stop it with `burnish train {assistant.name} --cancel`."
-        ) from None
-    audit.record(session, actor, "run.request", run.id, reason=reason)
+        raise _another_is_open(session, assistant) from None
+    audit.record(session, actor, "run.request", run.id, reason=reason, priority=priority)
     return run
 
 
-def request_if_due(session: Session, assistant: Assistant) -> Run | None:
-    """Queue a run if the assistant's training policy says so; called in the transaction that stored feedback."""
-    if not _may_be_due(session, assistant):
-        return None
-    # one intake at a time counts: else two at once each miss the other's word, and none sees that it is due
-    session.exec(select(Assistant.id).where(Assistant.id == assistant.id).with_for_update(key_share=True)).one()
-    wanted = assistants.policies(assistant).training.min_new_feedback
-    count = _count_new(session, assistant)
-    if count < wanted:
-        return None
-    reason = f"{count} new corrections and choices (the policy asks for {wanted})"
-    try:
-        return request(session, assistant, reason, actor="policy")
-    except Conflict:
-        return None
+def retry(session: Session, run_id: str, *, actor: str) -> Run:
+    """Queue a run again that failed or was cancelled, with as many attempts as at first.
 
-
-def request_what_is_due(database: Database) -> list[Run]:
-    """Ask for every assistant: what was said during a run, or soon after one, may by now be enough for the next.
-
-    Only reads as long as nothing is due, so that it can be called again and again.
+    It goes on where its last attempt stood. One that had no dataset yet gathers anew. Raises Conflict when rows of its
+    dataset were erased since: nothing is trained on the rest of them.
     """
-    with database.read() as session:
-        due = [
-            assistant.id
-            for assistant in assistants.list_assistants(session)
-            if _may_be_due(session, assistant)
-            and _count_new(session, assistant) >= assistants.policies(assistant).training.min_new_feedback
-        ]
-    requested = []
-    for assistant_id in due:
-        with database.write() as session:
-            requested.append(request_if_due(session, session.get_one(Assistant, assistant_id)))
-    return [run for run in requested if run is not None]
-
-
-def _may_be_due(session: Session, assistant: Assistant) -> bool:
-    """Whether a run may be requested now, if enough was said."""
-    if assistant.name == assistants.BASE_VERSION:
-        return False
-    last = session.exec(
-        select(Run).where(Run.assistant_id == assistant.id).order_by(col(Run.created_at).desc()).limit(1)
-    ).first()
-    if last is None:
-        return True
-    if last.status in OPEN_RUNS:
-        return False
-    since = last.created_at
-    if last.status == RunStatus.FAILED:
-        # the same words would most likely fail the same way, again and again: wait for a new one
-        if not session.exec(_teaching(assistant).where(_came_in() > since)).one():
-            return False
-        since = last.finished_at or since
-    return now() - since >= timedelta(seconds=assistants.policies(assistant).training.min_seconds_between_runs)
-
-
-def _count_new(session: Session, assistant: Assistant) -> int:
-    """Corrections and choices that no run has seen to; what a failed run was to learn still waits."""
-    learned = session.exec(
-        # a run's dataset is gathered after its start, and so has what was said while it was queued
-        select(func.max(func.coalesce(Run.started_at, Run.created_at))).where(
-            Run.assistant_id == assistant.id, col(Run.status).in_((RunStatus.SUCCEEDED, RunStatus.CANCELLED))
+    run = _locked(session, run_id)
+    if run.status not in RETRIABLE:
+        raise Conflict(f"Run {run_id} is {run.status}: only a run that failed or was cancelled can be retried.")
+    assistant = session.get_one(Assistant, run.assistant_id)
+    dataset = session.get(DatasetVersion, run.dataset_version_id) if run.dataset_version_id else None
+    if dataset is not None and dataset.rows_erased:
+        raise Conflict(
+            f"Rows of {run_id}'s dataset were erased since: start a new run with `burnish train {assistant.name}`."
         )
-    ).one()
-    fresh = _teaching(assistant)
-    return session.exec(fresh if learned is None else fresh.where(_came_in() > learned)).one()
+    try:
+        with session.begin_nested():
+            run.status = RunStatus.QUEUED
+            run.attempts_before = run.attempt - 1
+            run.not_before = now()
+            run.error = run.finished_at = run.worker = run.lease_token = run.lease_expires_at = None
+            if dataset is None:
+                run.started_at = None  # what was said until then is gathered
+    except IntegrityError:
+        raise _another_is_open(session, assistant) from None
+    audit.record(session, actor, "run.retry", run_id, attempt=run.attempt)
+    return run
 
 
-def _teaching(assistant: Assistant) -> SelectOfScalar[int]:
-    """How many corrections and choices are current."""
-    return (
-        select(func.count())
-        .select_from(Feedback)
-        .where(
-            Feedback.assistant_id == assistant.id,
-            col(Feedback.kind).in_(TEACHING_KINDS),
-            col(Feedback.score).is_(None),  # a tie has one: it prefers neither
-            Feedback.status == FeedbackStatus.RECEIVED,
-        )
-    )
-
-
-def _came_in() -> ColumnElement[datetime]:
-    """When feedback came in, which may be long after it was said: it is new to us all the same."""
-    return func.coalesce(col(Feedback.imported_at), col(Feedback.created_at))
+def set_priority(session: Session, run_id: str, priority: int, *, actor: str) -> Run:
+    """Move a queued run forward or back."""
+    _require_priority(priority)
+    run = _locked(session, run_id)
+    if run.status != RunStatus.QUEUED:
+        raise Conflict(f"Run {run_id} is {run.status}: only a queued run's priority matters.")
+    run.priority = priority
+    audit.record(session, actor, "run.priority", run_id, priority=priority)
+    return run
 
 
 def claim(database: Database, worker: str, lease_seconds: float) -> Claim | None:
-    """Take the oldest run that is due: queued, or running under a lease that ran out."""
+    """Take the run that comes first: queued, or running under a lease that ran out."""
     at = now()
     due = (
         select(Run.id)
@@ -162,7 +123,7 @@ def claim(database: Database, worker: str, lease_seconds: float) -> Claim | None
                 (col(Run.status) == RunStatus.RUNNING) & (col(Run.lease_expires_at) < at),
             )
         )
-        .order_by(col(Run.created_at))
+        .order_by(col(Run.priority).desc(), col(Run.created_at))
         .limit(1)
         .with_for_update(skip_locked=True)
     )
@@ -178,16 +139,23 @@ def claim(database: Database, worker: str, lease_seconds: float) -> Claim | None
                 worker=worker,
                 started_at=func.coalesce(col(Run.started_at), at),
             )
-            .returning(col(Run.id), col(Run.attempt))
+            .returning(col(Run.id), col(Run.attempt), col(Run.attempts_before))
         )
         row = taken.first()
-    return Claim(row[0], token, row[1], lease_seconds) if row else None
+    return Claim(row[0], token, row[1], lease_seconds, row[2]) if row else None
 
 
 def heartbeat(database: Database, held: Claim) -> None:
     """Renew the lease. Raises LeaseLost when another worker has it, or the run was cancelled."""
     with database.write() as session:
         _fenced(session, held, lease_expires_at=now() + timedelta(seconds=held.lease_seconds))
+
+
+def holds(database: Database, held: Claim) -> bool:
+    """Whether the run is still the claim's; only looks."""
+    mine = (Run.id == held.run_id, Run.lease_token == held.lease_token, col(Run.status) == RunStatus.RUNNING)
+    with database.read() as session:
+        return session.exec(select(Run.id).where(*mine)).first() is not None
 
 
 def release_lease(database: Database, held: Claim) -> None:
@@ -198,7 +166,7 @@ def release_lease(database: Database, held: Claim) -> None:
 
 def fail_attempt(database: Database, held: Claim, error: str, *, final: bool = False) -> RunStatus:
     """Note a failed attempt: queued again after a wait, or FAILED after the last one (or if no retry can help)."""
-    over = final or held.attempt >= MAX_ATTEMPTS
+    over = final or held.is_last
     status = RunStatus.FAILED if over else RunStatus.QUEUED
     with database.write() as session:
         _fenced(
@@ -207,7 +175,7 @@ def fail_attempt(database: Database, held: Claim, error: str, *, final: bool = F
             status=status,
             error=error,
             attempt=held.attempt if over else held.attempt + 1,
-            not_before=now() + timedelta(seconds=0 if over else RETRY_SECONDS[held.attempt - 1]),
+            not_before=now() + timedelta(seconds=0 if over else RETRY_SECONDS[held.tries - 1]),
             finished_at=now() if over else None,
             lease_token=None,
             lease_expires_at=None,
@@ -236,9 +204,8 @@ def require_lease(session: Session, held: Claim) -> None:
 
 
 def cancel(session: Session, run_id: str, *, actor: str) -> Run:
-    """Stop an open run: its worker notices at the next heartbeat."""
-    get_run(session, run_id)
-    run = session.get_one(Run, run_id, populate_existing=True, with_for_update=True)  # it may be finishing just now
+    """Stop an open run: its worker, if it has one, ends the training process within about a second."""
+    run = _locked(session, run_id)
     if run.status not in OPEN_RUNS:
         raise Conflict(f"Run {run_id} has ended already ({run.status}).")
     run.status = RunStatus.CANCELLED
@@ -255,9 +222,46 @@ def get_run(session: Session, run_id: str) -> Run:
     return run
 
 
-def list_runs(session: Session, assistant: Assistant | None = None, limit: int = 20) -> list[Run]:
-    chosen = select(Run).order_by(col(Run.created_at).desc()).limit(limit)
-    return list(session.exec(chosen.where(Run.assistant_id == assistant.id) if assistant else chosen))
+def list_runs(
+    session: Session,
+    assistant: Assistant | None = None,
+    limit: int = 20,
+    *,
+    assistant_ids: Collection[int] | None = None,
+    status: RunStatus | None = None,
+    after: Run | None = None,
+) -> list[Run]:
+    """The newest first; of `assistant_ids` alone, and older than `after`, where those are given."""
+    chosen = select(Run).order_by(col(Run.created_at).desc(), col(Run.id).desc()).limit(limit)
+    if assistant is not None:
+        chosen = chosen.where(Run.assistant_id == assistant.id)
+    if assistant_ids is not None:
+        chosen = chosen.where(col(Run.assistant_id).in_(assistant_ids))
+    if status is not None:
+        chosen = chosen.where(Run.status == status)
+    if after is not None:
+        older = (col(Run.created_at) == after.created_at) & (col(Run.id) < after.id)
+        chosen = chosen.where((col(Run.created_at) < after.created_at) | older)
+    return list(session.exec(chosen))
+
+
+def _locked(session: Session, run_id: str) -> Run:
+    """The run, which nobody else changes now; it may have been finishing just now."""
+    get_run(session, run_id)
+    return session.get_one(Run, run_id, populate_existing=True, with_for_update=True)
+
+
+def _require_priority(priority: int) -> None:
+    if abs(priority) > MOST_PRIORITY:
+        raise InvalidInput(f"A priority is from -{MOST_PRIORITY} to {MOST_PRIORITY}, not {priority}.", param="priority")
+
+
+def _another_is_open(session: Session, assistant: Assistant) -> Conflict:
+    found = session.exec(select(Run.id).where(Run.assistant_id == assistant.id, col(Run.status).in_(OPEN_RUNS))).first()
+    return Conflict(
+        f"'{assistant.name}' has an open run already ({found or 'just ended'}): "
+        f"wait for it, or stop it with `burnish train {assistant.name} --cancel`."
+    )
 
 
 def _fenced(session: Session, held: Claim, **values: object) -> None:

@@ -2,7 +2,9 @@
 
 from alembic import context
 
-import feedback.models  # noqa: F401  fills the metadata
+import feedback.fine_tuning.models
+import feedback.models
+import feedback.workers  # noqa: F401  all fill the metadata
 from feedback.columns import Table
 
 context.configure(

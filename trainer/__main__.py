@@ -1,8 +1,9 @@
 """`python -m trainer`: run or evaluate a run's folder by hand, or work off the queue.
 
-    python -m trainer run FOLDER [--attempt N] [--models-folder P] [--device D] [--dtype D] [--json]
+    python -m trainer run FOLDER [--attempt N] [--models-folder P] [--device D] [--dtype D] [--report-to S] [--json]
                                  [--processes N] [--checkpoint-seconds S]
     python -m trainer evaluate FOLDER [--attempt N] [--models-folder P] [--device D] [--dtype D] [--json]
+    python -m trainer estimate SCRATCH_FOLDER [--models-folder P] [--device D] < what estimate.py reads
     python -m trainer worker
 
 Exit codes: 0 done (whatever the verdict); else one line on stderr says why it failed, and the code which kind it was
@@ -39,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return worker.main()
         if chosen.die_with_parent is not None:
             die_with_parent(chosen.die_with_parent)
+        if chosen.command == "estimate":
+            return _estimate(chosen)
         if not chosen.folder.is_dir():
             raise BurnishError(f"{chosen.folder}: no such folder. Give a run's folder, such as runs/<run_id>.")
         _share_the_machine()
@@ -47,11 +50,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return several.launch(_as_arguments(chosen), chosen.processes, attempt)
         from trainer import run
 
-        where = (chosen.folder, chosen.attempt, chosen.models_folder, chosen.device, chosen.dtype)
+        where = (chosen.folder, chosen.attempt, chosen.models_folder, chosen.device, chosen.dtype, chosen.replay_folder)
         if chosen.command == "evaluate":
             verdict: Verdict | None = run.evaluate_again(*where)
         else:
-            verdict = run.run(*where, chosen.checkpoint_seconds)
+            report_to = tuple(filter(None, chosen.report_to.split(",")))
+            # else it writes into whatever folder the worker was started in, and sends what goes to the terminal
+            os.environ.setdefault("WANDB_DIR", str(attempt_folder(chosen.folder, chosen.attempt)))
+            os.environ.setdefault("WANDB_CONSOLE", "off")
+            verdict = run.run(*where, chosen.checkpoint_seconds, report_to)
         if chosen.json and verdict:
             print(json.dumps(asdict(verdict)))
     except OutOfMemory as error:
@@ -78,11 +85,22 @@ def _as_arguments(chosen: argparse.Namespace, *, with_parent: bool = False) -> l
     """The command line again."""
     words = [chosen.command, str(chosen.folder)]
     for name, value in vars(chosen).items():
-        if name not in ("command", "folder", "json", "die_with_parent"):
+        if name not in ("command", "folder", "json", "die_with_parent") and value is not None:
             words += [f"--{name.replace('_', '-')}", str(value)]
     if with_parent and chosen.die_with_parent is not None:
         words += ["--die-with-parent", str(chosen.die_with_parent)]
     return [*words, "--json"] if chosen.json else words
+
+
+def _estimate(chosen: argparse.Namespace) -> int:
+    """What it comes to is one line of JSON on stdout, and nothing else is."""
+    _share_the_machine()
+    from trainer.estimate import estimate
+
+    with contextlib.redirect_stdout(sys.stderr):
+        found = estimate(sys.stdin, chosen.folder, chosen.models_folder, chosen.device)
+    print(found.model_dump_json())
+    return 0
 
 
 def _share_the_machine() -> None:
@@ -108,15 +126,23 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m trainer", description="Train and evaluate adapters.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("worker", help="work off the queue of runs")
-    for name, summary in (("run", "train and evaluate"), ("evaluate", "evaluate a trained attempt once more")):
+    for name, summary in (
+        ("run", "train and evaluate"),
+        ("evaluate", "evaluate a trained attempt once more"),
+        ("estimate", "measure what a run would take; what to train on comes by stdin"),
+    ):
         command = commands.add_parser(name, help=summary)
-        command.add_argument("folder", type=Path, help="the run's folder")
-        command.add_argument("--attempt", type=int, default=1, help="its number; the same one again resumes it")
+        command.add_argument("folder", type=Path, help="the run's folder; for an estimate an empty one, removed later")
+        if name != "estimate":
+            command.add_argument("--attempt", type=int, default=1, help="its number; the same one again resumes it")
         command.add_argument(
             "--models-folder",
             type=Path,
             default=Path(os.environ.get("BURNISH_MODELS_FOLDER", ".burnish/models")),
             help="where prepared base models are",
+        )
+        command.add_argument(
+            "--replay-folder", type=Path, help="where the base's own answers are kept for all runs; else in FOLDER"
         )
         command.add_argument("--device", default="auto", help="auto, cpu or cuda")
         command.add_argument("--dtype", default="auto", help="what the service serves in; candidates are judged in it")
@@ -129,6 +155,8 @@ def _parser() -> argparse.ArgumentParser:
                 help="least seconds between two checkpoints of one epoch",
             )
         command.add_argument("--json", action="store_true", help="print the verdict as one line of JSON")
+        if name == "run":
+            command.add_argument("--report-to", default="", help="wandb, mlflow, or both with a comma between them")
         command.add_argument(
             "--die-with-parent",
             type=int,

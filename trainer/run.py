@@ -7,38 +7,34 @@ the registry and releases (worker.py).
 """
 
 import asyncio
-import gc
 import logging
 import os
 import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from feedback.errors import OutOfMemory, RunFailed, RunFailedForGood
-from feedback.files import read_json, write_bytes, write_json
+from feedback.errors import RunFailed
+from feedback.files import publish_folder, read_json, write_bytes, write_json
 from feedback.folder_lock import folder_lock
-from feedback.run_folder import Row, RunSpec, Split, attempt_folder
-from service.engines.adapter_format import read_adapter
+from feedback.hyperparameters import SERVED
+from feedback.run_folder import RunSpec
+from feedback.states import VerdictWord
+from service.engines.adapter_format import ADAPTER_FILES, read_adapter
 from trainer import ranks
 from trainer.adapter import publish_adapter
+from trainer.evaluation.curves import training_words
 from trainer.evaluation.evaluate import evaluate
 from trainer.evaluation.record import Evaluation
 from trainer.evaluation.report import report
 from trainer.evaluation.verdict import Verdict, judge
-from trainer.failures import disk_watched, is_out_of_memory
+from trainer.failures import disk_watched
 from trainer.inputs import read_run
 from trainer.progress import RunProgress
-
-if TYPE_CHECKING:
-    from trainer.methods.stage import Stage
+from trainer.training import Place, Splits, scaled, train
 
 log = logging.getLogger("trainer")
-
-Splits = dict[Split, list[Row]]
 
 
 def run(
@@ -47,145 +43,96 @@ def run(
     models_folder: Path,
     device: str = "auto",
     dtype: str = "auto",
+    replay_folder: Path | None = None,
     checkpoint_seconds: float = 60.0,
+    report_to: tuple[str, ...] = (),
 ) -> Verdict | None:
-    """Load, train, evaluate, write. Of several processes that train together only the first does more than train."""
+    """Load, train, evaluate, write. Of several processes that train together only the first does more than train.
+
+    The base's own answers are kept in `replay_folder`; if None, in the run's own folder. `report_to` names services, as
+    transformers does, that hear of every step.
+    """
     first = ranks.rank() == 0
     with folder_lock(folder) if first else nullcontext():
         spec, splits = read_run(folder)
-        target = attempt_folder(folder, attempt)
+        place = Place(folder, attempt, models_folder, device, dtype, replay_folder, checkpoint_seconds, report_to)
+        target = place.target
         with _log_to(target / "train.log", quiet=not first), disk_watched(target):
             progress = RunProgress(target / "metrics.json", silent=not first)
-            trained = _train(spec, splits, target, models_folder, device, progress, checkpoint_seconds)
+            last = train(spec, splits, place, progress)
             ranks.part()
             if not first:
                 return None
+            if spec.hyperparameters.peft_type not in SERVED:
+                return _keep_unserved(last.final, target, spec, progress)
+            trained = scaled(last, splits["dev"], place)
             version = publish_adapter(trained, target / "adapter", spec, progress.data)
             evaluation = _finished_evaluation(spec, target, version)
             if evaluation is None:
-                evaluation = _evaluate(folder, spec, splits, target, version, models_folder, device, dtype, progress)
+                evaluation = _evaluate(spec, splits, place, version, progress)
             return _write(target, spec, evaluation, progress)
 
 
 def evaluate_again(
-    folder: Path, attempt: int, models_folder: Path, device: str = "auto", dtype: str = "auto"
+    folder: Path,
+    attempt: int,
+    models_folder: Path,
+    device: str = "auto",
+    dtype: str = "auto",
+    replay_folder: Path | None = None,
 ) -> Verdict:
     """Evaluate an attempt's adapter once more, against what is in `baseline/` now."""
     with folder_lock(folder):
         spec, splits = read_run(folder)
-        target = attempt_folder(folder, attempt)
+        place = Place(folder, attempt, models_folder, device, dtype, replay_folder)
+        target = place.target
         if not (target / "adapter").is_dir():
             raise RunFailed(f"{target} holds no adapter yet. Train it first: `python -m trainer run {folder}`.")
         with _log_to(target / "train.log"), disk_watched(target):
             progress = RunProgress(target / "metrics.json")
             version = read_adapter(target / "adapter").sha256
-            evaluation = _evaluate(folder, spec, splits, target, version, models_folder, device, dtype, progress)
+            evaluation = _evaluate(spec, splits, place, version, progress)
             return _write(target, spec, evaluation, progress)
 
 
-def _train(
-    spec: RunSpec,
-    splits: Splits,
-    target: Path,
-    models_folder: Path,
-    device: str,
-    progress: RunProgress,
-    checkpoint_seconds: float,
-) -> Path:
-    """Run the methods that have rows, each from where the last one ended; returns the last one's result."""
-    from service.engines.local.base_model import choose_device, resolve_base_model
-    from trainer.methods.stage import Stage
-
-    device = choose_device(device)
-    ranks.take_place(device)
-    trained: Path | None = None
-    for method in spec.methods:
-        stage = Stage(
-            method=method,
-            rows=[row for row in splits["train"] if row.method == method],
-            dev=[row for row in splits["dev"] if row.method == method],
-            hyperparameters=spec.hyperparameters,
-            seed=spec.seed,
-            base_path=resolve_base_model(spec.base_model, models_folder),
-            device=device,
-            start=trained,
-            folder=target / "checkpoints" / method,
-            progress=progress,
-            checkpoint_seconds=checkpoint_seconds,
-            halvings=len(progress.data["out_of_memory"]),
-        )
-        if not stage.rows:
-            log.info("%s: no rows, skipped", method)
-            continue
-        if not stage.final.is_dir():
-            with progress.stage(method), _memory_watched(stage):
-                import_module(f"trainer.methods.{method}").train(stage)
-            gc.collect()
-        if stage.final.is_dir():
-            trained = stage.final
-    if trained is None:
-        methods = ", ".join(spec.methods)
-        raise RunFailedForGood(f"There is nothing to train on: no row that fits max_length is for {methods}.")
-    return trained
-
-
-@contextmanager
-def _memory_watched(stage: "Stage") -> Iterator[None]:
-    """Memory that ran out as an error that says what helps."""
-    try:
-        yield
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        at_once = stage.rows_at_once(stage.halvings)
-        fewer = stage.rows_at_once(stage.halvings + 1)
-        if not stage.progress.data["total_steps"]:
-            raise RunFailedForGood(
-                f"{stage.method}: memory ran out while the base model {stage.base_path} was loaded. Give the trainer "
-                "more memory, or take a smaller base model."
-            ) from error
-        if fewer == at_once:
-            raise RunFailedForGood(
-                f"{stage.method}: memory ran out with {at_once} row(s) at once, the fewest there are. Lower "
-                "hyperparameters.max_length or hyperparameters.r, or give the trainer more memory."
-            ) from error
-        raise OutOfMemory(
-            f"{stage.method}: memory ran out with {at_once} rows at once: going on from the last checkpoint with "
-            f"{fewer}, whose gradients are added up, so that the optimizer's batch stays."
-        ) from error
-
-
-def _evaluate(
-    folder: Path,
-    spec: RunSpec,
-    splits: Splits,
-    target: Path,
-    version: str,
-    models_folder: Path,
-    device: str,
-    dtype: str,
-    progress: RunProgress,
-) -> Evaluation:
+def _evaluate(spec: RunSpec, splits: Splits, place: Place, version: str, progress: RunProgress) -> Evaluation:
     from service.engines.local.engine import LocalEngine
 
     async def measure() -> Evaluation:
-        engine = LocalEngine(spec.base_model, models_folder, device=device, dtype=dtype)
+        engine = LocalEngine(spec.base_model, place.models_folder, device=place.device, dtype=place.dtype)
         await engine.start()
         try:
             return await evaluate(
                 engine,
-                folder,
+                place.folder,
                 spec,
                 splits,
-                target / "adapter",
+                place.target / "adapter",
                 version,
                 lambda what, done, total: progress.step(done, total, note=what),
+                answers=place.answers(spec),
             )
         finally:
             await engine.close()
 
     with progress.stage("evaluate"):
         return asyncio.run(measure())
+
+
+def _keep_unserved(trained: Path, target: Path, spec: RunSpec, progress: RunProgress) -> Verdict:
+    """What can't be served is kept apart from what can, for PEFT; nothing will mistake it for a version."""
+    kept = target / "unserved"
+    publish_folder(trained, kept, ADAPTER_FILES)
+    reason = (
+        f"{spec.hyperparameters.peft_type} can't be served, so that nothing was judged: {kept} is for PEFT's own "
+        f"PeftModel.from_pretrained. Its dev loss is in the report; to release one, train {' or '.join(SERVED)}."
+    )
+    lines = [f"# Not served: run {spec.run_id} for {spec.assistant}", "", reason, "", *training_words(progress.data)]
+    write_bytes(target / "report.md", ("\n".join(lines) + "\n").encode())
+    progress.data["stage"] = "done"
+    progress.write()
+    log.info("%s", reason)
+    return Verdict(VerdictWord.BLOCKED, [reason], {})
 
 
 def _finished_evaluation(spec: RunSpec, target: Path, version: str) -> Evaluation | None:
@@ -201,8 +148,7 @@ def _finished_evaluation(spec: RunSpec, target: Path, version: str) -> Evaluatio
 def _write(target: Path, spec: RunSpec, evaluation: Evaluation, progress: RunProgress) -> Verdict:
     verdict = judge(evaluation, spec.verdict)
     write_json(target / "evaluation.json", evaluation.model_dump(mode="json"))
-    times = len(progress.data["out_of_memory"])
-    write_bytes(target / "report.md", report(evaluation, verdict, times_out_of_memory=times).encode())
+    write_bytes(target / "report.md", report(evaluation, verdict, progress.data).encode())
     progress.data["stage"] = "done"
     progress.write()
     log.info("%s: %s", verdict.verdict.value, " ".join(verdict.reasons))

@@ -11,23 +11,28 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import structlog
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from feedback import adapters, assistants, audit, datasets, files, logs, releases, runs
+from feedback import adapters, assistants, audit, datasets, due, files, logs, releases, runs
 from feedback.config import Settings
 from feedback.database import Database
 from feedback.errors import BurnishError, Conflict, InvalidInput, LeaseLost, OutOfMemory, RunFailed, RunFailedForGood
+from feedback.fine_tuning import jobs
+from feedback.fine_tuning.dataset import JobData, curate_examples
+from feedback.fine_tuning.events import read_metrics
+from feedback.fine_tuning.requests import applied
 from feedback.heartbeat import Heartbeat
 from feedback.housekeeping import Housekeeping
 from feedback.models import AdapterVersion, Assistant, Evaluation, Run
 from feedback.processes import TrainerTask
 from feedback.run_folder import RunSpec, attempt_folder
 from feedback.runs import Claim
-from feedback.states import VerdictWord
+from feedback.states import RunStatus, VerdictWord
+from feedback.workers import Presence
 from service.engines.adapter_format import read_adapter
 from trainer.baseline import align_baseline, replace_baseline
 from trainer.evaluation import record
@@ -67,7 +72,7 @@ class Worker:
         self._settings.runs.mkdir(parents=True, exist_ok=True)
         self._sweep()
         _log.info("worker ready", worker=self._name)
-        with Housekeeping(self._settings, self._database):
+        with Housekeeping(self._settings, self._database), Presence(self._database, self._name):
             while not self._stopping:
                 try:
                     worked = self.work_once()
@@ -88,7 +93,7 @@ class Worker:
 
     def work_once(self) -> bool:
         """Request what is due, claim a run and see it through; False when there was none."""
-        for run in runs.request_what_is_due(self._database):
+        for run in due.request_what_is_due(self._database):
             _log.info("run requested", run=run.id, reason=run.reason)
         held = runs.claim(self._database, self._name, self._settings.lease_seconds)
         if self._away:
@@ -100,8 +105,18 @@ class Worker:
         try:
             self._work_on(held)
         except LeaseLost:
-            _log.warning("lease lost", run=held.run_id)
+            self._tell_loss(held)
         return True
+
+    def _tell_loss(self, held: Claim) -> None:
+        """By now no process of this worker trains in the run's folder any more."""
+        status = None
+        with suppress(SQLAlchemyError), self._database.read() as session:
+            status = runs.get_run(session, held.run_id).status
+        if status == RunStatus.CANCELLED:
+            _log.info("run cancelled, its training process is ended", run=held.run_id)
+        else:
+            _log.warning("lease lost", run=held.run_id)
 
     def _work_on(self, held: Claim) -> None:
         """See the run through, or give it back in the state that its failure asks for."""
@@ -162,10 +177,18 @@ class Worker:
         with self._database.read() as session:
             run = runs.get_run(session, held.run_id)
             if run.dataset_version_id is not None:
+                if not (folder / "run.json").is_file():
+                    raise InvalidInput(f"{folder} is gone: start a new run with `burnish train ASSISTANT`.")
                 return
             assistant = session.get_one(Assistant, run.assistant_id)
             live = releases.live(session, assistant).version
-            material = datasets.gather_material(session, assistant)
+            job = jobs.of_run(session, run.id)
+            if job is None:
+                material, curating = datasets.gather_material(session, assistant), datasets.curate_material
+            else:
+                data, curating = JobData.of(session, assistant, job), curate_examples
+        if job is not None:
+            material = data.material(self._settings.files)
         policies = assistants.policies(assistant)
         baseline = adapters.folder_of(self._settings.adapters, live)
 
@@ -176,7 +199,7 @@ class Worker:
                 base_model=assistant.base_model,
                 baseline_version=live.sha256,
                 methods=frozen.curated.methods,
-                hyperparameters=policies.hyperparameters,
+                hyperparameters=applied(job, policies.hyperparameters) if job else policies.hyperparameters,
                 verdict=policies.verdict,
                 seed=run.seed,
                 dataset_sha256=frozen.sha256,
@@ -190,19 +213,21 @@ class Worker:
                 yield
 
         suites = {"general.txt": GENERAL_TEXT.read_bytes()}
-        frozen = datasets.freeze(material, folder, suites, baseline, spec, fence)
+        frozen = datasets.freeze(material, folder, suites, baseline, spec, fence, curating=curating)
         del material  # a million items
         # before it is recorded: a worker killed here freezes and tells again
-        datasets.tell_givers(self._database, frozen.curated)
+        if job is None:
+            datasets.tell_givers(self._database, frozen.curated)
         if not frozen.curated.methods:
             received = frozen.curated.funnel[0][1]
             raise InvalidInput(
-                f"Nothing to train on: {received} pieces of feedback came in, none was left for the training side; "
-                f"{folder / 'datasheet.md'} says why. Collect more corrections and choices."
+                f"Nothing to train on: {received} {'examples' if job else 'pieces of feedback'} came in, none was left "
+                f"for the training side; {folder / 'datasheet.md'} says why. Collect more corrections and choices."
             )
         with self._database.write() as session:
             runs.require_lease(session, held)
-            dataset = datasets.record(session, assistant, session.get_one(Run, held.run_id), frozen)
+            run = session.get_one(Run, held.run_id)
+            dataset = datasets.record(session, assistant, run, frozen, of_feedback=job is None)
             _log.info("dataset frozen", run=held.run_id, dataset=dataset.number, rows=len(frozen.curated.rows))
 
     def _process(self, held: Claim, heart: Heartbeat, task: TrainerTask, folder: Path) -> None:
@@ -222,7 +247,7 @@ class Worker:
         failure = failure_of(status, attempt_folder(folder, held.attempt), memory_ran_out=oom_kills() > kills)
         if isinstance(failure, OutOfMemory):
             RunProgress(attempt_folder(folder, held.attempt) / "metrics.json").ran_out_of_memory()
-        if goes_on(status) and held.attempt < runs.MAX_ATTEMPTS:
+        if goes_on(status) and not held.is_last:
             _hand_over(folder, held.attempt)
         raise failure
 
@@ -269,8 +294,13 @@ class Worker:
             )
             session.add(evaluation)
             session.flush()
+            job = jobs.of_run(session, run.id)
+            if job is not None:
+                metrics = read_metrics(self._settings.runs, run)
+                jobs.conclude(session, self._settings, job, metrics)
             if evaluation.verdict == VerdictWord.PROMOTE:
-                if assistants.policies(assistant).release.promotion == "auto":
+                # what a job made goes live by an operator's word alone
+                if job is None and assistants.policies(assistant).release.promotion == "auto":
                     reason = "judged better than what served"
                     expected = live.release.id
                     releases.promote(

@@ -2,21 +2,28 @@
 
 import os
 import subprocess
+import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from sqlmodel import Session
 
-from feedback import adapters, assistants, lineage, releases, report, runs
+from feedback import adapters, assistants, due, lineage, releases, report, run_report, runs
 from feedback.cli.app import ACTOR, AsJson, AssistantName, open_all, print_fields, print_rows
-from feedback.cli.programs import watch_run
+from feedback.cli.estimates import show_dry_run
+from feedback.cli.watching import follow_run
 from feedback.config import Settings
 from feedback.errors import BurnishError, InvalidInput
-from feedback.models import Run
+from feedback.folder_lock import FolderBusy, folder_lock
+from feedback.models import Assistant, Run
 from feedback.processes import TrainerTask, trainer_command
-from feedback.states import OPEN_RUNS, Side
+from feedback.states import RunStatus, Side
 
 adapters_app = typer.Typer(help="Adapter versions: list, inspect, promote, roll back.", no_args_is_help=True)
+
+END_SECONDS = 10.0
+"""Within this a worker that lives has heard that its run was cancelled."""
 
 Reason = Annotated[str, typer.Option(help="Why; kept in the audit log.")]
 Label = Annotated[str, typer.Argument(metavar="ASSISTANT@N", help="The version.")]
@@ -32,22 +39,49 @@ def train(
     assistant: AssistantName,
     reason: Reason = "asked for on the command line",
     wait: Annotated[bool, typer.Option("--wait", help="Follow the run to its end.")] = False,
+    priority: Annotated[int, typer.Option(help="Runs with a higher one go first; the oldest among equals.")] = 0,
     cancel: Annotated[bool, typer.Option("--cancel", help="Stop the assistant's open run instead.")] = False,
+    retry: Annotated[
+        str | None, typer.Option(metavar="RUN_ID", help="Queue a failed or cancelled run again instead; it goes on.")
+    ] = None,
+    set_priority: Annotated[
+        int | None, typer.Option(metavar="N", help="Change the queued run's priority instead.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Queue nothing: say what a run would train on, how long it would take.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Queue a training run now, whatever the policy says; a worker takes it."""
+    if sum((cancel, dry_run, retry is not None, set_priority is not None)) > 1:
+        raise InvalidInput("--cancel, --dry-run, --retry and --set-priority are different deeds: choose one.")
     settings, database = open_all()
+    if dry_run:
+        show_dry_run(settings, database, assistant, as_json=as_json)
+        return
     with database.write() as session:
         found = assistants.get_assistant(session, assistant)
         if cancel:
-            run = runs.cancel(session, _open_run(runs.list_runs(session, found)), actor=ACTOR)
+            run = runs.cancel(session, _open_run(session, found), actor=ACTOR)
+        elif retry is not None:
+            if runs.get_run(session, retry).assistant_id != found.id:
+                raise InvalidInput(f"{retry} is no run of '{assistant}': `burnish status {retry}` names its assistant.")
+            run = runs.retry(session, retry, actor=ACTOR)
+        elif set_priority is not None:
+            run = runs.set_priority(session, _open_run(session, found), set_priority, actor=ACTOR)
         else:
-            run = runs.request(session, found, reason, actor=ACTOR)
-    if not wait:
-        print_fields({"run": run.id, "status": run.status.value}, as_json)
-        return
-    last = watch_run(settings, run.id, follow=True, as_json=as_json)
-    raise typer.Exit(0 if last == "succeeded" else 1)
+            run = runs.request(session, found, reason, actor=ACTOR, priority=priority)
+    if cancel:
+        fields = {"run": run.id, "status": run.status.value, "training": _wait_for_end(settings.runs / run.id)}
+        print_fields(fields, as_json)
+    elif wait:
+        last = follow_run(settings, database, run.id, as_json=as_json)
+        raise typer.Exit(0 if last == RunStatus.SUCCEEDED else 1)
+    else:
+        with database.read() as session:
+            waits_for = run_report.waits_for(session, run)
+        queued = {"run": run.id, "status": run.status.value, "priority": run.priority, "waits_for": waits_for}
+        print_fields(queued, as_json)
 
 
 def run(
@@ -159,8 +193,23 @@ def _trainer(task: TrainerTask, folder: Path, attempt: int, as_json: bool) -> in
     return subprocess.run([*command, *(["--json"] if as_json else [])], check=False).returncode
 
 
-def _open_run(listed: list[Run]) -> str:
-    for run in listed:
-        if run.status in OPEN_RUNS:
-            return run.id
-    raise BurnishError("No run is open: `burnish status` shows how the last ones ended.")
+def _open_run(session: Session, assistant: Assistant) -> str:
+    run_id = due.open_run(session, assistant)
+    if run_id is None:
+        raise BurnishError("No run is open: `burnish status` shows how the last ones ended.")
+    return run_id
+
+
+def _wait_for_end(folder: Path) -> str:
+    """Whether a cancelled run's training process is gone, as far as this machine can tell."""
+    if not folder.is_dir():
+        return "none on this machine"
+    deadline = time.monotonic() + END_SECONDS
+    while True:
+        try:
+            with folder_lock(folder):
+                return "ended"
+        except FolderBusy:
+            if time.monotonic() > deadline:
+                return "still ending"
+            time.sleep(0.1)

@@ -2,7 +2,6 @@
 
 import os
 import sys
-import time
 from pathlib import Path
 from typing import Annotated
 
@@ -10,16 +9,16 @@ import httpx
 import typer
 
 import migrations
-from feedback import assistants, doctor, guidelines, releases, runs
+from feedback import assistants, doctor, due, guidelines, releases, run_report, runs
 from feedback.cli import supervisor
 from feedback.cli.app import AsJson, console, harmless, open_all, print_fields, print_json, print_rows
+from feedback.cli.watching import follow_run, show_run
 from feedback.config import BUNDLED_MODEL, Settings, settings_rows, settings_table
 from feedback.erasure import erase as erasing
 from feedback.errors import BurnishError
+from feedback.hyperparameters import hyperparameters_rows, hyperparameters_table
 from feedback.models import Assistant
-from feedback.progress import read_progress
-from feedback.run_folder import attempt_folder
-from feedback.states import OPEN_RUNS, ErasureState, RunStatus
+from feedback.states import ErasureState, RunStatus
 
 model_app = typer.Typer(help="Base models.", no_args_is_help=True)
 
@@ -77,7 +76,7 @@ def status(
     """What serves, and how the runs are doing."""
     settings, database = open_all()
     if run_id is not None:
-        last = watch_run(settings, run_id, follow=watch, as_json=as_json)
+        last = (follow_run if watch else show_run)(settings, database, run_id, as_json=as_json)
         raise typer.Exit(1 if watch and last == RunStatus.FAILED else 0)
     with database.read() as session:
         serving = [
@@ -89,10 +88,12 @@ def status(
                 "review_due": current.review_due,
                 "review_overdue": guidelines.is_review_due(current),
                 "tainted": live.version.tainted_reason,
+                "next_run": str(awaited) if awaited else None,
             }
             for one in assistants.list_assistants(session)
             for live in [releases.live(session, one)]
             for current in [assistants.current_guidelines(session, one)]
+            for awaited in [due.outlook(session, one)]
         ]
         listed = [
             {
@@ -102,6 +103,7 @@ def status(
                 "attempt": run.attempt,
                 "requested": run.created_at,
                 "because": run.reason,
+                "waits_for": run_report.waits_for(session, run) if run.status == RunStatus.QUEUED else None,
                 "error": run.error,
             }
             for run in runs.list_runs(session)
@@ -125,6 +127,9 @@ def status(
 def examine(
     migrate: Annotated[bool, typer.Option("--migrate", help="Bring the database schema up to date first.")] = False,
     settings_only: Annotated[bool, typer.Option("--settings", help="Print the table of settings.")] = False,
+    training_only: Annotated[
+        bool, typer.Option("--hyperparameters", help="Print the table of an assistant's hyperparameters.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Check this machine: versions, database, base model, disk, port."""
@@ -133,6 +138,12 @@ def examine(
             print_json(settings_rows())
         else:
             print(settings_table())
+        return
+    if training_only:
+        if as_json:
+            print_json(hyperparameters_rows())
+        else:
+            print(hyperparameters_table())
         return
     settings = Settings()
     if migrate:
@@ -169,30 +180,6 @@ def model_list(as_json: AsJson = False) -> None:
     folders = sorted(path for path in settings.models.glob("*") if (path / "config.json").exists())
     rows = [{"model": folder.name, "folder": str(folder)} for folder in folders]
     print_rows(rows, as_json, empty="None: run `burnish model prepare`.")
-
-
-def watch_run(settings: Settings, run_id: str, *, follow: bool, as_json: bool) -> str:
-    """Print a run's state, and go on doing so until it has ended; returns its last status."""
-    database = settings.open_database()
-    shown = None
-    while True:
-        with database.read() as session:
-            run = runs.get_run(session, run_id)
-        fields = {
-            "run": run.id,
-            "status": run.status.value,
-            "attempt": run.attempt,
-            "because": run.reason,
-            "error": run.error,
-            **read_progress(attempt_folder(settings.runs / run.id, run.attempt)),
-        }
-        ended = run.status not in OPEN_RUNS
-        if fields != shown and (not as_json or ended or not follow):
-            print_fields(fields, as_json)
-        shown = fields
-        if ended or not follow:
-            return run.status.value
-        time.sleep(1)
 
 
 def _become(*module_and_arguments: str) -> None:

@@ -15,7 +15,7 @@ from sqlalchemy import update
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session, col, select
 
-from feedback import assistants, cases, contributors, runs
+from feedback import assistants, cases, contributors, due
 from feedback.collect import comments, corrections, preferences, ratings, reports, surveys
 from feedback.collect.kinds import Parsed
 from feedback.columns import is_storable, texts_in
@@ -119,7 +119,7 @@ def _receive(session: Session, secret: bytes, caller: Caller, given: Given, idem
     if parsed.report_category:
         cases.report_came_in(session, feedback, parsed.report_category, actor=caller.actor)
     session.flush()
-    runs.request_if_due(session, assistant)
+    due.request_if_due(session, assistant)
     return Accepted(public_id, receipt, feedback.status)
 
 

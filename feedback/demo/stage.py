@@ -130,14 +130,14 @@ class Stage:
             bars: dict[str, Any] = {}
             while run.status in OPEN_RUNS:
                 told = read_progress(attempt_folder(self.settings.runs / run.id, run.attempt))
-                if told.get("stage"):
-                    bar = bars.get(told["stage"])
+                if told is not None:
+                    bar = bars.get(told.stage)
                     if bar is None:
-                        bar = bars[told["stage"]] = progress.add_task(told["stage"], detail="")
+                        bar = bars[told.stage] = progress.add_task(told.stage, detail="")
                         if not console.is_terminal:  # a pipe shows no moving bars
-                            console.print(f"  {told['stage']} …")
-                    loss = f"loss {told['loss']:.3f}" if isinstance(told.get("loss"), float) else ""
-                    progress.update(bar, completed=told.get("step"), total=told.get("total_steps") or None, detail=loss)
+                            console.print(f"  {told.stage} …")
+                    loss = f"loss {told.loss:.3f}" if told.loss is not None else ""
+                    progress.update(bar, completed=told.step, total=told.total_steps or None, detail=loss)
                 time.sleep(0.2)
                 run = self.find_run() or run
         if run.status != RunStatus.SUCCEEDED:

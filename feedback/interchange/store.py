@@ -14,7 +14,7 @@ from typing import TypeVar
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
-from feedback import assistants, audit, keys, runs
+from feedback import assistants, audit, due, keys
 from feedback.curate.items import IMPORTED
 from feedback.database import Database
 from feedback.errors import InvalidInput
@@ -101,7 +101,7 @@ def take_in(
         yield _write(database, store)
         if number % PORTIONS_A_LOG == 0:
             database.close()
-    _write(database, lambda session: runs.request_if_due(session, session.get_one(Assistant, assistant.id)))
+    _write(database, lambda session: due.request_if_due(session, session.get_one(Assistant, assistant.id)))
 
 
 def try_out(

@@ -1,4 +1,4 @@
-"""For operators: assistants, their versions and runs; promote and roll back."""
+"""For operators: assistants and their versions; promote and roll back. Their runs are runs.py's."""
 
 from datetime import date, datetime
 from typing import Any
@@ -8,16 +8,14 @@ from litestar.params import JSONBody
 from pydantic import BaseModel, Field
 from sqlmodel import Session
 
-from feedback import adapters, releases, runs
+from feedback import adapters, releases
 from feedback.assistants import current_guidelines, list_assistants, policies
 from feedback.config import Settings
 from feedback.database import Database
-from feedback.errors import NotFound
 from feedback.guidelines import is_review_due
 from feedback.keys import Caller
-from feedback.models import AdapterVersion, Assistant, Run
+from feedback.models import AdapterVersion, Assistant
 from feedback.report import VersionReport, version_reports
-from feedback.states import RunStatus
 from service.api.strict_body import StrictBody
 from service.auth import may, visible
 
@@ -32,22 +30,6 @@ class AssistantRead(BaseModel):
     review_overdue: bool
     tainted: bool
     policies: dict[str, Any]
-
-
-class RunRead(BaseModel):
-    id: str
-    assistant: str
-    status: RunStatus
-    reason: str
-    attempt: int
-    error: str | None
-    created_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
-
-
-class RunCreate(StrictBody):
-    reason: str = Field("asked for through the API", max_length=500)
 
 
 class Promote(StrictBody):
@@ -108,28 +90,6 @@ def roll_back(name: str, data: JSONBody[RollBack], caller: Caller, database: Dat
         return _release(assistant, releases.live(session, assistant).version, before, data.reason)
 
 
-@post("/v1/assistants/{name:str}/runs", guards=[may("operate")], status_code=201, sync_to_thread=True)
-def request_run(name: str, data: JSONBody[RunCreate], caller: Caller, database: Database) -> RunRead:
-    with database.write() as session:
-        assistant = visible(session, caller, name)
-        return _run(session, runs.request(session, assistant, data.reason, actor=caller.actor))
-
-
-@get("/v1/assistants/{name:str}/runs", guards=[may("operate")], sync_to_thread=True)
-def list_runs(name: str, caller: Caller, database: Database) -> list[RunRead]:
-    with database.read() as session:
-        return [_run(session, run) for run in runs.list_runs(session, visible(session, caller, name))]
-
-
-@post("/v1/runs/{run_id:str}/cancel", guards=[may("operate")], status_code=200, sync_to_thread=True)
-def cancel_run(run_id: str, caller: Caller, database: Database) -> RunRead:
-    with database.write() as session:
-        run = runs.get_run(session, run_id)
-        if not caller.sees(session.get_one(Assistant, run.assistant_id)):
-            raise NotFound(f"No run '{run_id}': `burnish status` lists them.", param="run_id", code="run_not_found")
-        return _run(session, runs.cancel(session, run_id, actor=caller.actor))
-
-
 def _assistant(session: Session, assistant: Assistant) -> AssistantRead:
     now_live, guidelines = releases.live(session, assistant), current_guidelines(session, assistant)
     return AssistantRead(
@@ -143,12 +103,6 @@ def _assistant(session: Session, assistant: Assistant) -> AssistantRead:
         tainted=now_live.version.tainted_at is not None,
         policies=policies(assistant).model_dump(),
     )
-
-
-def _run(session: Session, run: Run) -> RunRead:
-    name = session.get_one(Assistant, run.assistant_id).name
-    fields = {field: getattr(run, field) for field in RunRead.model_fields if field != "assistant"}
-    return RunRead(assistant=name, **fields)
 
 
 def _release(assistant: Assistant, live: AdapterVersion, before: AdapterVersion, reason: str) -> ReleaseRead:

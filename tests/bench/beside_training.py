@@ -20,11 +20,12 @@ from bench.figures import Result, Row, tell
 from bench.load import Window, closed_loop
 from bench.prompts import questions
 from bench.serve import chats
-from bench.training import rows as training_rows
+from bench.training_rows import rows as training_rows
 
 from feedback.config import BUNDLED_MODEL
 from feedback.files import file_sha256, write_json
-from feedback.policies import Hyperparameters, VerdictPolicy
+from feedback.hyperparameters import Hyperparameters
+from feedback.policies import VerdictPolicy
 from feedback.processes import trainer_command
 from feedback.progress import read_progress
 from feedback.row_hashes import write_rows
@@ -100,12 +101,12 @@ def _steps(process: "subprocess.Popen[bytes]", folder: Path) -> int:
     if process.poll() is not None:
         raise BenchmarkFailed(f"The training run ended early: {(folder / 'process.log').read_text()[-2000:]}")
     progress = read_progress(attempt_folder(folder, 1))
-    return int(progress.get("step", 0)) if progress.get("stage") == "sft" else 0
+    return progress.step if progress is not None and progress.stage == "sft" else 0
 
 
 def write_run(folder: Path) -> None:
     """A run's folder with more epochs than anyone waits for."""
-    rows = training_rows(160)
+    rows = training_rows("sft", 160)
     parts = dict(zip(SPLITS, (rows[:128], rows[128:144], rows[144:]), strict=True))
     dataset_sha256 = write_rows(folder, parts)
     (folder / "suites").mkdir()

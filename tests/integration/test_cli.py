@@ -200,7 +200,8 @@ def test_a_run_is_queued_seen_and_cancelled(run: Run) -> None:
     assert queued["status"] == "queued"
     assert_one_clear_line(run("train", "pupil"), "open run already")
     assert run("status", queued["run"], "--json").value["status"] == "queued"
-    assert run("train", "pupil", "--cancel", "--json").value == {"run": queued["run"], "status": "cancelled"}
+    cancelled = run("train", "pupil", "--cancel", "--json").value
+    assert cancelled == {"run": queued["run"], "status": "cancelled", "training": "none on this machine"}
     assert_one_clear_line(run("train", "pupil", "--cancel"), "No run is open")
     assert_one_clear_line(run("train", "base"), "never learns")
 

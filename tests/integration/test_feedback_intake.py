@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine, event
 from sqlmodel import select
 
-from feedback import assistants, datasets, keys, review, runs
+from feedback import assistants, datasets, due, keys, review, runs
 from feedback.collect import intake, receipts
 from feedback.columns import now
 from feedback.contributors import contributor_id
@@ -323,16 +323,16 @@ def test_what_was_said_while_a_run_was_open_or_soon_after_is_asked_for_later(hou
     held = claim(house)
     for number in range(2, 4):
         house.correct(f"Question {number}?", "No.", "Yes.")
-    assert runs.request_what_is_due(house.database) == []
+    assert due.request_what_is_due(house.database) == []
     finish(house, held)
     _set_training(house, min_seconds_between_runs=60)
-    assert runs.request_what_is_due(house.database) == []
+    assert due.request_what_is_due(house.database) == []
     _set_training(house, min_seconds_between_runs=0)
-    (run,) = runs.request_what_is_due(house.database)
+    (run,) = due.request_what_is_due(house.database)
     assert (run.requested_by, run.reason.split()[0]) == ("policy", "2")
-    assert runs.request_what_is_due(house.database) == []
+    assert due.request_what_is_due(house.database) == []
     finish(house, claim(house))
-    assert runs.request_what_is_due(house.database) == []
+    assert due.request_what_is_due(house.database) == []
 
 
 def test_what_was_said_while_a_run_was_queued_is_learned_by_it(embedded: House) -> None:
@@ -340,7 +340,7 @@ def test_what_was_said_while_a_run_was_queued_is_learned_by_it(embedded: House) 
     for number in range(4):
         embedded.correct(f"Question {number}?", "No.", "Yes.")
     finish(embedded, claim(embedded))
-    assert runs.request_what_is_due(embedded.database) == []
+    assert due.request_what_is_due(embedded.database) == []
 
 
 def test_every_assistant_is_asked_for_but_the_base(embedded: House) -> None:
@@ -359,7 +359,7 @@ def test_every_assistant_is_asked_for_but_the_base(embedded: House) -> None:
         with embedded.database.write() as session:
             one = assistants.get_assistant(session, name)
             assistants.set_policies(session, one, {"training": {"min_new_feedback": 2}}, actor="test")
-    asked = {run.assistant_id for run in runs.request_what_is_due(embedded.database)}
+    asked = {run.assistant_id for run in due.request_what_is_due(embedded.database)}
     assert asked == {school.assistant.id, embedded.reload().id}
 
 
@@ -369,15 +369,15 @@ def test_a_failed_run_is_asked_for_again_only_after_a_new_word_and_a_while(embed
         embedded.correct(f"Question {number}?", "No.", "Yes.")
     held = claim(embedded)
     runs.fail_attempt(embedded.database, held, "nothing to train on", final=True)
-    assert runs.request_what_is_due(embedded.database) == []
+    assert due.request_what_is_due(embedded.database) == []
     _set_training(embedded, min_seconds_between_runs=60)
     embedded.correct("Question 3?", "No.", "Yes.")
     with embedded.database.write() as session:  # it had trained for long
         runs.get_run(session, held.run_id).created_at -= timedelta(hours=1)
-    assert runs.request_what_is_due(embedded.database) == []
+    assert due.request_what_is_due(embedded.database) == []
     with embedded.database.write() as session:
         runs.get_run(session, held.run_id).finished_at = now() - timedelta(seconds=61)
-    (run,) = runs.request_what_is_due(embedded.database)
+    (run,) = due.request_what_is_due(embedded.database)
     assert run.reason.startswith("3 new")
 
 

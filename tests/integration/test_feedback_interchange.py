@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sqlmodel import col, func, select
 
 import migrations
-from feedback import assistants, datasets, keys, review, runs
+from feedback import assistants, datasets, due, keys, review, runs
 from feedback.collect import intake
 from feedback.columns import now
 from feedback.gather import gather
@@ -467,7 +467,7 @@ def test_an_import_makes_a_run_due_however_old_its_words_are(house: House) -> No
         assert run.status == RunStatus.QUEUED
         run.status, run.started_at = RunStatus.SUCCEEDED, now()
     take_in(house, [taught(number, created_at=LONG_AGO + timedelta(1)) for number in range(4, 6)])
-    assert runs.request_what_is_due(house.database) == []
+    assert due.request_what_is_due(house.database) == []
     take_in(house, [taught(6, created_at=LONG_AGO)])
     with house.database.read() as session:
         assert [run.reason.split()[0] for run in runs.list_runs(session)] == ["3", "3"]

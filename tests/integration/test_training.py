@@ -127,7 +127,7 @@ def test_fast_head_agrees_with_the_plain_model(tiny_base: Path) -> None:
     from peft import LoraConfig, get_peft_model
 
     from service.engines.local.base_model import load_base_model
-    from trainer.methods.completion_head import install
+    from trainer.compute.log_probs import install
 
     base, tokenizer = load_base_model(str(tiny_base), torch.float32)
     torch.manual_seed(1)
@@ -207,13 +207,16 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str], seco
         time.sleep(0.02)
 
 
-def test_a_killed_run_goes_on_where_it_was(make_folder: MakeFolder, processes: list[subprocess.Popen[str]]) -> None:
+def test_a_killed_run_goes_on_where_it_was(
+    make_folder: MakeFolder, processes: list[subprocess.Popen[str]], replay_folder: Path
+) -> None:
+    kept = "--replay-folder", str(replay_folder)
     slow = QUICK.model_copy(update={"num_train_epochs": 12, "early_stopping_patience": 12})
     folder = make_folder(["sft"], slow, rows=64)
     undisturbed = make_folder(["sft"], slow, rows=64, name="undisturbed")
     checkpoints = folder / "attempt-1" / "checkpoints" / "sft"
 
-    first = start(folder)
+    first = start(folder, *kept)
     processes.append(first)
     wait_for(lambda: any(checkpoints.glob("checkpoint-*/sealed.json")), first)
     second = subprocess.run(
@@ -234,10 +237,10 @@ def test_a_killed_run_goes_on_where_it_was(make_folder: MakeFolder, processes: l
     torn.mkdir()
     (torn / "trainer_state.json").write_text("{")
 
-    again = start(folder)
+    again = start(folder, *kept)
     processes.append(again)
     assert again.wait(timeout=240) == 0, again.stderr and again.stderr.read()
-    run(undisturbed, 1, undisturbed, "cpu")
+    run(undisturbed, 1, undisturbed, "cpu", replay_folder=replay_folder)
     adapter = folder / "attempt-1" / "adapter"
     version = read_adapter(adapter).sha256
     assert version == read_adapter(undisturbed / "attempt-1" / "adapter").sha256  # as if nothing had happened
@@ -250,7 +253,7 @@ def test_a_killed_run_goes_on_where_it_was(make_folder: MakeFolder, processes: l
     assert len(evaluation["rows"]) == 8
     metrics = read_json(folder / "attempt-1" / "metrics.json")
     assert metrics["stage"] == "done"
-    assert {entry["step"] for entry in metrics["loss_history"]} == set(
+    assert {entry["step"] for entry in metrics["loss_history"] if entry["loss"] is not None} == set(
         range(1, metrics["loss_history"][-1]["step"] + 1)
     )
     assert "INCONCLUSIVE" in (folder / "attempt-1" / "report.md").read_text()
@@ -283,20 +286,21 @@ def test_a_run_ends_with_the_process_that_started_it(make_folder: MakeFolder) ->
     assert not (folder / "attempt-1").exists()
 
 
-def test_all_methods_in_a_row_with_one_seed_give_one_hash(make_folder: MakeFolder) -> None:
+def test_all_methods_in_a_row_with_one_seed_give_one_hash(make_folder: MakeFolder, replay_folder: Path) -> None:
     methods = ["sft", "dpo", "kto"]
     hyperparameters = QUICK.model_copy(update={"num_train_epochs": 2})
     folders = [make_folder(methods, hyperparameters, rows=12, name=name) for name in ("one", "two")]
     for folder in folders:
-        run(folder, 1, folder, "cpu")
+        run(folder, 1, folder, "cpu", replay_folder=replay_folder)
     hashes = {read_adapter(folder / "attempt-1" / "adapter").sha256 for folder in folders}
     assert len(hashes) == 1
     evaluation = read_json(folders[0] / "attempt-1" / "evaluation.json")
     assert [len(evaluation[kind]) for kind in ("rows", "pairs", "ratings")] == [8, 8, 8]
-    assert json.loads((folders[0] / "attempt-1" / "metrics.json").read_text())["seconds"].keys() == {
+    assert json.loads((folders[0] / "attempt-1" / "metrics.json").read_text())["seconds"].keys() >= {
         *methods,
         "evaluate",
     }
+    assert evaluation["divergence"]["candidate"] > 0 == evaluation["divergence"]["baseline"]
 
 
 @pytest.mark.model

@@ -1,12 +1,16 @@
 """The worker from claim to release, on real databases and folders, with a training process that only pretends."""
 
+import shutil
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pretended_training import KILLED, Works
+from burnish_server import eventually
+from pretended_training import ENDLESS, KILLED, Works
+from structlog.testing import capture_logs
 
 from feedback import adapters, datasets, files, releases, runs
 from feedback.columns import now
@@ -175,6 +179,48 @@ def test_the_next_attempt_goes_on_from_what_a_killed_one_left(works: Works) -> N
     assert works.worker.work_once()
     assert works.launcher.started == [("run", 1), ("run", 2)]
     assert works.run(run_id).status == RunStatus.SUCCEEDED
+
+
+def test_a_cancelled_run_s_training_process_ends_at_once_and_the_run_can_go_on(
+    works: Works, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = works.request()
+    started = []
+    start = works.launcher.start
+    monkeypatch.setattr(works.launcher, "start", lambda *task: started.append(start(*task)) or started[-1])
+    works.launcher.command = ENDLESS
+    working = threading.Thread(target=works.worker.work_once)
+    with capture_logs() as logged:
+        working.start()
+        eventually(lambda: started, "the training process starts")
+        (attempt_folder(works.house.settings.runs / run_id, 1) / "checkpoint").write_text("half way")
+        with works.house.database.write() as session:
+            runs.cancel(session, run_id, actor="test")
+        at = time.monotonic()
+        assert started[0].wait(5) != 0
+        working.join(5)
+    assert time.monotonic() - at < 4, "a quarter of the lease is 5 s"
+    assert logged[-1]["event"] == "run cancelled, its training process is ended"
+    with works.house.database.write() as session:
+        runs.retry(session, run_id, actor="test")
+    works.launcher.command = "true"
+    assert works.worker.work_once()
+    assert works.launcher.started == [("run", 1), ("run", 1)]
+    assert (attempt_folder(works.house.settings.runs / run_id, 1) / "checkpoint").exists(), "it goes on from there"
+    assert works.run(run_id).status == RunStatus.SUCCEEDED
+
+
+def test_a_retried_run_whose_folder_is_gone_says_so_once(works: Works) -> None:
+    run_id = works.request()
+    works.launcher.meanwhile = lambda: shutil.rmtree(works.house.settings.runs / run_id)
+    works.launcher.command = "exit 1"
+    assert works.worker.work_once()
+    with works.house.database.write() as session:
+        runs.get_run(session, run_id).not_before = now()
+    assert works.worker.work_once()
+    failed = works.run(run_id)
+    assert (failed.status, failed.attempt) == (RunStatus.FAILED, 2)
+    assert str(failed.error).endswith("is gone: start a new run with `burnish train ASSISTANT`.")
 
 
 # ── asking for runs ──────────────────────────────────────────────────────────────────────────────────────────

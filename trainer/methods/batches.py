@@ -6,7 +6,7 @@ can't share evenly grows to the next one that they can.
 """
 
 
-def rows_at_once(batch: int, processes: int = 1, halvings: int = 0, least: int = 1, most: int | None = None) -> int:
+def rows_at_once(batch: int, processes: int = 1, halvings: int = 0, least: int = 1) -> int:
     """Rows of a forward pass in one process, after memory ran out `halvings` times.
 
     >>> rows_at_once(8), rows_at_once(8, processes=2), rows_at_once(8, halvings=1), rows_at_once(8, halvings=9)
@@ -15,20 +15,19 @@ def rows_at_once(batch: int, processes: int = 1, halvings: int = 0, least: int =
     (1, 1, 2)
     """
     own = rows_of_a_process(batch, processes, least)
-    wanted = min(own >> halvings, most or own)
-    return next((rows for rows in range(wanted, least - 1, -1) if own % rows == 0), min(own, least))
+    return next((rows for rows in range(own >> halvings, least - 1, -1) if own % rows == 0), min(own, least))
 
 
 def rows_of_a_process(batch: int, processes: int, least: int = 1) -> int:
     return max(least, -(-batch // processes))
 
 
-def layout(batch: int, processes: int, halvings: int, *, least: int = 1, most: int | None = None) -> dict[str, int]:
+def layout(batch: int, processes: int, halvings: int, *, least: int = 1) -> dict[str, int]:
     """As TrainingArguments spells it.
 
     >>> layout(8, 2, 1)
     {'per_device_train_batch_size': 2, 'gradient_accumulation_steps': 2}
     """
-    at_once = rows_at_once(batch, processes, halvings, least, most)
+    at_once = rows_at_once(batch, processes, halvings, least)
     own = rows_of_a_process(batch, processes, least)
     return {"per_device_train_batch_size": at_once, "gradient_accumulation_steps": -(-own // at_once)}

@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any
 
 from feedback.errors import RunFailedForGood
-from feedback.policies import Hyperparameters
+from feedback.hyperparameters import Hyperparameters
 
 EXPLODED = {"loss": 3.0, "grad_norm": 10.0}
 """A run has exploded when one of these is beyond that multiple of its running median, and above where it began,"""

@@ -9,15 +9,24 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
+from feedback.run_folder import Row
 from trainer.methods.loop import learn, prepare
-from trainer.methods.stage import Stage, arguments, completion_tokens, fitting, load_model, prompt_tokens
+from trainer.methods.reference import FastReference
+from trainer.methods.stage import Stage, arguments, completion_tokens, fitting, load_model, prompt_tokens, watched
 
 
 def train(stage: Stage) -> None:
+    trainer = build(stage)
+    if trainer is not None:
+        learn(stage, trainer)
+
+
+def build(stage: Stage) -> Any:
+    """TRL's trainer over the stage's ratings; None if no row fits."""
     from datasets import Dataset
     from trl import KTOConfig, KTOTrainer
 
-    class TokenizedRatings(KTOTrainer):  # type: ignore[misc, unused-ignore]
+    class TokenizedRatings(FastReference, KTOTrainer):  # type: ignore[misc, unused-ignore]
         """Takes rows that are tokens already, made as serving makes them."""
 
         def _prepare_dataset(self, dataset: Any, *_: Any) -> Any:
@@ -25,20 +34,13 @@ def train(stage: Stage) -> None:
 
     model, tokenizer = load_model(stage)
     chosen = stage.hyperparameters
-    fitted = fitting(stage, stage.rows, tokenizer)
-    if not fitted:
-        return
-    rows: list[dict[str, Any]] = [
-        {
-            "prompt_ids": prompt_tokens(tokenizer, row.prompt),
-            "completion_ids": completion_tokens(tokenizer, row.completion),
-            "label": bool(row.label),
-        }
-        for row in fitted
-    ]
+    rows, dev_rows = (tokenized(fitting(stage, side, tokenizer), tokenizer) for side in (stage.rows, stage.dev))
+    if not rows:
+        return None
     random.Random(stage.seed).shuffle(rows)  # noqa: S311 (a reproducible order, no secret)
     batch_size = max(2, chosen.per_device_train_batch_size)
     liked = sum(row["label"] for row in rows)
+    dev_rows = mismatched(dev_rows, batch_size)
     trainer = TokenizedRatings(
         model=model,
         args=arguments(
@@ -48,15 +50,29 @@ def train(stage: Stage) -> None:
             learning_rate=chosen.preference_learning_rate,
             num_train_epochs=chosen.preference_epochs,
             beta=chosen.beta,
+            precompute_ref_log_probs=True,
+            loss_type=chosen.kto_loss,
             **balance(liked, len(rows) - liked),
             train_sampling_strategy="sequential",
-            save_strategy="epoch",
+            **watched(stage, dev_rows),
         ),
         train_dataset=Dataset.from_list(mismatched(rows, batch_size)),
+        eval_dataset=Dataset.from_list(dev_rows) if dev_rows else None,
         processing_class=tokenizer,
     )
     prepare(stage, trainer)
-    learn(stage, trainer)
+    return trainer
+
+
+def tokenized(rows: Sequence[Row], tokenizer: Any) -> list[dict[str, Any]]:
+    return [
+        {
+            "prompt_ids": prompt_tokens(tokenizer, row.prompt),
+            "completion_ids": completion_tokens(tokenizer, row.completion),
+            "label": bool(row.label),
+        }
+        for row in rows
+    ]
 
 
 def mismatched(rows: Sequence[dict[str, Any]], batch_size: int) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ import math
 import shutil
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from feedback.files import publish_folder, read_json, write_json
 from service.engines.adapter_format import ADAPTER_FILES
@@ -18,7 +18,11 @@ from trainer import ranks
 from trainer.checkpoints import KEPT, latest_whole, prune, seal
 from trainer.failures import require_room
 from trainer.methods.guard import PROBES, require_learned, require_sound, trainable_weights
+from trainer.methods.peft_options import is_prefix, save_adapter
 from trainer.methods.stage import Stage, prompt_tokens
+
+if TYPE_CHECKING:
+    from trainer.compute.log_probs import Compute
 
 log = logging.getLogger("trainer")
 
@@ -27,31 +31,36 @@ MOST_OF_THE_TIME = 0.05
 TOKENS = "tokens.json"
 
 
-def prepare(stage: Stage, trainer: Any) -> None:
+def prepare(stage: Stage, trainer: Any) -> "Compute":
     """Give the trainer its company in place of its own reports, and make it fast on a CPU."""
     from transformers import PrinterCallback
 
     trainer.remove_callback(PrinterCallback)
     for company in callbacks(stage, trainer):
         trainer.add_callback(company)
-    if stage.device == "cpu":
-        from trainer.methods.completion_head import install
+    return make_fast(trainer.model)
 
-        install(trainer.model)
+
+def make_fast(model: Any) -> "Compute":
+    """What computes the model's hidden states; on a CPU, also in the trainer's stead."""
+    from trainer.compute.log_probs import Compute, install
+
+    # a prefix lies before the tokens: TRL knows how
+    return install(model) if model.device.type == "cpu" and not is_prefix(model) else Compute(model)
 
 
 def learn(stage: Stage, trainer: Any) -> None:
     """Train from the newest whole checkpoint, or from the start, and publish what was learned."""
     from transformers import set_seed
 
-    if (
-        optimizer_steps(trainer) * trainer.args.warmup_steps < 1
-    ):  # rounded up, it would take a step, perhaps the only one
+    if optimizer_steps(trainer) * trainer.args.warmup_steps < 1:
+        # rounded up to a step of no learning, perhaps the only one
         trainer.args.warmup_steps = 0
     weights = trainable_weights(trainer.model)
     checkpoint = ranks.agreed(latest_whole(stage.folder) if ranks.rank() == 0 else None)
     if checkpoint is None:
         require_room(stage.progress.path.parent, room_bytes(sum(weight.numel() for weight in weights.values())))
+        trainer.args.eval_on_start = trainer.eval_dataset is not None  # what the curve begins at
         set_seed(stage.seed)  # whatever was prepared before, by this process or by one before it
     else:
         trainer._total_train_tokens = read_json(checkpoint / TOKENS)["trained_tokens"]
@@ -79,7 +88,7 @@ def publish(stage: Stage, trainer: Any) -> None:
     stage.progress.tokens(int(trainer._total_train_tokens))
     if ranks.rank() == 0:
         draft = stage.folder / "draft"
-        trainer.model.save_pretrained(str(draft), selected_adapters=["default"])
+        save_adapter(trainer.model, draft)
         publish_folder(draft, stage.final, ADAPTER_FILES)
         for left in (draft, *stage.folder.glob("checkpoint-*")):
             shutil.rmtree(left)
@@ -94,7 +103,9 @@ def _stopped_early(stage: Stage, trainer: Any, checkpoint: Path) -> bool:
     if not no_longer_falls(state.log_history, stage.hyperparameters.early_stopping_patience):
         return False
     trainer.state = state
-    trainer.model.load_adapter(str(stage.folder / f"checkpoint-{state.best_global_step}"), "default")
+    best = stage.folder / f"checkpoint-{state.best_global_step}"
+    # nothing was better than the start: the last weights are taken, as without a kill
+    trainer.model.load_adapter(str(best if best.is_dir() else checkpoint), "default")
     return True
 
 
@@ -139,10 +150,12 @@ def callbacks(stage: Stage, trainer: Any) -> list[Any]:
                     state.epoch,
                     loss=loss if math.isfinite(loss) else None,  # JSON has no other numbers
                     learning_rate=float(logs["learning_rate"]),
+                    grad_norm=logs.get("grad_norm") if math.isfinite(logs.get("grad_norm") or 0.0) else None,
+                    num_tokens=logs.get("num_tokens"),
                 )
 
         def on_evaluate(self, arguments: Any, state: Any, control: Any, metrics: Any = None, **_: Any) -> None:
-            progress.loss(state.global_step, state.epoch, dev_loss=float(metrics["eval_loss"]))
+            progress.loss(state.global_step, state.epoch or 0.0, dev_loss=float(metrics["eval_loss"]))
             if no_longer_falls(state.log_history, patience):
                 log.info("%s: no better dev loss for %d epochs: stopping", stage.method, patience)
                 control.should_training_stop = True

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from feedback.policies import Hyperparameters
+from feedback.hyperparameters import Hyperparameters
 from feedback.run_folder import Method, Row, Turn
 from service.engines.local.base_model import (
     choose_dtype,
@@ -21,6 +21,7 @@ from service.engines.local.base_model import (
 from trainer import ranks
 from trainer.methods.batches import layout
 from trainer.methods.loading import how_to_load, ready_for_lora
+from trainer.methods.peft_options import new_adapter, require_sft_alone
 from trainer.progress import RunProgress
 
 log = logging.getLogger("trainer")
@@ -46,6 +47,11 @@ class Stage:
     """Least seconds between two checkpoints of one epoch."""
     halvings: int = 0
     """How often memory ran out before."""
+    answers: Path | None = None
+    """The base's own answers, for replay (own_answers.py); None: nothing is replayed."""
+    report_to: tuple[str, ...] = ()
+    """transformers' names of the services that hear of every step, under the name of the run."""
+    run_id: str = ""
 
     @property
     def final(self) -> Path:
@@ -58,18 +64,15 @@ class Stage:
     def spread(self, halvings: int) -> dict[str, int]:
         """The optimizer's batch over processes and time, as TrainingArguments spells it.
 
-        On a CPU a batch of long pairs at once takes 20 GB, most of it for logits of what isn't learned: DPO takes one
-        at a time. KTO's reference point needs two rows.
+        KTO's reference point needs two rows.
         """
         batch = self.hyperparameters.per_device_train_batch_size
-        least = 2 if self.method == "kto" else 1
-        most = 1 if self.method == "dpo" and self.device == "cpu" else None
-        return layout(batch, ranks.world_size(), halvings, least=least, most=most)
+        return layout(batch, ranks.world_size(), halvings, least=2 if self.method == "kto" else 1)
 
 
 def load_model(stage: Stage) -> tuple[Any, Any]:
-    """The base with trainable LoRA weights in fp32, and its tokenizer."""
-    from peft import LoraConfig, PeftModel, get_peft_model
+    """The base with trainable adapter weights in fp32, and its tokenizer."""
+    from peft import PeftModel
     from transformers import set_seed
 
     chosen = stage.hyperparameters
@@ -78,16 +81,11 @@ def load_model(stage: Stage) -> tuple[Any, Any]:
     if chosen.load_in_4bit:
         model = ready_for_lora(model)
     set_seed(stage.seed)
+    if stage.hyperparameters.peft_type == "prefix_tuning":
+        require_sft_alone(stage.method)
     if stage.start is not None:
         return PeftModel.from_pretrained(model, str(stage.start), is_trainable=True), tokenizer
-    config = LoraConfig(
-        r=chosen.r,
-        lora_alpha=chosen.lora_alpha,
-        lora_dropout=chosen.lora_dropout,
-        target_modules="all-linear",
-        task_type="CAUSAL_LM",
-    )
-    return get_peft_model(model, config), tokenizer
+    return new_adapter(model, stage.hyperparameters, stage.method), tokenizer
 
 
 def prompt_tokens(tokenizer: Any, turns: Sequence[Turn]) -> list[int]:
@@ -125,12 +123,27 @@ def arguments(stage: Stage, model: Any, config: type[Any], **own: Any) -> Any:
         "per_device_eval_batch_size": 2 * spread["per_device_train_batch_size"],
         "ddp_find_unused_parameters": False,
         "max_length": chosen.max_length,
+        "weight_decay": chosen.weight_decay,
         "warmup_steps": chosen.warmup_ratio,
         "lr_scheduler_type": "cosine",
         "logging_steps": 1,
         "logging_nan_inf_filter": False,
         "dataloader_pin_memory": not cpu,
         "disable_tqdm": True,
-        "report_to": [],
+        "report_to": list(stage.report_to),
+        "run_name": f"{stage.run_id} {stage.method}",
     }
     return config(**(shared | own))
+
+
+def watched(stage: Stage, dev_rows: Sequence[Any]) -> dict[str, Any]:
+    """Arguments for reading dev after each epoch, and keeping the best one's weights."""
+    stage.progress.data.setdefault("dev_rows", {})[stage.method] = len(dev_rows)
+    if not dev_rows:
+        return {"save_strategy": "epoch"}
+    return {
+        "save_strategy": "epoch",
+        "eval_strategy": "epoch",
+        "load_best_model_at_end": True,
+        "metric_for_best_model": "loss",
+    }

@@ -118,26 +118,41 @@ def choose_dtype(name: str, device: str) -> torch.dtype:
 def load_base_model(
     path: str, dtype: torch.dtype, device: str = "cpu", **how: Any
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The model in eval mode and its tokenizer, with a chat template and a pad token in any case.
+    """The model in eval mode and its tokenizer.
 
     `how`: what transformers' `from_pretrained` is told besides; a `device_map` among it places the model.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # a second's work; the bar would only litter the logs
+    tokenizer = load_tokenizer(path)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path)
         model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, **how)
     except (OSError, ValueError) as error:
-        raise ModelMissing(
-            f"The base model {path} can't be loaded: {error} Check its name, or give transformers' folder of it."
-        ) from error
+        raise _cannot_load(path, error) from error
+    return (model if "device_map" in how else model.to(device)).eval(), tokenizer
+
+
+def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
+    """With a chat template and a pad token in any case."""
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path)
+    except (OSError, ValueError) as error:
+        raise _cannot_load(path, error) from error
     if tokenizer.chat_template is None:
         tokenizer.chat_template = PLAIN_TEMPLATE
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    return (model if "device_map" in how else model.to(device)).eval(), tokenizer
+    return tokenizer
+
+
+def _cannot_load(path: str, error: Exception) -> ModelMissing:
+    return ModelMissing(
+        f"The base model {path} can't be loaded: {error} Check its name, or give transformers' folder of it."
+    )
 
 
 def render(

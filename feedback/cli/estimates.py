@@ -1,0 +1,42 @@
+"""`burnish train ASSISTANT --dry-run`: what a run would train on and take, for people and programs."""
+
+from contextlib import nullcontext
+from typing import Any
+
+from feedback import dry_run
+from feedback.cli.app import console, print_fields, print_json, print_rows
+from feedback.config import Settings
+from feedback.database import Database
+from feedback.progress import duration
+
+GIB = 2**30
+
+
+def show_dry_run(settings: Settings, database: Database, assistant: str, *, as_json: bool) -> None:
+    working = nullcontext() if as_json else console.status("Training a few steps, to measure them …")
+    with working:
+        found = dry_run.try_out(settings, database, assistant)
+    if as_json:
+        print_json(found)
+        return
+    columns = ("method", "side", "rows", "median", "longest", "cut", "left_out")
+    print_rows([{name: one[name] for name in columns} for one in found["tokens"] if one["rows"]], False, empty="")
+    print_fields({one["method"]: _method(one) for one in found["methods"]} | _whole(found), False)
+
+
+def _method(one: dict[str, Any]) -> str:
+    return f"{one['steps']} steps, {_time(one)}, at {one['tokens_per_second']:.0f} tokens a second"
+
+
+def _whole(found: dict[str, Any]) -> dict[str, str]:
+    judging = found["judging_seconds"]
+    return {
+        "training": f"{_time(found)}, if nothing ends it early, on this machine as busy as it is",
+        "judging": "not known before the first run" if judging is None else f"{duration(judging)} in the last run",
+        "memory": f"{found['peak_memory_bytes'] / GIB:.1f} GiB at the peak of training, on {found['device']} in "
+        f"{found['dtype']}",
+    }
+
+
+def _time(one: dict[str, Any]) -> str:
+    return f"{duration(one['seconds'])} ± {duration(one['seconds'] * one['uncertainty'])}"
