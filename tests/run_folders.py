@@ -63,10 +63,16 @@ def kto_row(number: int, split: str) -> Row:
 
 
 def make_run_folder(
-    place: Path, base: Path, methods: list[Any], hyperparameters: Hyperparameters, rows: int = 24, name: str = "run"
+    place: Path,
+    base: Path,
+    methods: list[Any],
+    hyperparameters: Hyperparameters,
+    rows: int = 24,
+    name: str = "run",
+    builders: dict[str, Any] | None = None,
 ) -> Path:
     folder = place / name
-    builders = {"sft": sft_row, "dpo": dpo_row, "kto": kto_row}
+    builders = builders or {"sft": sft_row, "dpo": dpo_row, "kto": kto_row}
     counts: dict[Split, int] = {"train": rows, "dev": 4, "gate": 8}
     made = {
         split: [builders[method](number, split) for method in methods for number in range(count)]
@@ -90,3 +96,38 @@ def make_run_folder(
     )
     write_json(folder / "run.json", spec.model_dump(mode="json"))
     return folder
+
+
+def make_stage(folder: Path, base: Path, method: Any, rows: list[Row], dev: list[Row] | None = None, **how: Any) -> Any:
+    """A stage of a run by itself; `how`: a Stage's fields, or hyperparameters."""
+    from dataclasses import fields
+
+    from trainer.methods.stage import Stage
+    from trainer.progress import RunProgress
+
+    folder.mkdir(parents=True)
+    own = {name: how.pop(name) for name in [field.name for field in fields(Stage)] if name in how}
+    made = {
+        "method": method,
+        "rows": rows,
+        "dev": dev or [],
+        "hyperparameters": QUICK.model_copy(update=how),
+        "seed": 3,
+        "base_path": str(base),
+        "device": "cpu",
+        "start": None,
+        "folder": folder / "checkpoints" / method,
+        "progress": RunProgress(folder / "metrics.json"),
+    }
+    stage = Stage(**made | own)
+    stage.folder.mkdir(parents=True, exist_ok=True)
+    return stage
+
+
+def train(stage: Any) -> None:
+    """As a run does it: what is finished isn't done again."""
+    from importlib import import_module
+
+    if not stage.final.is_dir():
+        with stage.progress.stage(stage.method):
+            import_module(f"trainer.methods.{stage.method}").train(stage)

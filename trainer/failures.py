@@ -23,7 +23,7 @@ from pathlib import Path
 
 from feedback.errors import DiskFull, OutOfMemory, RunFailed, RunFailedForGood
 from feedback.folder_lock import FolderBusy
-from trainer.checkpoints import latest_whole
+from trainer.checkpoints import SEAL, latest_whole
 
 FOR_GOOD, OUT_OF_MEMORY, DISK_FULL, BUSY = 65, 71, 74, FolderBusy.exit_code
 """Exit statuses, after sysexits.h: EX_DATAERR, EX_OSERR, EX_IOERR, EX_TEMPFAIL."""
@@ -37,7 +37,13 @@ MEMORY_WORDS = (
     "Cannot allocate memory",
 )
 """What allocators say that raise a plain RuntimeError or OSError (torch's on a CPU, CUDA's libraries, the kernel)."""
-DISK_WORDS = ("No space left on device", "Disk quota exceeded", "File too large", "PytorchStreamWriter failed")
+DISK_WORDS = (
+    "No space left on device",
+    "Disk quota exceeded",
+    "File too large",
+    "PytorchStreamWriter failed",
+    "unexpected pos",
+)
 """What libraries say that write files in compiled code (safetensors, torch.save)."""
 
 
@@ -91,9 +97,10 @@ def disk_watched(attempt: Path) -> Iterator[None]:
 
 
 def disk_full(error: BaseException, attempt: Path) -> DiskFull:
-    """What was being written: what the error names, else the attempt's newest file, which must be it."""
+    """What was being written: what the error names, else the newest file, if possible of an unsealed checkpoint."""
     named = getattr(error, "filename", None)
-    files = [path for path in attempt.rglob("*") if path.is_file()]
+    torn = [folder for folder in attempt.glob("checkpoints/*/checkpoint-*") if not (folder / SEAL).exists()]
+    files = [path for folder in torn or [attempt] for path in folder.rglob("*") if path.is_file()]
     written = Path(named) if named else max(files, key=lambda path: path.stat().st_mtime_ns, default=attempt)
     return DiskFull(
         f"The disk is full: {written} couldn't be written, {mebibytes(free_bytes(attempt))} are free there. "

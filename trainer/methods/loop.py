@@ -53,6 +53,9 @@ def learn(stage: Stage, trainer: Any) -> None:
     """Train from the newest whole checkpoint, or from the start, and publish what was learned."""
     from transformers import set_seed
 
+    if optimizer_steps(trainer) * trainer.args.warmup_steps < 1:
+        # rounded up to a step of no learning, perhaps the only one
+        trainer.args.warmup_steps = 0
     weights = trainable_weights(trainer.model)
     checkpoint = ranks.agreed(latest_whole(stage.folder) if ranks.rank() == 0 else None)
     if checkpoint is None:
@@ -67,6 +70,12 @@ def learn(stage: Stage, trainer: Any) -> None:
     probes = [prompt_tokens(trainer.processing_class, row.prompt) for row in stage.rows[:PROBES]]
     require_learned(stage.method, trainer.model, weights, trainer.state.log_history, probes)
     publish(stage, trainer)
+
+
+def optimizer_steps(trainer: Any) -> int:
+    chosen = trainer.args
+    rows = chosen.per_device_train_batch_size * chosen.gradient_accumulation_steps * ranks.world_size()
+    return math.ceil(len(trainer.train_dataset) / rows) * math.ceil(chosen.num_train_epochs)
 
 
 def room_bytes(parameters: int) -> int:
@@ -94,7 +103,9 @@ def _stopped_early(stage: Stage, trainer: Any, checkpoint: Path) -> bool:
     if not no_longer_falls(state.log_history, stage.hyperparameters.early_stopping_patience):
         return False
     trainer.state = state
-    trainer.model.load_adapter(str(stage.folder / f"checkpoint-{state.best_global_step}"), "default")
+    best = stage.folder / f"checkpoint-{state.best_global_step}"
+    # nothing was better than the start: the last weights are taken, as without a kill
+    trainer.model.load_adapter(str(best if best.is_dir() else checkpoint), "default")
     return True
 
 
