@@ -1,28 +1,21 @@
 """Runs that can't end well: a loss that explodes, nothing learned, no memory; each says so, once."""
 
-import os
-import re
-import resource
-import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pretended_training import KILLED, Works
-from run_folders import QUICK, dpo_row, make_run_folder, make_stage, sft_row, train, turn
-from tiny import WORDS
+from run_folders import dpo_row, make_stage, sft_row, train
 
 from feedback import files, runs
 from feedback.columns import now
 from feedback.errors import OutOfMemory, RunFailedForGood
 from feedback.files import read_json
 from feedback.policies import Hyperparameters
-from feedback.run_folder import Row, attempt_folder
+from feedback.run_folder import attempt_folder
 from feedback.states import RunStatus
 from trainer import worker
-from trainer.__main__ import main
 from trainer.failures import DISK_FULL, FOR_GOOD, oom_kills
 from trainer.methods.guard import require_sound
 
@@ -115,60 +108,8 @@ def test_preferences_that_move_nothing_are_found_out_beside_what_was_learned_bef
 # ── memory ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def long_row(number: int, split: str) -> Row:
-    words = " ".join(WORDS[(number + index * index) % 11] for index in range(200))
-    return sft_row(number, split).model_copy(update={"completion": turn("assistant", words)})
-
-
-ROOM_BYTES = 1400 << 20
-"""Fits half the batch and not all of it; much less, and a library's own small allocations crash it."""
-
-
-def test_memory_that_runs_out_halves_the_rows_at_once(tmp_path: Path, tiny_base: Path) -> None:
-    """The loss is that of a run with room: the optimizer's batch is the same."""
-    import trl  # noqa: F401 (counts towards what a child has from the start)
-
-    changes = {"per_device_train_batch_size": 512, "num_train_epochs": 2}
-    rows = [long_row(number, "train") for number in range(512)]
-    hyperparameters = QUICK.model_copy(update=changes)
-    folder = make_run_folder(
-        tmp_path, tiny_base, ["sft"], hyperparameters, name="tight", rows=512, builders={"sft": long_row}
-    )
-    attempt = attempt_folder(folder, 1)
-    child = os.fork()
-    if child == 0:
-        try:
-            limit = address_space_bytes() + ROOM_BYTES
-            resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-            os.nice(5)  # or it would wait for everybody else
-            os.chdir(Path(__file__).parents[2])
-            main(["run", str(folder), "--device", "cpu"])
-        finally:
-            os._exit(1)
-    final = attempt / "checkpoints" / "sft" / "final"
-    while not final.is_dir() and os.waitpid(child, os.WNOHANG) == (0, 0):
-        time.sleep(0.05)
-    assert final.is_dir(), (attempt / "train.log").read_text()
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    metrics = read_json(attempt / "metrics.json")
-    assert metrics["out_of_memory"][0] == {"stage": "sft", "step": 0}
-    assert "'gradient_accumulation_steps': 2" in (attempt / "train.log").read_text()
-    roomy = make_stage(tmp_path / "roomy", tiny_base, "sft", rows, seed=7, **changes)
-    train(roomy)  # only now: memory that this process has had once would be there for its child, too
-    losses, expected = ([entry["loss"] for entry in one["loss_history"]] for one in (metrics, roomy.progress.data))
-    assert losses == pytest.approx(expected, rel=2e-3)
-    assert len(losses) == 2
-
-
-def address_space_bytes() -> int:
-    found = re.search(r"VmSize:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    assert found
-    return int(found[1]) * 1024
-
-
 def test_a_batch_of_one_that_does_not_fit_is_no_use_halving(tmp_path: Path, tiny_base: Path) -> None:
-    from trainer.run import _memory_watched
+    from trainer.training import _memory_watched
 
     stage = make_stage(tmp_path / "run", tiny_base, "sft", FEW, halvings=2)
     with pytest.raises(RunFailedForGood, match=r"while the base model .* was loaded"), _memory_watched(stage):

@@ -26,6 +26,7 @@ from torch.nn import functional
 from trainer.compute.llama_layers import Layers
 from trainer.compute.lora_product import Unsupported
 from trainer.compute.prefix_tree import Rows, ancestors_mask, prefix_tree
+from trainer.failures import is_out_of_memory
 
 log = logging.getLogger("trainer")
 
@@ -142,6 +143,8 @@ class Compute:
             try:
                 difference = float((log_probs(way) - right).abs().mean())
             except (TypeError, ValueError, RuntimeError) as error:
+                if is_out_of_memory(error):
+                    raise
                 log.info("Training can't compute with %s: %s.", name, error)
             else:
                 if difference <= LARGEST_DISAGREEMENT:
