@@ -31,6 +31,8 @@ def build(stage: Stage) -> Any:
     class TokenizedRatings(FastReference, KTOTrainer):  # type: ignore[misc, unused-ignore]
         """Takes rows that are tokens already, made as serving makes them."""
 
+        reference_columns = ("ref_logps", "ref_KL_logps")
+
         def _prepare_dataset(self, dataset: Any, *_: Any) -> Any:
             return dataset
 
