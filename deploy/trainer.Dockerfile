@@ -21,5 +21,5 @@ USER burnish
 
 FROM base AS cuda
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cu130
-RUN pip install --index-url "$TORCH_INDEX" "$(grep '^torch==' constraints.txt)" && pip install -c constraints.txt -e .
+RUN pip install --index-url "$TORCH_INDEX" "$(grep '^torch==' constraints.txt)" && pip install -c constraints.txt -e ".[quantized]"
 USER burnish

@@ -69,8 +69,17 @@ class Settings(BaseSettings):
         600, gt=0, description="Seconds a reply may take, waiting included; then it ends with an error."
     )
     shutdown_seconds: int = Field(45, ge=1, description="Seconds running replies get to finish at shutdown.")
+    max_file_mib: int = Field(
+        200, ge=1, description="Largest file that may be uploaded for fine-tuning, in MiB; larger ones get 413."
+    )
     lease_seconds: float = Field(
         30, gt=0, description="Seconds without a heartbeat after which another worker takes a run over."
+    )
+    trainer_processes: int = Field(
+        1, ge=1, le=64, description="Processes that train together on this machine, one a GPU; they share each batch."
+    )
+    checkpoint_seconds: float = Field(
+        60, ge=0, description="Least seconds between two checkpoints of one epoch; each epoch's end has its own."
     )
     queue_poll_seconds: float = Field(1, gt=0, description="Seconds between two looks at the run queue.")
     report_to: Literal["", "wandb", "mlflow", "wandb,mlflow"] = Field(
@@ -85,6 +94,10 @@ class Settings(BaseSettings):
     @property
     def runs(self) -> Path:
         return self.data_folder / "runs"
+
+    @property
+    def files(self) -> Path:
+        return self.data_folder / "files"
 
     @property
     def adapters(self) -> Path:

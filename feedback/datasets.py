@@ -100,6 +100,10 @@ def curate_material(
     )
 
 
+Curating = Callable[[Material, Iterable[str], Progress], Curated]
+"""What makes rows of it, given the texts that judge."""
+
+
 @dataclass(frozen=True)
 class Preview:
     curated: Curated
@@ -132,13 +136,14 @@ def freeze(
     spec: Callable[[Frozen, dict[str, str]], RunSpec],
     fence: Callable[[], AbstractContextManager[object]] = nullcontext,
     progress: Progress = lambda stage, left: None,
+    curating: Curating = curate_material,
 ) -> Frozen:
     """Write a run's folder: rows, datasheet, suites, baseline and, last, run.json; aside, synced, renamed.
 
     `spec` makes run.json's content from the dataset and the hashes of the other files. `fence` is held while the
     folder is put in its place; it raises if the run isn't ours any more.
     """
-    curated = curate_material(material, _paragraphs(suites.values()), progress)
+    curated = curating(material, _paragraphs(suites.values()), progress)
     prompt = prompt_of(material.guidelines)
     with fence():
         pass  # a run that an erasure cancelled meanwhile writes none of it
@@ -170,8 +175,11 @@ def freeze(
 
 
 @many_objects()
-def record(session: Session, assistant: Assistant, run: Run, frozen: Frozen) -> DatasetVersion:
-    """Remember a frozen dataset: its number, its examples and their sources. `tell_givers` comes first."""
+def record(
+    session: Session, assistant: Assistant, run: Run, frozen: Frozen, *, of_feedback: bool = True
+) -> DatasetVersion:
+    """Remember a frozen dataset: its number, its examples and, if they are feedback, their sources. `tell_givers` comes
+    first."""
     newest = session.exec(
         select(func.max(DatasetVersion.number)).where(DatasetVersion.assistant_id == assistant.id)
     ).one()
@@ -180,7 +188,7 @@ def record(session: Session, assistant: Assistant, run: Run, frozen: Frozen) -> 
     )
     session.add(dataset)
     session.flush()
-    _insert_examples(session, dataset, frozen)
+    _insert_examples(session, dataset, frozen, of_feedback=of_feedback)
     run.dataset_version_id = dataset.id
     session.add(run)
     session.flush()
@@ -255,7 +263,7 @@ def _salts(session: Session, assistant: Assistant) -> Salts:
     return Salts(session.connection().execute(chosen.execution_options(yield_per=10_000)))
 
 
-def _insert_examples(session: Session, dataset: DatasetVersion, frozen: Frozen) -> None:
+def _insert_examples(session: Session, dataset: DatasetVersion, frozen: Frozen, *, of_feedback: bool) -> None:
     rows = frozen.curated.rows
     ids = reserve_ids(session, Example, len(rows))
     connection = session.connection()
@@ -274,6 +282,8 @@ def _insert_examples(session: Session, dataset: DatasetVersion, frozen: Frozen) 
                 for number, one, sha256 in some
             ],
         )
+        if not of_feedback:
+            continue
         sources = [
             {"example_id": number, "feedback_id": source} for number, one, _ in some for source in one.feedback_ids
         ]

@@ -15,6 +15,7 @@ from feedback import assistants, runs, schedule
 from feedback.columns import now
 from feedback.database import Database
 from feedback.errors import Conflict
+from feedback.fine_tuning.models import learns_feedback
 from feedback.models import Assistant, Feedback, Run
 from feedback.states import OPEN_RUNS, FeedbackKind, FeedbackStatus, RunStatus
 
@@ -152,7 +153,8 @@ def _may_be_due(session: Session, assistant: Assistant) -> bool:
 
 
 def _last_run(session: Session, assistant: Assistant) -> Run | None:
-    mine = select(Run).where(Run.assistant_id == assistant.id)
+    """Of those that learn from feedback."""
+    mine = select(Run).where(Run.assistant_id == assistant.id, learns_feedback())
     return session.exec(mine.order_by(col(Run.created_at).desc()).limit(1)).first()
 
 
@@ -181,7 +183,9 @@ def _count_new(session: Session, assistant: Assistant, until: datetime | None = 
     learned = session.exec(
         # a run's dataset is gathered after its start, and so has what was said while it was queued
         select(func.max(func.coalesce(Run.started_at, Run.created_at))).where(
-            Run.assistant_id == assistant.id, col(Run.status).in_((RunStatus.SUCCEEDED, RunStatus.CANCELLED))
+            Run.assistant_id == assistant.id,
+            col(Run.status).in_((RunStatus.SUCCEEDED, RunStatus.CANCELLED)),
+            learns_feedback(),
         )
     ).one()
     fresh = _teaching(assistant)

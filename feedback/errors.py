@@ -6,6 +6,7 @@ BurnishError
 ├── Unauthenticated        no key, or an unknown or revoked one                  (HTTP 401)
 ├── Forbidden              the key's role doesn't allow it                       (HTTP 403)
 ├── Conflict               the world changed underneath; look again, then retry  (HTTP 400: clients retry 409)
+├── TooLarge               a file is larger than may be uploaded                 (HTTP 413)
 ├── AdapterRefused         an adapter's files are unsafe, broken or don't fit
 ├── ModelMissing           the base model isn't prepared on this machine
 ├── EngineUnavailable      the engine is down, restarting or draining            (HTTP 503)
@@ -13,6 +14,9 @@ BurnishError
 ├── TimedOut               a reply took longer than a request may                (HTTP 504)
 ├── LeaseLost              a run's lease was taken over: stop, write nothing
 └── RunFailed              a training run ended without a result
+    ├── RunFailedForGood   and would again: no retry
+    ├── OutOfMemory        it goes on with half as many rows at once
+    └── DiskFull           it goes on from its last checkpoint, once there is room
 """
 
 
@@ -46,6 +50,10 @@ class Forbidden(BurnishError):
 
 class Conflict(BurnishError):
     code = "conflict"
+
+
+class TooLarge(BurnishError):
+    code = "file_too_large"
 
 
 class AdapterRefused(BurnishError):
@@ -82,3 +90,15 @@ class LeaseLost(BurnishError):
 
 class RunFailed(BurnishError):
     code = "run_failed"
+
+
+class RunFailedForGood(RunFailed):
+    code = "run_failed_for_good"
+
+
+class OutOfMemory(RunFailed):
+    code = "out_of_memory"
+
+
+class DiskFull(RunFailed):
+    code = "disk_full"

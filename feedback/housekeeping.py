@@ -1,4 +1,5 @@
-"""What the worker does beside its runs, in the background: it finishes erasures, and enforces retention every hour.
+"""What the worker does beside its runs, in the background: it finishes erasures, reads the files of fine-tuning jobs,
+and every hour enforces retention and sweeps.
 
 What fails is logged and tried again. Leaves out what they do (feedback.erasure, retention.py).
 """
@@ -14,6 +15,8 @@ from feedback.config import Settings
 from feedback.database import Database
 from feedback.erasure import finish
 from feedback.errors import BurnishError
+from feedback.fine_tuning import files as uploads
+from feedback.fine_tuning import jobs
 
 _log = structlog.get_logger()
 
@@ -42,17 +45,18 @@ class Housekeeping:
         self._thread.join(RETRY_SECONDS)  # what it is busy with can be broken off: the next worker goes on
 
     def _tend(self) -> None:
+        chores = (self._scrub, self._clean_files, self._read_job_files, self._enforce_retention)
         failing: set[str] = set()
         while not self._over.is_set():
-            for job in (self._scrub, self._clean_files, self._enforce_retention):  # none holds up another
+            for chore in chores:  # none holds up another
                 try:
-                    job()
-                    failing.discard(job.__name__)
+                    chore()
+                    failing.discard(chore.__name__)
                 except Exception as problem:
-                    if job.__name__ not in failing:  # once, however long it lasts
+                    if chore.__name__ not in failing:  # once, however long it lasts
                         reason = problem.message if isinstance(problem, BurnishError) else None
                         _log.error("housekeeping failed", reason=reason, **logs.whereabouts(problem))
-                    failing.add(job.__name__)
+                    failing.add(chore.__name__)
             self._over.wait(RETRY_SECONDS if failing else max(1.0, self._settings.queue_poll_seconds))
 
     def _scrub(self) -> None:
@@ -62,9 +66,14 @@ class Housekeeping:
     def _clean_files(self) -> None:
         finish.clean_files(self._database, self._settings)
 
+    def _read_job_files(self) -> None:
+        """Beside a run: whoever uploaded a bad file needn't wait for its end to hear of it."""
+        jobs.advance(self._database, self._settings)
+
     def _enforce_retention(self) -> None:
         if time.monotonic() >= self._retention_due:
             finish.sweep(self._database, self._settings.runs)
+            uploads.sweep(self._database, self._settings)
             if gone := retention.enforce(self._database):
                 _log.info("retention", conversations=gone)
             self._retention_due = time.monotonic() + RETENTION_SECONDS

@@ -1,7 +1,7 @@
-"""What an assistant's operators decide: what people are asked, when to train, how, what counts as better, who promotes.
+"""What an assistant's operators decide: what people are asked, when to train, what counts as better, who promotes.
 
-Stored as JSON on the assistant; every field has a default that suits the bundled model. Leaves out the
-deployment's settings (config.py).
+Stored as JSON on the assistant; every field has a default that suits the bundled model. Leaves out how
+a run trains (hyperparameters.py) and the deployment's settings (config.py).
 """
 
 from collections.abc import Iterable
@@ -22,6 +22,7 @@ from feedback.curation_policies import (
     QualityPolicy,
     TrustPolicy,
 )
+from feedback.hyperparameters import SERVED, Hyperparameters
 
 Tag = Annotated[str, Field(min_length=1, max_length=MAX_TAG)]
 Changes = dict[str, dict[str, Any]]
@@ -69,31 +70,6 @@ class TrainingPolicy(Policy):
         return expression
 
 
-class Hyperparameters(Policy):
-    """Spelled as PEFT and TRL spell them."""
-
-    r: int = Field(16, ge=1, le=256, description="LoRA rank.")
-    lora_alpha: int = Field(32, ge=1, description="LoRA scaling numerator: updates are scaled by lora_alpha / r.")
-    lora_dropout: float = Field(0.0, ge=0, lt=1, description="Dropout on LoRA inputs.")
-    learning_rate: float = Field(7e-4, gt=0, description="Peak AdamW learning rate of SFT.")
-    num_train_epochs: int = Field(6, ge=1, description="Most passes of SFT over the training rows.")
-    per_device_train_batch_size: int = Field(8, ge=1, description="Rows per optimizer step and device.")
-    max_length: int = Field(
-        1024, ge=16, description="Longest row in tokens: longer completions are cut, rows with longer prompts left out."
-    )
-    warmup_ratio: float = Field(0.05, ge=0, lt=1, description="Share of steps that raise the learning rate from 0.")
-    early_stopping_patience: int = Field(2, ge=1, description="Epochs without a better dev loss before SFT stops.")
-    replay_fraction: float = Field(
-        0.25, ge=0, le=4, description="Texts of the base's own per SFT row that hold the adapter to the base; 0: none."
-    )
-    replay_weight: float = Field(
-        3.0, gt=0, description="Weight of the divergence from the base on those texts, beside the rows' own loss."
-    )
-    preference_learning_rate: float = Field(1e-5, gt=0, description="Peak learning rate of DPO and KTO.")
-    preference_epochs: int = Field(1, ge=1, description="Passes of DPO or KTO over their rows.")
-    beta: float = Field(0.1, gt=0, description="Strength of DPO's and KTO's pull to the reference.")
-
-
 class VerdictPolicy(Policy):
     """What counts as better, and what must not get worse."""
 
@@ -128,7 +104,7 @@ class VerdictPolicy(Policy):
 
 class ReleasePolicy(Policy):
     promotion: Literal["auto", "manual"] = Field(
-        "manual", description="auto: a PROMOTE verdict goes live by itself; manual: an operator confirms."
+        "manual", description="Who promotes. auto: a PROMOTE verdict goes live by itself; manual: an operator confirms."
     )
 
 
@@ -155,10 +131,14 @@ class RetentionPolicy(Policy):
 class SurveyQuestion(Policy):
     """What a survey asks. Answers go by `id`, so it stays for as long as the question means the same."""
 
-    id: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")
-    text: str = Field(min_length=1, max_length=500)
-    kind: Literal["csat", "text", "choice"]  # 1 to 5; free words; one of `options`
-    options: list[Annotated[str, Field(min_length=1, max_length=100)]] = Field([], max_length=20)
+    id: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$", description="What its answers go by.")
+    text: str = Field(min_length=1, max_length=500, description="The question, as people read it.")
+    kind: Literal["csat", "text", "choice"] = Field(
+        description="What an answer is. csat: 1 to 5; text: free words; choice: one of the options."
+    )
+    options: list[Annotated[str, Field(min_length=1, max_length=100)]] = Field(
+        [], max_length=20, description="What a choice is between; two or more."
+    )
 
     @model_validator(mode="after")
     def _options_fit(self) -> Self:
@@ -221,6 +201,17 @@ class Policies(Policy):
     release: ReleasePolicy = ReleasePolicy()
     review: ReviewPolicy = ReviewPolicy()
     retention: RetentionPolicy = RetentionPolicy()
+
+    @field_validator("hyperparameters")
+    @classmethod
+    def _adapters_can_be_served(cls, hyperparameters: Hyperparameters) -> Hyperparameters:
+        """Said when it is set: hours of training that end in an adapter that can't go live help nobody."""
+        if hyperparameters.peft_type not in SERVED:
+            raise ValueError(
+                f"peft_type {hyperparameters.peft_type} can't be served beside other versions: take one of "
+                f"{', '.join(SERVED)}. To try it, set it in the run.json of a run's folder and `burnish run` that"
+            )
+        return hyperparameters
 
 
 def _no_repeats(words: Iterable[str]) -> list[str]:

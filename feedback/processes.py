@@ -43,8 +43,13 @@ def estimate_command(settings: Settings, scratch: Path) -> list[str]:
 
 def trainer_command(settings: Settings, task: TrainerTask, folder: Path, attempt: int) -> list[str]:
     """Trains or evaluates a run's folder, on the device and in the dtype that this deployment serves with."""
-    return [
+    command = [
         *(sys.executable, "-m", "trainer", task, str(folder), "--attempt", str(attempt)),
-        *("--models-folder", str(settings.models), "--device", settings.device, "--dtype", settings.dtype),
+        *("--models-folder", str(settings.models), "--replay-folder", str(settings.data_folder / "replay")),
+        *("--device", settings.device, "--dtype", settings.dtype),
         *(("--report-to", settings.report_to) if task == "run" and settings.report_to else ()),
     ]
+    if task == "run":
+        command += ["--processes", str(settings.trainer_processes)]
+        command += ["--checkpoint-seconds", str(settings.checkpoint_seconds)]
+    return command

@@ -77,6 +77,15 @@ class RunStatus(StrEnum):
 OPEN_RUNS = (RunStatus.QUEUED, RunStatus.RUNNING)
 
 
+class JobStatus(StrEnum):
+    """A fine-tuning job's, until it has a run, whose status is then the job's."""
+
+    VALIDATING_FILES = "validating_files"  # a worker will read the files, or does
+    QUEUED = "queued"  # the files are good; waits for its turn behind another run of its assistant
+    FAILED = "failed"  # a file is no good; `error` says why
+    CANCELLED = "cancelled"  # an operator stopped it before it had a run
+
+
 class VerdictWord(StrEnum):
     PROMOTE = "PROMOTE"  # better where it counts, and no guard got worse
     REJECT = "REJECT"  # worse, or not better by anything worthwhile
@@ -96,6 +105,11 @@ class ErasureKind(StrEnum):
     CONVERSATION = "conversation"  # a conversation, and what was said about it
     FEEDBACK = "feedback"  # a piece of feedback, by an operator or taken back by its giver
     RETENTION = "retention"  # conversations that were older than the assistant keeps them
+    FILE = "file"  # the rows that fine-tuning jobs made of a file, which its owner deleted
+
+
+LEARNED_ALL_THE_SAME = (ErasureKind.RETENTION, ErasureKind.FILE)
+"""Nobody asked for these to be forgotten: versions that learned from them stay as they are."""
 
 
 class ErasureState(StrEnum):

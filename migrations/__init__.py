@@ -56,8 +56,9 @@ def schema_state(database: "Database") -> tuple[str | None, str | None]:
 
 def drift(database: "Database") -> list[object]:
     """What the models say and the migrated schema doesn't, or the other way round."""
+    import feedback.fine_tuning.models
     import feedback.models
-    import feedback.workers  # noqa: F401  both fill the metadata
+    import feedback.workers  # noqa: F401  all fill the metadata
     from feedback.columns import Table
 
     with database.connection() as connection:

@@ -2,8 +2,9 @@
 
 from alembic import context
 
+import feedback.fine_tuning.models
 import feedback.models
-import feedback.workers  # noqa: F401  both fill the metadata
+import feedback.workers  # noqa: F401  all fill the metadata
 from feedback.columns import Table
 
 context.configure(

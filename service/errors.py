@@ -18,6 +18,7 @@ from feedback.errors import (
     NotFound,
     QueueFull,
     TimedOut,
+    TooLarge,
     Unauthenticated,
 )
 from feedback.logs import whereabouts
@@ -35,6 +36,7 @@ _TABLE: dict[type[BurnishError], tuple[int, str]] = {
     Unauthenticated: (401, "authentication_error"),
     Forbidden: (403, "permission_error"),
     NotFound: (404, "invalid_request_error"),
+    TooLarge: (413, "invalid_request_error"),
     QueueFull: (429, "rate_limit_error"),
     EngineUnavailable: (503, "service_unavailable_error"),
     ModelMissing: (503, "service_unavailable_error"),

@@ -6,7 +6,8 @@ from typing import Any
 from tiny import WORDS
 
 from feedback.files import file_sha256, write_json
-from feedback.policies import Hyperparameters, VerdictPolicy
+from feedback.hyperparameters import Hyperparameters
+from feedback.policies import VerdictPolicy
 from feedback.row_hashes import write_rows
 from feedback.run_folder import ROWS, Method, Row, RunSpec, Split, Turn
 

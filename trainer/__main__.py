@@ -1,11 +1,13 @@
 """`python -m trainer`: run or evaluate a run's folder by hand, or work off the queue.
 
     python -m trainer run FOLDER [--attempt N] [--models-folder P] [--device D] [--dtype D] [--report-to S] [--json]
+                                 [--processes N] [--checkpoint-seconds S]
     python -m trainer evaluate FOLDER [--attempt N] [--models-folder P] [--device D] [--dtype D] [--json]
     python -m trainer estimate SCRATCH_FOLDER [--models-folder P] [--device D] < what estimate.py reads
     python -m trainer worker
 
-Exit codes: 0 done (whatever the verdict), 1 failed with one line on stderr, 75 the folder is busy.
+Exit codes: 0 done (whatever the verdict); else one line on stderr says why it failed, and the code which kind it was
+(failures.py).
 The environment is read here: BURNISH_MODELS_FOLDER.
 """
 
@@ -19,10 +21,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 from feedback.complaints import complaint_of
-from feedback.errors import BurnishError
-from feedback.folder_lock import FolderBusy
+from feedback.errors import BurnishError, OutOfMemory
 from feedback.processes import die_with_parent, keep_files_private
 from feedback.run_folder import attempt_folder
+from trainer.evaluation.verdict import Verdict
+from trainer.failures import exit_status
+from trainer.launchers import several
+from trainer.progress import RunProgress
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,31 +45,51 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not chosen.folder.is_dir():
             raise BurnishError(f"{chosen.folder}: no such folder. Give a run's folder, such as runs/<run_id>.")
         _share_the_machine()
+        if chosen.command == "run" and chosen.processes > 1 and not several.is_rank():
+            attempt = attempt_folder(chosen.folder, chosen.attempt)
+            return several.launch(_as_arguments(chosen), chosen.processes, attempt)
         from trainer import run
 
-        where = (chosen.folder, chosen.attempt, chosen.models_folder, chosen.device, chosen.dtype)
-        if chosen.command == "run":
+        where = (chosen.folder, chosen.attempt, chosen.models_folder, chosen.device, chosen.dtype, chosen.replay_folder)
+        if chosen.command == "evaluate":
+            verdict: Verdict | None = run.evaluate_again(*where)
+        else:
             report_to = tuple(filter(None, chosen.report_to.split(",")))
             # else it writes into whatever folder the worker was started in, and sends what goes to the terminal
             os.environ.setdefault("WANDB_DIR", str(attempt_folder(chosen.folder, chosen.attempt)))
             os.environ.setdefault("WANDB_CONSOLE", "off")
-            verdict = run.run(*where, report_to)
-        else:
-            verdict = run.evaluate_again(*where)
-        if chosen.json:
+            verdict = run.run(*where, chosen.checkpoint_seconds, report_to)
+        if chosen.json and verdict:
             print(json.dumps(asdict(verdict)))
-    except FolderBusy as busy:
-        print(f"error: {busy}", file=sys.stderr)
-        return busy.exit_code
+    except OutOfMemory as error:
+        several.tell_launcher(error.message)
+        if several.is_rank():
+            return exit_status(error)
+        print(error.message, file=sys.stderr, flush=True)
+        RunProgress(attempt_folder(chosen.folder, chosen.attempt) / "metrics.json").ran_out_of_memory()
+        # a new process in place of this one: the same id, the same parent, and all memory given back
+        os.execv(sys.executable, [sys.executable, "-m", "trainer", *_as_arguments(chosen, with_parent=True)])  # noqa: S606
     except KeyboardInterrupt:
         print("stopped; run the same command again to go on from the last checkpoint", file=sys.stderr)
         return 130
     except Exception as error:
         if (complaint := complaint_of(error)) is None:
             raise
+        several.tell_launcher(complaint)
         print(f"error: {complaint}", file=sys.stderr)
-        return 1
+        return exit_status(error)
     return 0
+
+
+def _as_arguments(chosen: argparse.Namespace, *, with_parent: bool = False) -> list[str]:
+    """The command line again."""
+    words = [chosen.command, str(chosen.folder)]
+    for name, value in vars(chosen).items():
+        if name not in ("command", "folder", "json", "die_with_parent") and value is not None:
+            words += [f"--{name.replace('_', '-')}", str(value)]
+    if with_parent and chosen.die_with_parent is not None:
+        words += ["--die-with-parent", str(chosen.die_with_parent)]
+    return [*words, "--json"] if chosen.json else words
 
 
 def _estimate(chosen: argparse.Namespace) -> int:
@@ -116,8 +141,19 @@ def _parser() -> argparse.ArgumentParser:
             default=Path(os.environ.get("BURNISH_MODELS_FOLDER", ".burnish/models")),
             help="where prepared base models are",
         )
+        command.add_argument(
+            "--replay-folder", type=Path, help="where the base's own answers are kept for all runs; else in FOLDER"
+        )
         command.add_argument("--device", default="auto", help="auto, cpu or cuda")
         command.add_argument("--dtype", default="auto", help="what the service serves in; candidates are judged in it")
+        if name == "run":
+            command.add_argument("--processes", type=int, default=1, help="how many train together on this machine")
+            command.add_argument(
+                "--checkpoint-seconds",
+                type=float,
+                default=60.0,
+                help="least seconds between two checkpoints of one epoch",
+            )
         command.add_argument("--json", action="store_true", help="print the verdict as one line of JSON")
         if name == "run":
             command.add_argument("--report-to", default="", help="wandb, mlflow, or both with a comma between them")

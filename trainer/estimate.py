@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from feedback.policies import Hyperparameters
+from feedback.hyperparameters import Hyperparameters
 from feedback.run_folder import SPLITS, Method, Row, Split
 from trainer.progress import RunProgress
 
@@ -149,11 +149,14 @@ class _Stopwatch(RunProgress):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self.began = time.perf_counter()
+        self.last = 0
         self.done: list[tuple[Literal["step", "dev"], float]] = []
 
     def step(self, step: int, total: int, epoch: float | None = None, note: str = "") -> None:
         super().step(step, total, epoch, note)
-        self.done.append(("step", time.perf_counter()))
+        if step > self.last:  # the beginning is told, too, as step 0
+            self.last = step
+            self.done.append(("step", time.perf_counter()))
 
     def loss(self, step: int, epoch: float, **values: Any) -> None:
         super().loss(step, epoch, **values)

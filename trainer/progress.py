@@ -29,8 +29,10 @@ STEPS_OF_A_RATE = 20
 
 
 class RunProgress:
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, silent: bool = False) -> None:
+        """`silent`: writes and shows nothing, in a process beside the one that does."""
         self.path = path
+        self._silent = silent
         self.data: dict[str, Any] = {
             "stage": "load",
             "step": 0,
@@ -38,8 +40,10 @@ class RunProgress:
             "epoch": 0.0,
             "loss_history": [],
             "seconds": {},
+            "tokens": {},
             "trained_tokens": 0,
             "peak_memory_bytes": 0,
+            "out_of_memory": [],
             "eta_seconds": None,
             "tokens_per_second": None,
         }
@@ -56,7 +60,7 @@ class RunProgress:
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}"),
             console=Console(stderr=True),
-            disable=not sys.stderr.isatty(),
+            disable=silent or not sys.stderr.isatty(),
         )
         self._task: Any = None
 
@@ -134,6 +138,7 @@ class RunProgress:
         history.append(
             {
                 "stage": stage,
+                "at": round(time.time(), 3),
                 "step": step,
                 "epoch": round(epoch, 4),
                 "loss": loss,
@@ -144,7 +149,15 @@ class RunProgress:
         )
 
     def tokens(self, count: int) -> None:
-        self.data["trained_tokens"] += count
+        """So many in this stage, over all its processes."""
+        self.data["tokens"][self.data["stage"]] = count
+        self.data["trained_tokens"] = sum(self.data["tokens"].values())
+        self.write()
+
+    def ran_out_of_memory(self) -> None:
+        """Where it was; the next process takes half as many rows at once for each time."""
+        self.data["out_of_memory"].append({"stage": self.data["stage"], "step": self.data["step"]})
+        self.write()
 
     def _estimate(self, step: int, total: int) -> None:
         """When the stage is done, from the steps since its first in this process, which takes longer."""
@@ -162,6 +175,8 @@ class RunProgress:
             self.data["tokens_per_second"] = round((now - before) / (at - since), 1)
 
     def write(self) -> None:
+        if self._silent:
+            return
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
         self.data["peak_memory_bytes"] = max(peak, self.data["peak_memory_bytes"])
         self.data["written_at"] = time.time()

@@ -20,7 +20,11 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from feedback import adapters, assistants, audit, datasets, due, files, logs, releases, runs
 from feedback.config import Settings
 from feedback.database import Database
-from feedback.errors import BurnishError, Conflict, InvalidInput, LeaseLost, RunFailed
+from feedback.errors import BurnishError, Conflict, InvalidInput, LeaseLost, OutOfMemory, RunFailed, RunFailedForGood
+from feedback.fine_tuning import jobs
+from feedback.fine_tuning.dataset import JobData, curate_examples
+from feedback.fine_tuning.events import read_metrics
+from feedback.fine_tuning.requests import applied
 from feedback.heartbeat import Heartbeat
 from feedback.housekeeping import Housekeeping
 from feedback.models import AdapterVersion, Assistant, Evaluation, Run
@@ -33,7 +37,9 @@ from service.engines.adapter_format import read_adapter
 from trainer.baseline import align_baseline, replace_baseline
 from trainer.evaluation import record
 from trainer.evaluation.verdict import Verdict, judge
-from trainer.launchers.local import LOCKED, LocalLauncher
+from trainer.failures import BUSY, failure_of, goes_on, oom_kills
+from trainer.launchers.local import LocalLauncher
+from trainer.progress import RunProgress
 
 _log = structlog.get_logger()
 
@@ -122,7 +128,7 @@ class Worker:
         except Stopped:
             runs.release_lease(self._database, held)
         except BurnishError as error:
-            final = isinstance(error, InvalidInput)
+            final = isinstance(error, InvalidInput | RunFailedForGood)
             status = runs.fail_attempt(self._database, held, error.message, final=final)
             _log.error("attempt failed", run=held.run_id, attempt=held.attempt, status=status, reason=error.message)
         except Exception as error:
@@ -176,7 +182,13 @@ class Worker:
                 return
             assistant = session.get_one(Assistant, run.assistant_id)
             live = releases.live(session, assistant).version
-            material = datasets.gather_material(session, assistant)
+            job = jobs.of_run(session, run.id)
+            if job is None:
+                material, curating = datasets.gather_material(session, assistant), datasets.curate_material
+            else:
+                data, curating = JobData.of(session, assistant, job), curate_examples
+        if job is not None:
+            material = data.material(self._settings.files)
         policies = assistants.policies(assistant)
         baseline = adapters.folder_of(self._settings.adapters, live)
 
@@ -187,7 +199,7 @@ class Worker:
                 base_model=assistant.base_model,
                 baseline_version=live.sha256,
                 methods=frozen.curated.methods,
-                hyperparameters=policies.hyperparameters,
+                hyperparameters=applied(job, policies.hyperparameters) if job else policies.hyperparameters,
                 verdict=policies.verdict,
                 seed=run.seed,
                 dataset_sha256=frozen.sha256,
@@ -201,24 +213,27 @@ class Worker:
                 yield
 
         suites = {"general.txt": GENERAL_TEXT.read_bytes()}
-        frozen = datasets.freeze(material, folder, suites, baseline, spec, fence)
+        frozen = datasets.freeze(material, folder, suites, baseline, spec, fence, curating=curating)
         del material  # a million items
         # before it is recorded: a worker killed here freezes and tells again
-        datasets.tell_givers(self._database, frozen.curated)
+        if job is None:
+            datasets.tell_givers(self._database, frozen.curated)
         if not frozen.curated.methods:
             received = frozen.curated.funnel[0][1]
             raise InvalidInput(
-                f"Nothing to train on: {received} pieces of feedback came in, none was left for the training side; "
-                f"{folder / 'datasheet.md'} says why. Collect more corrections and choices."
+                f"Nothing to train on: {received} {'examples' if job else 'pieces of feedback'} came in, none was left "
+                f"for the training side; {folder / 'datasheet.md'} says why. Collect more corrections and choices."
             )
         with self._database.write() as session:
             runs.require_lease(session, held)
-            dataset = datasets.record(session, assistant, session.get_one(Run, held.run_id), frozen)
+            run = session.get_one(Run, held.run_id)
+            dataset = datasets.record(session, assistant, run, frozen, of_feedback=job is None)
             _log.info("dataset frozen", run=held.run_id, dataset=dataset.number, rows=len(frozen.curated.rows))
 
     def _process(self, held: Claim, heart: Heartbeat, task: TrainerTask, folder: Path) -> None:
         """Run a training process to its end, or to that of the lease."""
         while True:
+            kills = oom_kills()
             process = self._launcher.start(task, folder, held.attempt)
             try:
                 status = self._watch(heart, process)
@@ -226,15 +241,15 @@ class Worker:
                 _end(process)
             if status == 0:
                 return
-            if status != LOCKED:
+            if status != BUSY:
                 break
             self._pause(heart)  # an orphan of a worker that died is about to end
-        if status < 0:
-            # killed from outside: the next attempt takes over the folder and goes on from its last checkpoint
-            if not held.is_last:
-                _hand_over(folder, held.attempt)
-            raise RunFailed(f"The training process was killed by {signal.Signals(-status).name}.")
-        raise RunFailed(_last_line(attempt_folder(folder, held.attempt) / "train.log"))
+        failure = failure_of(status, attempt_folder(folder, held.attempt), memory_ran_out=oom_kills() > kills)
+        if isinstance(failure, OutOfMemory):
+            RunProgress(attempt_folder(folder, held.attempt) / "metrics.json").ran_out_of_memory()
+        if goes_on(status) and not held.is_last:
+            _hand_over(folder, held.attempt)
+        raise failure
 
     def _watch(self, heart: Heartbeat, process: subprocess.Popen[bytes]) -> int:
         while process.poll() is None:
@@ -279,8 +294,13 @@ class Worker:
             )
             session.add(evaluation)
             session.flush()
+            job = jobs.of_run(session, run.id)
+            if job is not None:
+                metrics = read_metrics(self._settings.runs, run)
+                jobs.conclude(session, self._settings, job, metrics)
             if evaluation.verdict == VerdictWord.PROMOTE:
-                if assistants.policies(assistant).release.promotion == "auto":
+                # what a job made goes live by an operator's word alone
+                if job is None and assistants.policies(assistant).release.promotion == "auto":
                     reason = "judged better than what served"
                     expected = live.release.id
                     releases.promote(
@@ -311,12 +331,6 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         process.kill()
     process.wait()
-
-
-def _last_line(log: Path) -> str:
-    """The error that a training process ended with."""
-    lines = [line for line in log.read_text("utf-8", "replace").splitlines() if line.strip()] if log.exists() else []
-    return lines[-1][-500:].replace("\0", "") if lines else "The training process ended without a word."
 
 
 def main() -> int:

@@ -12,6 +12,7 @@ from feedback.cli import (
     learning,
     lineage,
     programs,
+    recipes,
     review,
     talk,
 )
@@ -30,6 +31,7 @@ access.register(app)
 guidelines.register(access.assistant_app)
 review.register(app, data.feedback_app)
 cases.register(app)
+recipes.register(app)
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ from feedback.cli.watching import follow_run, show_run
 from feedback.config import BUNDLED_MODEL, Settings, settings_rows, settings_table
 from feedback.erasure import erase as erasing
 from feedback.errors import BurnishError
+from feedback.hyperparameters import hyperparameters_rows, hyperparameters_table
 from feedback.models import Assistant
 from feedback.states import ErasureState, RunStatus
 
@@ -126,6 +127,9 @@ def status(
 def examine(
     migrate: Annotated[bool, typer.Option("--migrate", help="Bring the database schema up to date first.")] = False,
     settings_only: Annotated[bool, typer.Option("--settings", help="Print the table of settings.")] = False,
+    training_only: Annotated[
+        bool, typer.Option("--hyperparameters", help="Print the table of an assistant's hyperparameters.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Check this machine: versions, database, base model, disk, port."""
@@ -134,6 +138,12 @@ def examine(
             print_json(settings_rows())
         else:
             print(settings_table())
+        return
+    if training_only:
+        if as_json:
+            print_json(hyperparameters_rows())
+        else:
+            print(hyperparameters_table())
         return
     settings = Settings()
     if migrate:

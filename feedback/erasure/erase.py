@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from sqlalchemy import func, update
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session, col, select
+from sqlmodel.sql.expression import SelectOfScalar
 
 from feedback import audit, datasets, releases, runs
 from feedback.columns import now
@@ -20,8 +21,9 @@ from feedback.erasure import case_words, topics
 from feedback.erasure.marks import Marked, delete, mark
 from feedback.erasure.subjects import Subject
 from feedback.errors import Conflict, NotFound
+from feedback.fine_tuning.models import learns_feedback
 from feedback.models import AdapterVersion, Assistant, DatasetVersion, Erasure, Example, Run
-from feedback.states import OPEN_RUNS, ErasureKind, ErasureState
+from feedback.states import LEARNED_ALL_THE_SAME, OPEN_RUNS, ErasureKind, ErasureState
 
 _TRIES = 3
 _FORGOTTEN = "Ended with an error; its words went with"
@@ -70,7 +72,7 @@ def erase_now(
     if not isinstance(subject, Subject):
         subject = subject(session)
     marked = mark(session, assistant, subject, lock=True)
-    if not marked.ids:
+    if not marked.ids and subject.kind != ErasureKind.FILE:  # whose rows may be in a run's folder alone
         raise NotFound("Nothing of it is here (any more).")
     if freezing and subject.kind == ErasureKind.RETENTION:
         raise Conflict("A run is freezing its dataset: what is too old goes once it has.")
@@ -94,7 +96,7 @@ def erase_now(
     audit.record(session, actor, "erasure", label, assistant=assistant.name, kind=subject.kind, **asdict(consequences))
     for run_id in consequences.cancelled:
         runs.cancel(session, run_id, actor=actor)
-    if subject.kind != ErasureKind.RETENTION:
+    if subject.kind not in LEARNED_ALL_THE_SAME:
         _taint(session, assistant, erasure, marked)
     if consequences.retrain:
         _request_retraining(session, assistant, erasure, actor)
@@ -136,7 +138,7 @@ def _consequences(session: Session, assistant: Assistant, subject: Subject, mark
     ]
     counts = marked.counts | ({"dataset_rows": len(marked.rows)} if marked.rows else {})
     datasets = [f"v{number}" for number in sorted(numbers)]
-    if subject.kind == ErasureKind.RETENTION:  # what versions learned stays learned, and no run is held up
+    if subject.kind in LEARNED_ALL_THE_SAME:  # what versions learned stays learned, and no run is held up
         return Consequences(counts, datasets, [], [], False)
     tainted = [f"{assistant.name}@{version.number}" for version in _learned_from(session, marked)]
     cancelled = [run.id for run in _open_runs(session, assistant) if _holds(run, marked)]
@@ -145,12 +147,17 @@ def _consequences(session: Session, assistant: Assistant, subject: Subject, mark
 
 def _lock_open_runs(session: Session, assistant: Assistant) -> bool:
     """So that none records a dataset meanwhile; tells whether one is between gathering its dataset and recording it."""
-    chosen = select(Run).where(Run.assistant_id == assistant.id, col(Run.status).in_(OPEN_RUNS)).with_for_update()
-    return any(_freezing(run) for run in session.exec(chosen.execution_options(populate_existing=True)))
+    locked = _open_on_feedback(assistant).with_for_update().execution_options(populate_existing=True)
+    return any(_freezing(run) for run in session.exec(locked))
 
 
 def _open_runs(session: Session, assistant: Assistant) -> Sequence[Run]:
-    return session.exec(select(Run).where(Run.assistant_id == assistant.id, col(Run.status).in_(OPEN_RUNS))).all()
+    return session.exec(_open_on_feedback(assistant)).all()
+
+
+def _open_on_feedback(assistant: Assistant) -> SelectOfScalar[Run]:
+    """A fine-tuning job's run holds nothing that anybody said."""
+    return select(Run).where(Run.assistant_id == assistant.id, col(Run.status).in_(OPEN_RUNS), learns_feedback())
 
 
 def _freezing(run: Run) -> bool:

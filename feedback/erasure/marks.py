@@ -40,7 +40,7 @@ class Marked:
     """Of every table whose rows have one id."""
     counts: dict[str, int]
     examples: list["MarkedRow"]
-    """The rows of datasets that were made of marked feedback."""
+    """The rows of datasets that were made of marked feedback, or are of marked datasets."""
     cases: list[int]
     """Those that lose a report and keep another: they stay, without what was written about them."""
 
@@ -91,7 +91,7 @@ def mark(session: Session, assistant: Assistant, subject: Subject, *, lock: bool
     emptied = {case_id for case_id, reports in losing.items() if reports <= said}
     if cases := sorted({*ids.get(ReportCase.__tablename__, ()), *emptied}):
         ids[ReportCase.__tablename__], counts[ReportCase.__tablename__] = cases, len(cases)
-    examples = _examples(session, ids.get(Feedback.__tablename__, []))
+    examples = [*_examples(session, ids.get(Feedback.__tablename__, [])), *_rows_of(session, subject.datasets)]
     return Marked(ids, counts, examples, sorted(losing.keys() - set(cases)))
 
 
@@ -170,3 +170,10 @@ def _examples(session: Session, feedback_ids: Sequence[int]) -> list[MarkedRow]:
         )
         found.update(MarkedRow(*row) for row in session.connection().execute(chosen))
     return sorted(found, key=lambda row: row.example_id)
+
+
+def _rows_of(session: Session, datasets: Sequence[int]) -> Iterator[MarkedRow]:
+    for some in in_portions(datasets):
+        chosen = select(col(Example.id), col(Example.dataset_version_id), col(Example.erasure_id))
+        rows = session.connection().execute(chosen.where(col(Example.dataset_version_id).in_(some)))
+        yield from (MarkedRow(*row) for row in rows)

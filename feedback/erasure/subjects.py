@@ -27,6 +27,8 @@ class Subject:
     contributors: Sequence[str] = ()
     conversations: Sequence[int] = ()
     feedback: Sequence[int] = ()
+    datasets: Sequence[int] = ()
+    """Whole datasets, which no feedback was made into."""
 
     @property
     def sha256(self) -> str:

@@ -20,11 +20,12 @@ from bench.figures import Result, Row, tell
 from bench.load import Window, closed_loop
 from bench.prompts import questions
 from bench.serve import chats
-from bench.training import rows as training_rows
+from bench.training_rows import rows as training_rows
 
 from feedback.config import BUNDLED_MODEL
 from feedback.files import file_sha256, write_json
-from feedback.policies import Hyperparameters, VerdictPolicy
+from feedback.hyperparameters import Hyperparameters
+from feedback.policies import VerdictPolicy
 from feedback.processes import trainer_command
 from feedback.progress import read_progress
 from feedback.row_hashes import write_rows
@@ -105,7 +106,7 @@ def _steps(process: "subprocess.Popen[bytes]", folder: Path) -> int:
 
 def write_run(folder: Path) -> None:
     """A run's folder with more epochs than anyone waits for."""
-    rows = training_rows(160)
+    rows = training_rows("sft", 160)
     parts = dict(zip(SPLITS, (rows[:128], rows[128:144], rows[144:]), strict=True))
     dataset_sha256 = write_rows(folder, parts)
     (folder / "suites").mkdir()

@@ -20,6 +20,7 @@ from bench import (
     curate,
     decoders,
     exact,
+    forgetting,
     http_layer,
     intake,
     long_prompt,
@@ -27,7 +28,7 @@ from bench import (
     serve,
     startup,
     swaps,
-    training,
+    train,
     trolls,
 )
 from bench.figures import Result, machine, rounded, table, tell
@@ -44,7 +45,8 @@ BENCHMARKS: dict[str, Any] = {
     "startup": startup,
     "swaps": swaps,
     "beside-training": beside_training,
-    "training": training,
+    "train": train,
+    "forgetting": forgetting,
     "curate": curate,
     "trolls": trolls,
     "poison": poison,

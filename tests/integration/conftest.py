@@ -52,3 +52,9 @@ def tiny_trained(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> P
 def works(embedded: House) -> Works:
     """A worker whose training processes only pretend."""
     return Works(embedded)
+
+
+@pytest.fixture(scope="session")
+def replay_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny base's own answers, written by the first run and kept for the others."""
+    return tmp_path_factory.mktemp("replay")

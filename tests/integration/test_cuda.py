@@ -10,7 +10,7 @@ import torch
 from adapters import make_adapter
 from bench import exact, serve, swaps
 
-from feedback.policies import Hyperparameters
+from feedback.hyperparameters import Hyperparameters
 from feedback.run_folder import Row, Turn
 from service.engines.base import BASE, GenerationRequest, SamplingParams
 from service.engines.local.engine import LocalEngine

@@ -8,17 +8,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from run_folders import QUICK, dpo_row, kto_row, make_run_folder, sft_row, turn
 from tiny import WORDS
 
 from feedback.errors import RunFailed
-from feedback.files import file_sha256, read_json, write_json
-from feedback.policies import Hyperparameters, VerdictPolicy
-from feedback.row_hashes import write_rows
-from feedback.run_folder import ROWS, Row, RunSpec, Split, Turn
+from feedback.files import file_sha256, read_json
+from feedback.run_folder import Row, Turn
 from service.engines.adapter_format import ADAPTER_FILES, TENSOR_FILE, read_adapter
 from trainer.methods.stage import Stage
 from trainer.progress import RunProgress
@@ -26,54 +26,6 @@ from trainer.run import run
 
 REPOSITORY = Path(__file__).parents[2]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-
-
-def turn(role: Any, content: str) -> list[Turn]:
-    return [Turn(role=role, content=content)]
-
-
-def sft_row(number: int, split: str) -> Row:
-    word = WORDS[1 + number % 10]
-    return Row(
-        id=f"{split}-{number}",
-        method="sft",
-        source="correction",
-        prompt=turn("user", f"where is the {word} {'key' if split == 'train' else 'box'} ?"),
-        completion=turn("assistant", f"the {word} key is in box {number % 10} ."),
-        contributor=f"{split}-{number % 4}",
-        cluster=f"{split}-{number}",
-        topic=word,
-        key_facts=[str(number % 10)],
-    )
-
-
-def dpo_row(number: int, split: str) -> Row:
-    return Row(
-        id=f"{split}-pair-{number}",
-        method="dpo",
-        source="preference",
-        prompt=turn("user", f"what is {number} ?"),
-        chosen=turn("assistant", "amber brass ."),
-        rejected=turn("assistant", "cobalt delta ember ."),
-        contributor=f"{split}-{number % 4}",
-        cluster=f"{split}-pair-{number}",
-        topic=str(number),
-    )
-
-
-def kto_row(number: int, split: str) -> Row:
-    liked = number % 2 == 0
-    return Row(
-        id=f"{split}-rated-{number}",
-        method="kto",
-        source="rating",
-        prompt=turn("user", f"what is {number} ?"),
-        completion=turn("assistant", "amber brass ." if liked else "cobalt delta ember ."),
-        label=liked,
-        contributor=f"{split}-{number % 4}",
-        cluster=f"{split}-rated-{number}",
-        topic=str(number),
-    )
 
 
 @pytest.fixture(autouse=True)
@@ -92,37 +44,7 @@ MakeFolder = Callable[..., Path]
 
 @pytest.fixture
 def make_folder(tmp_path: Path, tiny_base: Path) -> MakeFolder:
-    def make(methods: list[Any], hyperparameters: Hyperparameters, rows: int = 24, name: str = "run") -> Path:
-        folder = tmp_path / name
-        builders = {"sft": sft_row, "dpo": dpo_row, "kto": kto_row}
-        counts: dict[Split, int] = {"train": rows, "dev": 4, "gate": 8}
-        made = {
-            split: [builders[method](number, split) for method in methods for number in range(count)]
-            for split, count in counts.items()
-        }
-        dataset_sha256 = write_rows(folder, made)
-        (folder / "suites").mkdir()
-        (folder / "suites" / "general.txt").write_text("the amber key is in the box .\n\nwhat is the door ?\n")
-        files = [ROWS, "suites/general.txt"]
-        spec = RunSpec(
-            run_id=name,
-            assistant="tiny",
-            base_model=str(tiny_base),
-            baseline_version="base",
-            methods=methods,
-            hyperparameters=hyperparameters,
-            verdict=VerdictPolicy(max_new_tokens=8),
-            seed=7,
-            dataset_sha256=dataset_sha256,
-            files={file: file_sha256(folder / file) for file in files},
-        )
-        write_json(folder / "run.json", spec.model_dump(mode="json"))
-        return folder
-
-    return make
-
-
-QUICK = Hyperparameters(r=4, lora_alpha=8, learning_rate=1e-2, num_train_epochs=4, preference_learning_rate=5e-3)
+    return partial(make_run_folder, tmp_path, tiny_base)
 
 
 @pytest.fixture
@@ -205,7 +127,7 @@ def test_fast_head_agrees_with_the_plain_model(tiny_base: Path) -> None:
     from peft import LoraConfig, get_peft_model
 
     from service.engines.local.base_model import load_base_model
-    from trainer.compute.log_probs import Compute, install
+    from trainer.compute.log_probs import install
 
     base, tokenizer = load_base_model(str(tiny_base), torch.float32)
     torch.manual_seed(1)
@@ -229,7 +151,7 @@ def test_fast_head_agrees_with_the_plain_model(tiny_base: Path) -> None:
     expected.sum().backward()
     expected_gradients = gradients()
 
-    install(Compute(model))
+    install(model)
     output = model(input_ids=input_ids, attention_mask=attention_mask, labels=labels, fused_lm_head=True)
     output.log_probs.sum().backward()
     torch.testing.assert_close(output.log_probs, expected.detach(), atol=1e-4, rtol=1e-4)
@@ -246,13 +168,13 @@ def test_the_best_epoch_is_found_again_in_a_folder_that_was_renamed(
     make_stage: Callable[..., Stage], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed after its last checkpoint, taken over under another name: the best epoch is published all the same."""
-    from trainer.methods import sft
+    from trainer.methods import loop
 
     rows = [sft_row(number, "train") for number in range(8)]
     dev = [sft_row(number, "dev").model_copy(update={"completion": turn("assistant", "zzz")}) for number in range(4)]
     schedule = {"num_train_epochs": 6, "early_stopping_patience": 6}  # dev loss is best early on
     stage = dataclasses.replace(make_stage("sft", rows, **schedule), dev=dev)
-    monkeypatch.setattr(sft, "finish", interrupt)
+    monkeypatch.setattr(loop, "publish", interrupt)
     with pytest.raises(KeyboardInterrupt):
         train(stage)
     monkeypatch.undo()
@@ -285,13 +207,16 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str], seco
         time.sleep(0.02)
 
 
-def test_a_killed_run_goes_on_where_it_was(make_folder: MakeFolder, processes: list[subprocess.Popen[str]]) -> None:
+def test_a_killed_run_goes_on_where_it_was(
+    make_folder: MakeFolder, processes: list[subprocess.Popen[str]], replay_folder: Path
+) -> None:
+    kept = "--replay-folder", str(replay_folder)
     slow = QUICK.model_copy(update={"num_train_epochs": 12, "early_stopping_patience": 12})
     folder = make_folder(["sft"], slow, rows=64)
     undisturbed = make_folder(["sft"], slow, rows=64, name="undisturbed")
     checkpoints = folder / "attempt-1" / "checkpoints" / "sft"
 
-    first = start(folder)
+    first = start(folder, *kept)
     processes.append(first)
     wait_for(lambda: any(checkpoints.glob("checkpoint-*/sealed.json")), first)
     second = subprocess.run(
@@ -312,10 +237,10 @@ def test_a_killed_run_goes_on_where_it_was(make_folder: MakeFolder, processes: l
     torn.mkdir()
     (torn / "trainer_state.json").write_text("{")
 
-    again = start(folder)
+    again = start(folder, *kept)
     processes.append(again)
     assert again.wait(timeout=240) == 0, again.stderr and again.stderr.read()
-    run(undisturbed, 1, undisturbed, "cpu")
+    run(undisturbed, 1, undisturbed, "cpu", replay_folder=replay_folder)
     adapter = folder / "attempt-1" / "adapter"
     version = read_adapter(adapter).sha256
     assert version == read_adapter(undisturbed / "attempt-1" / "adapter").sha256  # as if nothing had happened
@@ -328,7 +253,7 @@ def test_a_killed_run_goes_on_where_it_was(make_folder: MakeFolder, processes: l
     assert len(evaluation["rows"]) == 8
     metrics = read_json(folder / "attempt-1" / "metrics.json")
     assert metrics["stage"] == "done"
-    assert {entry["step"] for entry in metrics["loss_history"]} == set(
+    assert {entry["step"] for entry in metrics["loss_history"] if entry["loss"] is not None} == set(
         range(1, metrics["loss_history"][-1]["step"] + 1)
     )
     assert "INCONCLUSIVE" in (folder / "attempt-1" / "report.md").read_text()
@@ -361,20 +286,21 @@ def test_a_run_ends_with_the_process_that_started_it(make_folder: MakeFolder) ->
     assert not (folder / "attempt-1").exists()
 
 
-def test_all_methods_in_a_row_with_one_seed_give_one_hash(make_folder: MakeFolder) -> None:
+def test_all_methods_in_a_row_with_one_seed_give_one_hash(make_folder: MakeFolder, replay_folder: Path) -> None:
     methods = ["sft", "dpo", "kto"]
     hyperparameters = QUICK.model_copy(update={"num_train_epochs": 2})
     folders = [make_folder(methods, hyperparameters, rows=12, name=name) for name in ("one", "two")]
     for folder in folders:
-        run(folder, 1, folder, "cpu")
+        run(folder, 1, folder, "cpu", replay_folder=replay_folder)
     hashes = {read_adapter(folder / "attempt-1" / "adapter").sha256 for folder in folders}
     assert len(hashes) == 1
     evaluation = read_json(folders[0] / "attempt-1" / "evaluation.json")
     assert [len(evaluation[kind]) for kind in ("rows", "pairs", "ratings")] == [8, 8, 8]
-    assert json.loads((folders[0] / "attempt-1" / "metrics.json").read_text())["seconds"].keys() == {
+    assert json.loads((folders[0] / "attempt-1" / "metrics.json").read_text())["seconds"].keys() >= {
         *methods,
         "evaluate",
     }
+    assert evaluation["divergence"]["candidate"] > 0 == evaluation["divergence"]["baseline"]
 
 
 @pytest.mark.model

@@ -11,7 +11,6 @@ Takes Llama, Mistral, Qwen2 and Qwen3 with plain LoRA (rsLoRA too) and no dropou
 Leaves out CUDA, and sliding windows that a row outgrows (the caller's business).
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,98 +18,13 @@ import torch
 from torch import Tensor
 
 from trainer.compute.attention import attend, attend_backward
+from trainer.compute.lora_product import Lora, Product, Unsupported, plain_lora, product, product_backward
 from trainer.compute.prefix_tree import Rows
 
 aten = torch.ops.aten
 MODEL_TYPES = ("llama", "mistral", "qwen2", "qwen3")
 MOST_KEPT_BYTES = 3 << 30
 """What the forward pass keeps for the backward pass; where it would be more, layers are computed again instead."""
-
-
-class Unsupported(Exception):
-    """The model isn't made of what this module computes."""
-
-
-@dataclass
-class Lora:
-    """One product's adapters, as of one forward pass: x @ a.T @ b is added to the product."""
-
-    a: Tensor  # (R, in)
-    b: Tensor  # (R, out), scaled; the members' blocks on the diagonal
-
-
-class Product:
-    """Linear layers of the same input, their frozen weights joined; each may have an adapter."""
-
-    def __init__(self, modules: list[Any]) -> None:
-        self.modules = modules
-        linears = [getattr(module, "base_layer", module) for module in modules]
-        if not all(type(linear) is torch.nn.Linear for linear in linears):
-            raise Unsupported("a projection that isn't a plain linear layer")
-        self.weight = join([linear.weight for linear in linears])  # (out, in)
-        biases = [linear.bias for linear in linears]
-        if any(bias is None for bias in biases) and any(bias is not None for bias in biases):
-            raise Unsupported("biases on some projections only")
-        self.bias = None if biases[0] is None else torch.cat([bias.detach() for bias in biases])
-        self.edges = [0]
-        for linear in linears:
-            self.edges.append(self.edges[-1] + linear.out_features)
-
-    def adapted(self) -> Iterator[tuple[Any, str, int, int]]:
-        """The members with an active adapter: module, adapter's name, the columns of the product that are its."""
-        for module, start, end in zip(self.modules, self.edges[:-1], self.edges[1:], strict=True):
-            if getattr(module, "disable_adapters", True):
-                continue
-            for name in module.active_adapters:
-                if name in getattr(module, "lora_A", {}):
-                    yield module, name, start, end
-
-    def parameters(self) -> list[Tensor]:
-        """A and B of every active adapter, in the order in which `gradients` answers."""
-        return [
-            matrix
-            for module, name, _, _ in self.adapted()
-            for matrix in (module.lora_A[name].weight, module.lora_B[name].weight)
-        ]
-
-    def lora(self) -> Lora | None:
-        members = list(self.adapted())
-        if not members:
-            return None
-        dtype = self.weight.dtype
-        a = torch.cat([module.lora_A[name].weight.detach() for module, name, _, _ in members]).to(dtype)
-        b = a.new_zeros(len(a), len(self.weight))
-        row = 0
-        for module, name, start, end in members:
-            matrix = module.lora_B[name].weight.detach()  # (out, r)
-            rank = matrix.shape[1]
-            torch.mul(matrix.T, module.scaling[name], out=b[row : row + rank, start:end])
-            row += rank
-        return Lora(a, b)
-
-    def gradients(self, d_out: Tensor, inside: Tensor, d_inside: Tensor, source: Tensor) -> list[Tensor]:
-        """Of the matrices of `parameters`, in float32, from x (`source`), x @ a.T (`inside`) and their slopes."""
-        d_a = (d_inside.T @ source).float()  # (R, in)
-        d_b = (d_out.T @ inside).float()  # (out, R)
-        found: list[Tensor] = []
-        row = 0
-        for module, name, start, end in self.adapted():
-            rank = module.lora_A[name].weight.shape[0]
-            found += [d_a[row : row + rank], d_b[start:end, row : row + rank] * module.scaling[name]]
-            row += rank
-        return found
-
-
-def join(weights: list[Tensor]) -> Tensor:
-    """The weights one below the other; the modules' own become views of it, so that nothing is kept twice."""
-    if len(weights) == 1:
-        return weights[0].detach()
-    joined = torch.cat([weight.detach() for weight in weights])
-    start = 0
-    for weight in weights:
-        weight.data = joined[start : start + len(weight)]
-        start += len(weight)
-    return joined
 
 
 class Layer:
@@ -215,30 +129,6 @@ def backward_layer(
     d_normed, of_qkv = product_backward(layer.qkv, loras[0], d_heads.flatten(1), kept.normed_1, kept.inside_qkv)
     d_hidden = norm_backward(d_normed, kept.hidden, kept.scale_1, kept.normed_1, layer.norm_1).add_(d_middle)
     return d_hidden, [*of_qkv, *of_out, *of_gate_up, *of_down]
-
-
-def product(part: Product, lora: Lora | None, x: Tensor, added: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-    """x @ weight.T (+ bias, + `added`) + x @ a.T @ b, and x @ a.T."""
-    if added is not None and part.bias is None:
-        result = torch.addmm(added, x, part.weight.T)
-    else:
-        result = torch.nn.functional.linear(x, part.weight, part.bias)
-        if added is not None:
-            result += added
-    if lora is None:
-        return result, None
-    inside = x @ lora.a.T
-    return result.addmm_(inside, lora.b), inside
-
-
-def product_backward(
-    part: Product, lora: Lora | None, d_out: Tensor, x: Tensor, inside: Tensor | None
-) -> tuple[Tensor, list[Tensor]]:
-    d_x = d_out @ part.weight
-    if lora is None or inside is None:
-        return d_x, []
-    d_inside = d_out @ lora.b.T
-    return d_x.addmm_(d_inside, lora.a), part.gradients(d_out, inside, d_inside, x)
 
 
 def norm(x: Tensor, module: Any) -> tuple[Tensor, Tensor]:
@@ -369,7 +259,7 @@ class Layers:
         self.embedding, self.norm, self.rotary = decoder.embed_tokens, decoder.norm, decoder.rotary_emb
         self.layers = [Layer(layer, config) for layer in decoder.layers]
         parts = [module for layer in self.layers for part in layer.products for module in part.modules]
-        known = {id(matrix) for module in parts for matrix in _plain_lora(module)}
+        known = {id(matrix) for module in parts for matrix in plain_lora(module)}
         if any(parameter.requires_grad and id(parameter) not in known for parameter in model.parameters()):
             raise Unsupported("something else than plain LoRA learns")
 
@@ -384,14 +274,12 @@ class Layers:
 
     def kept_bytes(self, places: Places) -> int:
         """About what the forward pass keeps."""
-        layer = self.layers[0]
-        hidden, inner = layer.down.weight.shape
+        down, layer = self.layers[0].down.weight, self.layers[0]
+        hidden, inner = down.shape
         tokens, placed = places.rows.first.numel(), places.rows.nodes.numel()
-        return (
-            len(self.layers)
-            * layer.down.weight.element_size()
-            * (tokens * (5 * hidden + 4 * inner) + placed * 4 * layer.queries * layer.width)
-        )
+        values = tokens * (5 * hidden + 4 * inner) + placed * 4 * layer.queries * layer.width
+        kept: int = len(self.layers) * down.element_size() * values
+        return kept
 
 
 def _window(config: Any) -> int:
@@ -400,14 +288,3 @@ def _window(config: Any) -> int:
     hides = "sliding_attention" in sliding if sliding else getattr(config, "sliding_window", None)
     window: int = config.sliding_window if hides else 1 << 62
     return window
-
-
-def _plain_lora(module: Any) -> Iterator[Any]:
-    """The matrices of a module's adapters. Raises Unsupported for DoRA and the like, and for dropout."""
-    for name, inner in getattr(module, "lora_A", {}).items():
-        outer, dropout = module.lora_B[name], module.lora_dropout[name]
-        if getattr(module, "lora_variant", {}).get(name) or outer.bias is not None:
-            raise Unsupported("LoRA of another kind")
-        if getattr(dropout, "p", 0.0) > 0:
-            raise Unsupported("dropout on LoRA's inputs")
-        yield from (inner.weight, outer.weight)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from feedback.run_folder import Row, RunSpec, Split
 from service.engines.base import BASE, Engine
+from trainer.evaluation.divergence import measure_divergence
 from trainer.evaluation.guards import GUARDS, Findings
 from trainer.evaluation.metrics import (
     OTHER_COMPLETIONS,
@@ -32,8 +33,13 @@ async def evaluate(
     candidate_folder: Path,
     candidate_version: str,
     progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+    *,
+    answers: Path | None = None,
 ) -> Evaluation:
-    """`engine` is started; it gets candidate and baseline loaded and keeps them."""
+    """`engine` is started; it gets candidate and baseline loaded and keeps them.
+
+    `answers`: where the base's own answers are kept, or will be; without it no divergence is measured.
+    """
     seconds, started = {}, time.perf_counter()
     gate = splits["gate"]
     corrections, choices, rated = ([row for row in gate if row.method == method] for method in ("sft", "dpo", "kto"))
@@ -66,6 +72,10 @@ async def evaluate(
     guards = [await guard(findings) for guard in GUARDS]
     seconds["guards"] = time.perf_counter() - clock
 
+    clock = time.perf_counter()
+    divergence = await measure_divergence(engine, answers, versions, progress) if answers else None
+    seconds["divergence"] = time.perf_counter() - clock
+
     return Evaluation(
         run_id=spec.run_id,
         assistant=spec.assistant,
@@ -78,6 +88,7 @@ async def evaluate(
         pairs=pairs,
         ratings=ratings,
         guards=guards,
+        divergence=divergence,
         samples=samples(rows),
         too_long=len(gate) - len(rows) - len(pairs) - len(ratings),
         seconds={**seconds, "total": time.perf_counter() - started},

@@ -70,6 +70,15 @@ class GuardResult(RunFolderModel):
     baseline: float | None = None
 
 
+class Divergence(RunFolderModel):
+    """How far each version has moved from the base on its own answers to prompts that no run trains on."""
+
+    candidate: float = Field(ge=0, description="KL(base ‖ candidate), estimated, in nats a token.")
+    baseline: float = Field(ge=0, description="The same for the baseline; 0: it is the base.")
+    prompts: int
+    tokens: int
+
+
 class Sample(RunFolderModel):
     question: str
     expected: str
@@ -89,6 +98,7 @@ class Evaluation(RunFolderModel):
     pairs: list[PairResult]
     ratings: list[RatingResult]
     guards: list[GuardResult]
+    divergence: Divergence | None = Field(None, description="None: not measured.")
     samples: list[Sample] = Field(description="A few replies before and after, changed ones first.")
     too_long: int = Field(0, description="Held-out rows that don't fit the model's context and weren't measured.")
-    seconds: dict[Literal["load", "generate", "score", "guards", "total"], float]
+    seconds: dict[Literal["load", "generate", "score", "guards", "divergence", "total"], float]

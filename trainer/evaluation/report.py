@@ -2,12 +2,15 @@
 
 from typing import Any
 
-from trainer.evaluation.record import Evaluation
+from trainer.evaluation.curves import training_words
+from trainer.evaluation.record import Divergence, Evaluation
 from trainer.evaluation.verdict import Verdict
 
 
-def report(evaluation: Evaluation, verdict: Verdict) -> str:
+def report(evaluation: Evaluation, verdict: Verdict, metrics: dict[str, Any]) -> str:
+    """`metrics`: the run's own, for what its curves mean."""
     statistics = verdict.statistics
+    times_out_of_memory = len(metrics.get("out_of_memory", []))
     lines = [
         f"# {verdict.verdict.value}: run {evaluation.run_id} for {evaluation.assistant}",
         "",
@@ -15,6 +18,14 @@ def report(evaluation: Evaluation, verdict: Verdict) -> str:
         f"base model {evaluation.base_model}.",
         "",
         *(f"- {reason}" for reason in verdict.reasons),
+        *(
+            [
+                f"- Memory ran out {times_out_of_memory} time(s) in training: each time it went on from its last "
+                "checkpoint with half as many rows at once and the same batch for the optimizer."
+            ]
+            if times_out_of_memory
+            else []
+        ),
         "",
         "| held out | rows | baseline | candidate |",
         "|---|---:|---:|---:|",
@@ -29,12 +40,15 @@ def report(evaluation: Evaluation, verdict: Verdict) -> str:
         _line("loss, nats a token", statistics["gate_rows"], statistics["loss"], "{:.3f}"),
         _line("choices right", None, statistics["choices"], "{:.0%}"),
         _line("other pairs right (reported only)", None, statistics["other_pairs"], "{:.0%}"),
+        *([_divergence(evaluation.divergence)] if evaluation.divergence else []),
         *(["", f"{evaluation.too_long} held-out rows don't fit the model's context."] if evaluation.too_long else []),
         "",
         "## Guards",
         "",
         *(f"- {'passed' if guard.passed else 'FAILED'}: {guard.detail}" for guard in evaluation.guards),
     ]
+    if words := training_words(metrics):
+        lines += ["", "## Training", "", *words]
     if evaluation.samples:
         lines += ["", "## Before and after"]
         for sample in evaluation.samples:
@@ -48,6 +62,11 @@ def _line(name: str, rows: int | None, both: dict[str, Any] | None, form: str) -
         return f"| {name} | {rows or 0} | – | – |"
     count = both.get("pairs", rows)
     return f"| {name} | {count} | {form.format(both['baseline'])} | {form.format(both['candidate'])} |"
+
+
+def _divergence(moved: Divergence) -> str:
+    name = "moved from the base on other prompts, nats a token (reported only)"
+    return f"| {name} | {moved.prompts} | {moved.baseline:.3f} | {moved.candidate:.3f} |"
 
 
 def _one_line(text: str) -> str:

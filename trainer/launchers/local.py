@@ -7,9 +7,6 @@ from pathlib import Path
 from feedback.config import Settings
 from feedback.processes import TrainerTask, trainer_command
 
-LOCKED = 75
-"""Exit status of a process that found another one at work in the folder (EX_TEMPFAIL)."""
-
 
 class LocalLauncher:
     def __init__(self, settings: Settings) -> None:

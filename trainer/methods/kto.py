@@ -2,52 +2,57 @@
 
 The reference is the SFT result, or the base model without SFT. KTO estimates its reference point from replies
 paired with another row's prompt; the pairs are made within each batch, so rows are shuffled here, once, and then
-read in order. A stage takes minutes; after a kill it starts over from the SFT result.
+read in order.
 """
 
 import random
 from collections.abc import Sequence
 from typing import Any
 
-from trainer.methods.stage import (
-    Stage,
-    arguments,
-    completion_tokens,
-    finish,
-    fitting,
-    load_model,
-    prepare,
-    prompt_tokens,
-    reporter,
-)
+from feedback.run_folder import Row
+from trainer import ranks
+from trainer.methods.loop import learn, make_fast, prepare
+from trainer.methods.reference import FastReference
+from trainer.methods.stage import Stage, arguments, completion_tokens, fitting, load_model, prompt_tokens, watched
 
 
 def train(stage: Stage) -> None:
+    trainer = build(stage)
+    if trainer is not None:
+        learn(stage, trainer)
+
+
+def build(stage: Stage) -> Any:
+    """TRL's trainer over the stage's ratings; None if no row fits."""
+    import torch
     from datasets import Dataset
     from trl import KTOConfig, KTOTrainer
 
-    class TokenizedRatings(KTOTrainer):  # type: ignore[misc, unused-ignore]
+    class TokenizedRatings(FastReference, KTOTrainer):  # type: ignore[misc, unused-ignore]
         """Takes rows that are tokens already, made as serving makes them."""
+
+        reference_columns = ("ref_logps", "ref_KL_logps")
 
         def _prepare_dataset(self, dataset: Any, *_: Any) -> Any:
             return dataset
 
+        def _compute_kl_logps(self, model: Any, batch: Any) -> Any:
+            expect_both(self.model, batch, gradients=torch.is_grad_enabled())
+            return super()._compute_kl_logps(model, batch)
+
+        def compute_ref_log_probs(self, model: Any, inputs: Any) -> Any:
+            expect_both(self.model, inputs, gradients=False)
+            return super().compute_ref_log_probs(model, inputs)
+
     model, tokenizer = load_model(stage)
     chosen = stage.hyperparameters
-    fitted = fitting(stage, stage.rows, tokenizer)
-    if not fitted:
-        return
-    rows: list[dict[str, Any]] = [
-        {
-            "prompt_ids": prompt_tokens(tokenizer, row.prompt),
-            "completion_ids": completion_tokens(tokenizer, row.completion),
-            "label": bool(row.label),
-        }
-        for row in fitted
-    ]
+    rows, dev_rows = (tokenized(fitting(stage, side, tokenizer), tokenizer) for side in (stage.rows, stage.dev))
+    if not rows:
+        return None
     random.Random(stage.seed).shuffle(rows)  # noqa: S311 (a reproducible order, no secret)
     batch_size = max(2, chosen.per_device_train_batch_size)
     liked = sum(row["label"] for row in rows)
+    dev_rows = mismatched(dev_rows, batch_size)
     trainer = TokenizedRatings(
         model=model,
         args=arguments(
@@ -57,18 +62,38 @@ def train(stage: Stage) -> None:
             learning_rate=chosen.preference_learning_rate,
             num_train_epochs=chosen.preference_epochs,
             beta=chosen.beta,
+            precompute_ref_log_probs=True,
+            loss_type=chosen.kto_loss,
             **balance(liked, len(rows) - liked),
-            per_device_train_batch_size=batch_size,
             train_sampling_strategy="sequential",
-            save_strategy="no",
+            **watched(stage, dev_rows),
         ),
         train_dataset=Dataset.from_list(mismatched(rows, batch_size)),
+        eval_dataset=Dataset.from_list(dev_rows) if dev_rows else None,
         processing_class=tokenizer,
-        callbacks=[reporter(stage)],
     )
     prepare(stage, trainer)
-    trainer.train()
-    finish(stage, trainer)
+    return trainer
+
+
+def expect_both(model: Any, batch: Any, *, gradients: bool) -> None:
+    """The rated replies and the mismatched ones have the same prompts: on a CPU one pass does for both."""
+    from trainer.compute.log_probs import token_rows
+
+    if model.device.type == "cpu" and "KL_input_ids" in batch and ranks.world_size() == 1:
+        both = (token_rows(batch[f"{of}input_ids"], batch[f"{of}attention_mask"]) for of in ("", "KL_"))
+        make_fast(model).expect(*both, gradients=gradients)
+
+
+def tokenized(rows: Sequence[Row], tokenizer: Any) -> list[dict[str, Any]]:
+    return [
+        {
+            "prompt_ids": prompt_tokens(tokenizer, row.prompt),
+            "completion_ids": completion_tokens(tokenizer, row.completion),
+            "label": bool(row.label),
+        }
+        for row in rows
+    ]
 
 
 def mismatched(rows: Sequence[dict[str, Any]], batch_size: int) -> list[dict[str, Any]]:

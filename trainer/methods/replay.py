@@ -1,39 +1,23 @@
-"""Replay: the base model's own texts, on which a new adapter must go on predicting as the base does.
+"""Replay: the base model's own answers, on which a new adapter must go on predicting as the base does.
 
-Teaching facts to a small model moves everything else it says too. So the base first writes a few dozen short
-texts, continuations of plain openings and answers to everyday questions; at each step of SFT the adapter pays the
-Kullback-Leibler divergence KL(base ‖ adapted) on a few of them. Matching whole distributions on text drawn from
-the model itself keeps what it knew (on-policy replay, arXiv:2605.26097; divergence from the base on new prompts is
-what forgetting follows, arXiv:2509.04259), and needs no corpus.
+Teaching facts to a small model moves everything else it says too. So at each step of SFT the adapter pays the
+Kullback-Leibler divergence KL(base ‖ adapted) on a few texts that the base wrote itself (own_answers.py). Matching
+whole distributions on text drawn from the model keeps what it knew (on-policy replay, arXiv:2605.26097; divergence
+from the base on new prompts is what forgetting follows, arXiv:2509.04259), and needs no corpus; docs/training.md
+compares it with replaying the answers as rows.
 
-Promises the same texts for the same seed and machine; they are kept in the stage's folder for a resumed run.
+Leaves out writing the answers.
 """
 
 import random
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
-from feedback.files import read_json, write_json
-from service.engines.local.base_model import render
+from service.engines.local.base_model import disarm, render
 from trainer.compute.log_probs import Compute
-
-TEXT_TOKENS = 48
-OPENINGS = (
-    "The history of", "In this article, we", "Once upon a time", "The first step is to", "According to the report,",
-    "When water is heated,", "My grandmother used to", "The function returns", "Many people believe that",
-    "In the early 1900s,", "Dear Sir or Madam,", "The main difference between", "I think the best way",
-    "Scientists have discovered", "In a small town", "def main():", "The company announced", "Let x be",
-    "She looked out of the", "For this recipe you", "The city of", "To install the package", "Children learn",
-    "During the winter",
-)  # fmt: skip
-QUESTIONS = (
-    "Explain why the sky looks blue.", "Write two sentences about a walk in the forest.", "How do I boil an egg?",
-    "What is the capital of France?", "Give me a tip for learning a language.", "Why is sleep important?",
-    "What does the heart do?", "Write a short poem about rain.", "Suggest a simple dinner.",
-    "What is the difference between weather and climate?", "Who wrote Hamlet?", "What can you help me with?",
-)  # fmt: skip
+from trainer.own_answers import OwnAnswer
 
 
 class Divergence(torch.autograd.Function):  # type: ignore[misc, unused-ignore]
@@ -57,61 +41,47 @@ class Divergence(torch.autograd.Function):  # type: ignore[misc, unused-ignore]
 class Replay:
     """The base's texts with the base's last hidden state at each token."""
 
-    def __init__(self, model: Any, compute: Compute, texts: list[list[int]], seed: int) -> None:
+    def __init__(self, model: Any, compute: Compute, texts: list[list[int]], seed: int, texts_a_step: float) -> None:
         self._compute = compute
         self._seed = seed
         self._texts = texts
+        self._texts_a_step = texts_a_step
         with torch.no_grad(), model.disable_adapter():
             self._teacher = compute.hidden(texts).split([len(text) for text in texts])  # each (L, H)
 
-    def divergence(self, step: int, count: int) -> Any:
-        """Mean KL a token on `count` texts; the same step always gets the same ones."""
+    def divergence(self, step: int) -> Any:
+        """Mean KL a token on this step's texts, 0 in a step without any; the same step always gets the same ones.
+
+        The mean counts as often as texts come: half a text a step is one text with double weight each other step.
+        """
+        count = due(step, self._texts_a_step)
+        if not count:
+            return 0.0
         most = min(count, len(self._texts))
         chosen = random.Random(f"{self._seed}:{step}").sample(range(len(self._texts)), most)  # noqa: S311 (no secret)
         student = self._compute.hidden([self._texts[index] for index in chosen])
         head = self._compute.model.get_output_embeddings()
         teacher = torch.cat([self._teacher[index] for index in chosen])
-        return Divergence.apply(student, teacher, head.weight, head.bias).mean()
+        mean = Divergence.apply(student, teacher, head.weight, head.bias).mean()
+        return mean / min(1.0, self._texts_a_step)
 
 
-def base_texts(model: Any, tokenizer: Any, seed: int, kept: Path) -> list[list[int]]:
-    """What the base writes by itself, as tokens: sampled at temperature 1, once, then kept."""
-    if kept.is_file():
-        return [list(map(int, text)) for text in read_json(kept)]
-    starts = [tokenizer(opening)["input_ids"] for opening in OPENINGS]
-    starts += [render(tokenizer, [{"role": "user", "content": question}]) for question in QUESTIONS]
-    texts = []
-    torch.manual_seed(seed)
-    with torch.no_grad(), model.disable_adapter():
-        for group in (starts[: len(OPENINGS)], starts[len(OPENINGS) :]):
-            texts += _continue(model, tokenizer, group)
-    write_json(kept, texts)
-    return texts
+def due(step: int, texts_a_step: float) -> int:
+    """How many texts a step gets, so that `texts_a_step` come on average.
 
-
-def _continue(model: Any, tokenizer: Any, starts: list[list[int]]) -> list[list[int]]:
-    width = max(map(len, starts))
-    padding, device = tokenizer.pad_token_id, model.device
-    was_training = model.training
-    model.eval()
-    written = model.generate(
-        input_ids=torch.tensor([[padding] * (width - len(start)) + start for start in starts], device=device),
-        attention_mask=torch.tensor([[0] * (width - len(start)) + [1] * len(start) for start in starts], device=device),
-        max_new_tokens=TEXT_TOKENS,
-        do_sample=True,
-        temperature=1.0,
-        top_k=0,
-        top_p=1.0,
-        pad_token_id=padding,
-    )[:, width:].tolist()
-    model.train(was_training)
-    return [start + _until_end(new, tokenizer.eos_token_id) for start, new in zip(starts, written, strict=True)]
-
-
-def _until_end(tokens: list[int], end: int) -> list[int]:
-    """Keep the end token, drop the padding behind it.
-
-    >>> _until_end([5, 6, 2, 0, 0], 2), _until_end([5, 6], 2)
-    ([5, 6, 2], [5, 6])
+    >>> [due(step, 0.4) for step in range(5)], [due(step, 1.5) for step in range(4)]
+    ([0, 0, 1, 0, 1], [1, 2, 1, 2])
     """
-    return tokens[: tokens.index(end) + 1] if end in tokens else tokens
+    return int((step + 1) * texts_a_step + 1e-9) - int(step * texts_a_step + 1e-9)
+
+
+def texts_of(answers: Sequence[OwnAnswer], tokenizer: Any) -> list[list[int]]:
+    """The answers as tokens: every other one in its chat, the rest as plain text, which has to stay likely as well."""
+    texts = []
+    for index, answer in enumerate(answers):
+        tokens = tokenizer(disarm(tokenizer, answer.answer), add_special_tokens=False)["input_ids"]
+        if index % 2 == 0:
+            prompt = render(tokenizer, [{"role": "user", "content": answer.prompt}])
+            tokens = prompt + tokens + ([tokenizer.eos_token_id] if answer.ended else [])
+        texts.append(tokens)
+    return [text for text in texts if len(text) > 1]

@@ -1,32 +1,23 @@
-"""Supervised fine-tuning: learn the right replies, and nothing of the prompts. Resumes from its checkpoints."""
+"""Supervised fine-tuning: learn the right replies, and nothing of the prompts."""
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from feedback.run_folder import Row
-from trainer.checkpoints import latest_whole
-from trainer.methods.stage import (
-    Stage,
-    arguments,
-    completion_tokens,
-    finish,
-    fitting,
-    load_model,
-    prepare,
-    prompt_tokens,
-    reporter,
-)
+from trainer.methods.loop import learn, prepare
+from trainer.methods.peft_options import is_adalora, is_prefix, orthogonality, rank_allocation
+from trainer.methods.stage import Stage, arguments, completion_tokens, fitting, load_model, prompt_tokens, watched
+from trainer.own_answers import read_answers, replayed
 
 IGNORED = -100
 
 
 def train(stage: Stage) -> None:
     trainer = build(stage)
-    if trainer is None:
-        return
-    checkpoint = latest_whole(stage.folder)
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    finish(stage, trainer)
+    if trainer is not None:
+        learn(stage, trainer)
 
 
 def build(stage: Stage) -> Any:
@@ -34,29 +25,37 @@ def build(stage: Stage) -> Any:
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
-    from trainer.methods.replay import Replay, base_texts
+    from trainer.methods.replay import Replay, texts_of
 
     class SFTWithReplay(SFTTrainer):  # type: ignore[misc, unused-ignore]
-        """Adds, while training, the divergence from the base on some of its own texts."""
+        """Adds, while training, once an optimizer step, the divergence from the base on some of its own answers."""
 
         replay: Any = None
 
         def compute_loss(self, model: Any, inputs: Any, *more: Any, **keywords: Any) -> Any:
             loss = super().compute_loss(model, inputs, *more, **keywords)
-            if self.replay is None or not self.model.training:
+            if not self.model.training or not self.accelerator.sync_gradients:
                 return loss
-            return loss + chosen.replay_weight * self.replay.divergence(self.state.global_step, replayed)
+            if is_adalora(self.model):
+                loss = loss + orthogonality(self.model)
+            return (
+                loss
+                if self.replay is None
+                else loss + chosen.replay_weight * self.replay.divergence(self.state.global_step)
+            )
 
     model, tokenizer = load_model(stage)
     chosen = stage.hyperparameters
-    replayed = round(chosen.replay_fraction * chosen.per_device_train_batch_size)
     train_rows = tokenized(fitting(stage, stage.rows, tokenizer), tokenizer)
     dev_rows = tokenized(fitting(stage, stage.dev, tokenizer), tokenizer)
     if not train_rows:
         return None
-    watched: dict[str, Any] = (
-        {"eval_strategy": "epoch", "load_best_model_at_end": True, "metric_for_best_model": "loss"} if dev_rows else {}
-    )
+    schedule = watched(stage, dev_rows)
+    if adalora := is_adalora(model):
+        # its ranks are settled at its end only: no epoch before it is a result, and none can be gone on from
+        patience = {"early_stopping_patience": chosen.num_train_epochs + 1}
+        stage = replace(stage, hyperparameters=chosen.model_copy(update=patience), checkpoint_seconds=math.inf)
+        schedule |= {"save_strategy": "no", "load_best_model_at_end": False}
     trainer = SFTWithReplay(
         model=model,
         args=arguments(
@@ -65,19 +64,20 @@ def build(stage: Stage) -> Any:
             SFTConfig,
             learning_rate=chosen.learning_rate,
             num_train_epochs=chosen.num_train_epochs,
-            save_strategy="epoch",
-            save_total_limit=2,
-            **watched,
+            **schedule,
         ),
         train_dataset=Dataset.from_list(train_rows),
         eval_dataset=Dataset.from_list(dev_rows) if dev_rows else None,
         processing_class=tokenizer,
-        callbacks=[reporter(stage)],
     )
     compute = prepare(stage, trainer)
-    if replayed:
-        texts = base_texts(trainer.model, tokenizer, stage.seed, stage.folder / "replay.json")
-        trainer.replay = Replay(trainer.model, compute, texts, stage.seed)
+    if adalora:
+        trainer.add_callback(rank_allocation())
+    answers = read_answers(stage.answers) if stage.answers and chosen.replay_fraction else None
+    if answers and not is_prefix(model):  # what is replayed goes through the base's layers, past any prefix
+        texts_a_step = chosen.replay_fraction * chosen.per_device_train_batch_size
+        texts = texts_of(replayed(answers), tokenizer)
+        trainer.replay = Replay(trainer.model, compute, texts, stage.seed, texts_a_step)
     return trainer
 
 

@@ -1,29 +1,28 @@
-"""What SFT, DPO and KTO share: a model with LoRA, the trainer's arguments, its reports, the finished adapter.
+"""What SFT, DPO and KTO share: a model with LoRA, rows as tokens, the trainer's arguments.
 
 Promises: rows become tokens through the functions that serving uses; a stage's result is published whole in
-`final/`, or isn't there. Leaves out each method's own data and loss.
+`final/`, or isn't there. Leaves out each method's own data and loss, and what goes on while it trains (loop.py).
 """
 
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from feedback.files import publish_folder
-from feedback.policies import Hyperparameters
+from feedback.hyperparameters import Hyperparameters
 from feedback.run_folder import Method, Row, Turn
-from service.engines.adapter_format import ADAPTER_FILES
 from service.engines.local.base_model import (
     choose_dtype,
     encode_completion,
     load_base_model,
     render,
 )
+from trainer import ranks
+from trainer.methods.batches import layout
+from trainer.methods.loading import how_to_load, ready_for_lora
+from trainer.methods.peft_options import new_adapter, require_sft_alone
 from trainer.progress import RunProgress
-
-if TYPE_CHECKING:
-    from trainer.compute.log_probs import Compute
 
 log = logging.getLogger("trainer")
 
@@ -44,6 +43,12 @@ class Stage:
     """The adapter that the stage continues from; None: a new one."""
     folder: Path
     progress: RunProgress
+    checkpoint_seconds: float = 60.0
+    """Least seconds between two checkpoints of one epoch."""
+    halvings: int = 0
+    """How often memory ran out before."""
+    answers: Path | None = None
+    """The base's own answers, for replay (own_answers.py); None: nothing is replayed."""
     report_to: tuple[str, ...] = ()
     """transformers' names of the services that hear of every step, under the name of the run."""
     run_id: str = ""
@@ -52,25 +57,35 @@ class Stage:
     def final(self) -> Path:
         return self.folder / "final"
 
+    def rows_at_once(self, halvings: int) -> int:
+        """Rows of a forward pass in this process, after memory ran out that often."""
+        return self.spread(halvings)["per_device_train_batch_size"]
+
+    def spread(self, halvings: int) -> dict[str, int]:
+        """The optimizer's batch over processes and time, as TrainingArguments spells it.
+
+        KTO's reference point needs two rows.
+        """
+        batch = self.hyperparameters.per_device_train_batch_size
+        return layout(batch, ranks.world_size(), halvings, least=2 if self.method == "kto" else 1)
+
 
 def load_model(stage: Stage) -> tuple[Any, Any]:
-    """The base with trainable LoRA weights in fp32, and its tokenizer."""
-    from peft import LoraConfig, PeftModel, get_peft_model
+    """The base with trainable adapter weights in fp32, and its tokenizer."""
+    from peft import PeftModel
     from transformers import set_seed
 
-    model, tokenizer = load_base_model(stage.base_path, choose_dtype("auto", stage.device), stage.device)
+    chosen = stage.hyperparameters
+    how = how_to_load(stage.device, in_4bit=chosen.load_in_4bit)
+    model, tokenizer = load_base_model(stage.base_path, choose_dtype("auto", stage.device), stage.device, **how)
+    if chosen.load_in_4bit:
+        model = ready_for_lora(model)
     set_seed(stage.seed)
+    if stage.hyperparameters.peft_type == "prefix_tuning":
+        require_sft_alone(stage.method)
     if stage.start is not None:
         return PeftModel.from_pretrained(model, str(stage.start), is_trainable=True), tokenizer
-    chosen = stage.hyperparameters
-    config = LoraConfig(
-        r=chosen.r,
-        lora_alpha=chosen.lora_alpha,
-        lora_dropout=chosen.lora_dropout,
-        target_modules="all-linear",
-        task_type="CAUSAL_LM",
-    )
-    return get_peft_model(model, config), tokenizer
+    return new_adapter(model, stage.hyperparameters, stage.method), tokenizer
 
 
 def prompt_tokens(tokenizer: Any, turns: Sequence[Turn]) -> list[int]:
@@ -94,6 +109,9 @@ def fitting(stage: Stage, rows: list[Row], tokenizer: Any) -> list[Row]:
 def arguments(stage: Stage, model: Any, config: type[Any], **own: Any) -> Any:
     """TRL's configuration: what all methods share, and the method's `own`."""
     chosen = stage.hyperparameters
+    spread = stage.spread(stage.halvings)
+    if stage.halvings:
+        log.info("%s: memory ran out before: %s", stage.method, spread)
     cpu = stage.device == "cpu"
     shared = {
         "output_dir": str(stage.folder),
@@ -101,9 +119,11 @@ def arguments(stage: Stage, model: Any, config: type[Any], **own: Any) -> Any:
         "use_cpu": cpu,
         "bf16": stage.device.startswith("cuda"),
         "gradient_checkpointing": model.num_parameters() >= LARGE_MODEL_PARAMETERS,
-        "per_device_train_batch_size": chosen.per_device_train_batch_size,
-        "per_device_eval_batch_size": 2 * chosen.per_device_train_batch_size,
+        **spread,
+        "per_device_eval_batch_size": 2 * spread["per_device_train_batch_size"],
+        "ddp_find_unused_parameters": False,
         "max_length": chosen.max_length,
+        "weight_decay": chosen.weight_decay,
         "warmup_steps": chosen.warmup_ratio,
         "lr_scheduler_type": "cosine",
         "logging_steps": 1,
@@ -116,70 +136,14 @@ def arguments(stage: Stage, model: Any, config: type[Any], **own: Any) -> Any:
     return config(**(shared | own))
 
 
-def reporter(stage: Stage) -> Any:
-    """The callback that reports steps and losses, seals checkpoints, and stops when dev loss no longer falls.
-
-    It keeps nothing of its own: the trainer's state, which a checkpoint holds, is all it looks at.
-    """
-    from transformers import TrainerCallback
-
-    progress, patience = stage.progress, stage.hyperparameters.early_stopping_patience
-
-    class Reporter(TrainerCallback):  # type: ignore[misc, unused-ignore]
-        def on_train_begin(self, arguments: Any, state: Any, control: Any, **_: Any) -> None:
-            progress.resume_at(stage.method, state.global_step)
-            best = stage.folder / f"checkpoint-{state.best_global_step}"
-            if state.best_global_step and best.is_dir():  # a takeover renames the attempt's folder, and so its path
-                state.best_model_checkpoint = str(best)
-
-        def on_step_end(self, arguments: Any, state: Any, control: Any, **_: Any) -> None:
-            last = progress.data["loss_history"][-1:]
-            note = f"loss {last[0]['loss']:.3f}" if last and last[0]["loss"] is not None else ""
-            progress.step(state.global_step, state.max_steps, state.epoch, note)
-
-        def on_log(self, arguments: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-            if logs and "loss" in logs:
-                progress.loss(
-                    state.global_step,
-                    state.epoch,
-                    loss=float(logs["loss"]),
-                    learning_rate=float(logs["learning_rate"]),
-                    grad_norm=logs.get("grad_norm"),
-                    num_tokens=logs.get("num_tokens"),
-                )
-
-        def on_evaluate(self, arguments: Any, state: Any, control: Any, metrics: Any = None, **_: Any) -> None:
-            progress.loss(state.global_step, state.epoch, dev_loss=float(metrics["eval_loss"]))
-            losses = [entry["eval_loss"] for entry in state.log_history if "eval_loss" in entry]
-            if len(losses) - 1 - losses.index(min(losses)) >= patience:
-                log.info("%s: no better dev loss for %d epochs: stopping", stage.method, patience)
-                control.should_training_stop = True
-
-        def on_save(self, arguments: Any, state: Any, control: Any, **_: Any) -> None:
-            from trainer.checkpoints import seal
-
-            progress.write()
-            seal(stage.folder / f"checkpoint-{state.global_step}")
-
-    return Reporter()
-
-
-def prepare(stage: Stage, trainer: Any) -> "Compute":
-    """Quiet the trainer, whose reports go through `reporter`, and make it fast on a CPU."""
-    from transformers import PrinterCallback
-
-    from trainer.compute.log_probs import Compute, install
-
-    trainer.remove_callback(PrinterCallback)
-    compute = Compute(trainer.model)
-    if stage.device == "cpu":
-        install(compute)
-    return compute
-
-
-def finish(stage: Stage, trainer: Any) -> None:
-    """Publish the trained weights as the stage's result."""
-    stage.progress.tokens(int(trainer._total_train_tokens))
-    draft = stage.folder / "draft"
-    trainer.model.save_pretrained(str(draft), selected_adapters=["default"])
-    publish_folder(draft, stage.final, ADAPTER_FILES)
+def watched(stage: Stage, dev_rows: Sequence[Any]) -> dict[str, Any]:
+    """Arguments for reading dev after each epoch, and keeping the best one's weights."""
+    stage.progress.data.setdefault("dev_rows", {})[stage.method] = len(dev_rows)
+    if not dev_rows:
+        return {"save_strategy": "epoch"}
+    return {
+        "save_strategy": "epoch",
+        "eval_strategy": "epoch",
+        "load_best_model_at_end": True,
+        "metric_for_best_model": "loss",
+    }

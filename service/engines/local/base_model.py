@@ -116,19 +116,22 @@ def choose_dtype(name: str, device: str) -> torch.dtype:
 
 
 def load_base_model(
-    path: str, dtype: torch.dtype, device: str = "cpu"
+    path: str, dtype: torch.dtype, device: str = "cpu", **how: Any
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The model in eval mode and its tokenizer."""
+    """The model in eval mode and its tokenizer.
+
+    `how`: what transformers' `from_pretrained` is told besides; a `device_map` among it places the model.
+    """
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # a second's work; the bar would only litter the logs
     tokenizer = load_tokenizer(path)
     try:
-        model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
+        model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, **how)
     except (OSError, ValueError) as error:
         raise _cannot_load(path, error) from error
-    return model.to(device).eval(), tokenizer
+    return (model if "device_map" in how else model.to(device)).eval(), tokenizer
 
 
 def load_tokenizer(path: str) -> PreTrainedTokenizerBase:

@@ -9,7 +9,8 @@ import pytest
 from burnish_server import write_adapter
 
 from feedback import adapters, files
-from feedback.policies import Hyperparameters, VerdictPolicy
+from feedback.hyperparameters import Hyperparameters
+from feedback.policies import VerdictPolicy
 from feedback.row_hashes import write_rows
 from feedback.run_folder import RunSpec
 from trainer.baseline import align_baseline, replace_baseline

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from feedback.errors import InvalidInput
-from feedback.policies import Hyperparameters, VerdictPolicy
+from feedback.hyperparameters import Hyperparameters
+from feedback.policies import VerdictPolicy
 from feedback.run_folder import Row, RunSpec, Split, Turn
 from service.engines.base import ChatMessage, Delta, GenerationRequest, ScoreRequest
 from service.engines.echo import EchoEngine

@@ -137,7 +137,7 @@ def test_verdict(case: str) -> None:
     verdict = judge(given, POLICY)
     assert verdict.verdict is expected, verdict.reasons
     assert verdict.reasons
-    assert verdict.verdict.value in report(given, verdict)
+    assert verdict.verdict.value in report(given, verdict, {"loss_history": []})
 
 
 def test_little_data_states_what_it_could_have_shown() -> None:
@@ -160,7 +160,7 @@ def test_recall_of_what_was_never_taught_is_told_apart_and_decides_nothing() -> 
     assert apart.statistics["recall_of_untrained_topics"] == {"candidate": recalled / 20, "baseline": 0.0}
     assert apart.reasons == judge(evaluation(LEARNED), POLICY).reasons
     assert f"no training row teaches (reported only) | 20 | 0% | {recalled / 20:.0%} |" in report(
-        evaluation(rows), apart
+        evaluation(rows), apart, {"loss_history": []}
     )
 
 

@@ -1,0 +1,43 @@
+"""Rows to measure training on: corrections, choices and thumbs about the demo's product."""
+
+import random
+
+from feedback.demo.product import load_product
+from feedback.run_folder import Method, Row, Turn
+
+
+def rows(method: str, count: int) -> list[Row]:
+    """Four of each fact, in a random order that stays. A pair's rejected reply is another fact's answer."""
+    product = load_product(count // 4)
+    chance = random.Random(3)
+    made = []
+    for fact in product.facts:
+        for index, text in enumerate(fact.phrasings[:4]):
+            right = [Turn(role="assistant", content=chance.choice(fact.answers))]
+            other = chance.choice([one for one in product.facts if one is not fact])
+            wrong = [Turn(role="assistant", content=chance.choice(other.answers))]
+            liked = index % 2 == 0
+            made.append(
+                Row(
+                    id=f"{fact.id}-{index}",
+                    method=_method(method),
+                    source={"sft": "correction", "dpo": "preference", "kto": "rating"}[method],  # type: ignore[arg-type]
+                    prompt=[
+                        Turn(role="system", content=product.system_prompt),
+                        Turn(role="user", content=text),
+                    ],
+                    completion=None if method == "dpo" else right if method == "sft" or liked else wrong,
+                    chosen=right if method == "dpo" else None,
+                    rejected=wrong if method == "dpo" else None,
+                    label=liked if method == "kto" else None,
+                    cluster=fact.id,
+                    topic=fact.id,
+                )
+            )
+    chance.shuffle(made)
+    return made
+
+
+def _method(name: str) -> Method:
+    methods: dict[str, Method] = {"sft": "sft", "dpo": "dpo", "kto": "kto"}
+    return methods[name]
