@@ -9,7 +9,7 @@ from pretended_training import Works
 from sqlmodel import select
 from training_files import jsonl, preferred, said, taught
 
-from feedback import datasets, files, runs
+from feedback import datasets, due, files, runs
 from feedback.erasure import finish
 from feedback.erasure.erase import erase
 from feedback.erasure.subjects import Subject
@@ -95,7 +95,7 @@ def test_a_job_learns_its_file_and_leaves_feedback_alone(works: Works) -> None:
         results = uploads.get(session, house.caller, str(ended.result_file))
     assert uploads.path_of(house.settings, results).read_text().startswith("stage,step,epoch,train_loss")
     # eight corrections still wait, which no job has learned
-    assert [one.reason for one in runs.request_what_is_due(house.database)] == [
+    assert [one.reason for one in due.request_what_is_due(house.database)] == [
         "8 new corrections and choices (the policy asks for 8)"
     ]
 

@@ -60,14 +60,15 @@ def test_a_recipe_of_ones_own_is_learned_and_not_trained_twice(tmp_path: Path, t
     assert recall["after"]["mean"] >= 0.6
     assert found["sizes"] == {"train": {"en": 15}, "dev": {"en": 5}, "held_out": {"en": 5}}
     assert "keys, seed 1 of 1: " in done.stderr
-    adapter = Path(found["seeds"][0]["folder"]) / "attempt-1" / "adapter" / "adapter_model.safetensors"
-    trained_at = adapter.stat().st_mtime_ns
+    attempt = Path(found["seeds"][0]["folder"]) / "attempt-1"
+    assert (attempt / "adapter" / "adapter_model.safetensors").is_file()
+    log = (attempt / "train.log").read_text()
 
     shown = burnish("recipe", "run", str(recipe), environment=environment)
     assert shown.returncode == 0, shown.stderr
     assert "Where the keys are" in shown.stdout
     assert "key-fact recall" in shown.stdout
-    assert adapter.stat().st_mtime_ns == trained_at
+    assert (attempt / "train.log").read_text() == log
 
 
 def test_the_recipes_are_listed_and_an_unknown_one_is_one_clear_line(tmp_path: Path) -> None:

@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 from pretended_training import KILLED, Works
-from run_folders import QUICK, dpo_row, make_run_folder, make_stage, sft_row, train, turn
-from tiny import WORDS
+from run_folders import dpo_row, make_stage, sft_row, train
 
 from feedback import files, runs
 from feedback.columns import now
@@ -135,6 +134,7 @@ sys.exit(main(sys.argv[2:]))
 """
 
 
+@pytest.mark.slow
 def test_memory_that_runs_out_halves_the_rows_at_once(tmp_path: Path, tiny_base: Path) -> None:
     """The losses are those of a run with room: the optimizer's batch is the same."""
     hyperparameters = QUICK.model_copy(

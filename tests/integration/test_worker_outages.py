@@ -62,7 +62,7 @@ def test_an_outage_in_the_middle_of_a_step_is_no_failed_attempt(works: Works, mo
 
 
 def test_a_step_that_the_database_refuses_is_a_failed_attempt(works: Works, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: Any) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
         raise OperationalError("SELECT 1", {}, Exception("too many SQL variables"))
 
     monkeypatch.setattr(datasets, "record", refuse)

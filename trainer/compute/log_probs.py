@@ -9,7 +9,8 @@ a CPU by running every padded row in full and projecting every position, prompts
 - only positions that predict a labelled token meet the vocabulary, in the model's dtype, and their gradient is
   formed in the same pass.
 
-The first batch is computed in transformers' way, too; where the numbers disagree, the next slower way is taken.
+Some of the first batch is computed in transformers' way, too; where the numbers disagree, the next slower way is
+taken.
 Leaves out CUDA, where TRL's own kernel already skips unlabelled positions.
 """
 
@@ -25,6 +26,7 @@ from torch.nn import functional
 from trainer.compute.llama_layers import Layers
 from trainer.compute.lora_product import Unsupported
 from trainer.compute.prefix_tree import Rows, ancestors_mask, prefix_tree
+from trainer.failures import is_out_of_memory
 
 log = logging.getLogger("trainer")
 
@@ -32,6 +34,8 @@ MOST_SHARED_TOKENS = 1536
 """Of transformers' model over a tree: attention there costs tokens², and past this padded rows are cheaper."""
 LARGEST_DISAGREEMENT = 0.15
 """Mean absolute difference in nats between two ways that bf16 rounding explains."""
+CHECKED_ROWS, CHECKED_TOKENS = 3, 64
+"""Of the first batch, that all ways are tried on: enough to tell a model that isn't what it seems."""
 SCALED_HEADS = ("final_logit_softcapping", "logit_scale", "logits_scaling", "lm_head_multiplier", "output_multiplier")
 """Settings of heads with arithmetic of their own."""
 
@@ -89,14 +93,37 @@ class Compute:
             self._ways.append(("a prefix tree", self._by_tree))
         self._ways.append(("padded rows", self._by_rows))
         self._checked = len(self._ways) == 1
+        self._expected: tuple[list[list[int]], ...] = ()
+        self._gradients = False
+        self._known: list[tuple[list[list[int]], Tensor]] = []
+
+    def expect(self, *batches: list[list[int]], gradients: bool) -> None:
+        """Batches that are asked for next, one after the other: the first of them brings all, in one pass.
+
+        What they share is computed once then. `gradients`: whether the pass is kept for the backward one.
+        """
+        self._expected, self._gradients, self._known = batches, gradients, []
 
     def hidden(self, rows: TokenRows) -> Tensor:
         """(N, H) for the N tokens of all rows, one row after the other."""
+        if rows in self._expected:
+            counts = [sum(map(len, batch)) for batch in self._expected]
+            with torch.set_grad_enabled(self._gradients):
+                found = self._computed([row for batch in self._expected for row in batch]).split(counts)
+            self._known = list(zip(self._expected, found, strict=True))
+            self._expected = ()
+        for place, (known, hidden) in enumerate(self._known):
+            if known == rows:
+                del self._known[place]
+                return hidden
+        return self._computed(rows)
+
+    def _computed(self, rows: TokenRows) -> Tensor:
         if not self._checked:
             was_training = self.model.training
             self.model.eval()  # dropout would make them differ, and draw random numbers that a resumed run mustn't
             with torch.no_grad():
-                self._choose(rows)
+                self._choose([row[:CHECKED_TOKENS] for row in rows[:CHECKED_ROWS]])
             self.model.train(was_training)
             self._checked = True
         return self._ways[0][1](rows)
@@ -116,6 +143,8 @@ class Compute:
             try:
                 difference = float((log_probs(way) - right).abs().mean())
             except (TypeError, ValueError, RuntimeError) as error:
+                if is_out_of_memory(error):
+                    raise
                 log.info("Training can't compute with %s: %s.", name, error)
             else:
                 if difference <= LARGEST_DISAGREEMENT:
@@ -152,6 +181,11 @@ class Compute:
         return output.last_hidden_state[mask.bool()]
 
 
+def token_rows(input_ids: Tensor, attention_mask: Tensor) -> list[list[int]]:
+    """A padded batch without its padding."""
+    return [row[there].tolist() for row, there in zip(input_ids, attention_mask.bool(), strict=True)]
+
+
 def install(wrapped: Any) -> Compute:
     """Give the model (inside any PEFT wrapper) the fast `fused_lm_head=True`, once, and return what computes it."""
     from trl.trainer.utils import FusedCausalLMOutput
@@ -171,7 +205,7 @@ def install(wrapped: Any) -> Compute:
         ids, mask = keywords["input_ids"], keywords.get("attention_mask")
         asked = keywords["labels"][:, 1:] != -100  # (B, L-1)
         present = torch.ones_like(ids, dtype=torch.bool) if mask is None else mask.bool()
-        rows = [row[there].tolist() for row, there in zip(ids, present, strict=True)]
+        rows = token_rows(ids, present)
         # of a row's tokens, those that are followed by one that is asked for
         predicts = functional.pad(asked, (0, 1))[present]
         hidden = compute.hidden(rows)[predicts]  # (N, H)

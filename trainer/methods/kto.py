@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from feedback.run_folder import Row
-from trainer.methods.loop import learn, prepare
+from trainer import ranks
+from trainer.methods.loop import learn, make_fast, prepare
 from trainer.methods.reference import FastReference
 from trainer.methods.stage import Stage, arguments, completion_tokens, fitting, load_model, prompt_tokens, watched
 
@@ -23,14 +24,25 @@ def train(stage: Stage) -> None:
 
 def build(stage: Stage) -> Any:
     """TRL's trainer over the stage's ratings; None if no row fits."""
+    import torch
     from datasets import Dataset
     from trl import KTOConfig, KTOTrainer
 
     class TokenizedRatings(FastReference, KTOTrainer):  # type: ignore[misc, unused-ignore]
         """Takes rows that are tokens already, made as serving makes them."""
 
+        reference_columns = ("ref_logps", "ref_KL_logps")
+
         def _prepare_dataset(self, dataset: Any, *_: Any) -> Any:
             return dataset
+
+        def _compute_kl_logps(self, model: Any, batch: Any) -> Any:
+            expect_both(self.model, batch, gradients=torch.is_grad_enabled())
+            return super()._compute_kl_logps(model, batch)
+
+        def compute_ref_log_probs(self, model: Any, inputs: Any) -> Any:
+            expect_both(self.model, inputs, gradients=False)
+            return super().compute_ref_log_probs(model, inputs)
 
     model, tokenizer = load_model(stage)
     chosen = stage.hyperparameters
@@ -62,6 +74,15 @@ def build(stage: Stage) -> Any:
     )
     prepare(stage, trainer)
     return trainer
+
+
+def expect_both(model: Any, batch: Any, *, gradients: bool) -> None:
+    """The rated replies and the mismatched ones have the same prompts: on a CPU one pass does for both."""
+    from trainer.compute.log_probs import token_rows
+
+    if model.device.type == "cpu" and "KL_input_ids" in batch and ranks.world_size() == 1:
+        both = (token_rows(batch[f"{of}input_ids"], batch[f"{of}attention_mask"]) for of in ("", "KL_"))
+        make_fast(model).expect(*both, gradients=gradients)
 
 
 def tokenized(rows: Sequence[Row], tokenizer: Any) -> list[dict[str, Any]]:

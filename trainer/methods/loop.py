@@ -75,7 +75,8 @@ def learn(stage: Stage, trainer: Any) -> None:
 def optimizer_steps(trainer: Any) -> int:
     chosen = trainer.args
     rows = chosen.per_device_train_batch_size * chosen.gradient_accumulation_steps * ranks.world_size()
-    return math.ceil(len(trainer.train_dataset) / rows) * math.ceil(chosen.num_train_epochs)
+    steps: int = math.ceil(len(trainer.train_dataset) / rows) * math.ceil(chosen.num_train_epochs)
+    return steps
 
 
 def room_bytes(parameters: int) -> int:

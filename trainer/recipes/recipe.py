@@ -4,7 +4,7 @@
       recipe.py        RECIPE: rows to prompts and completions, metrics, hyperparameters
       train.jsonl      one row a line: `id`, `language`, and whatever else recipe.py reads
       dev.jsonl        stops the training when its loss no longer falls
-      held_out.jsonl   judges; never trained on, never tuned on
+      held_out.jsonl   judges; never trained on, and best not tuned on
 
 Promises: what is loaded is complete, each id is there once. Leaves out running (run.py) and the metrics (metrics.py).
 """

@@ -104,6 +104,8 @@ def _lay_out(loaded: Loaded, seed: int, base_model: str, target: Path) -> None:
 
 def _train(target: Path, settings: Settings, tell: Tell) -> None:
     attempt = attempt_folder(target, ATTEMPT)
+    if (attempt / "evaluation.json").is_file():  # its checkpoints are gone: the trainer would begin anew
+        return
     process = LocalLauncher(settings).start("run", target, ATTEMPT)
     while (status := process.poll()) is None:
         at = read_progress(attempt)
