@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from pretended_training import KILLED, Works
-from run_folders import dpo_row, make_stage, sft_row, train
+from run_folders import QUICK, dpo_row, make_run_folder, make_stage, sft_row, train, turn
+from tiny import WORDS
 
 from feedback import files, runs
 from feedback.columns import now
