@@ -50,7 +50,7 @@ def test_a_base_in_four_bits_learns_on_cuda(tmp_path: Path, tiny_base: Path) -> 
 
 def test_a_full_gpu_is_told_as_memory_that_ran_out(tmp_path: Path, tiny_base: Path) -> None:
     stage = make_stage(tmp_path / "run", tiny_base, "sft", [sft_row(0, "train")], device="cuda")
-    with pytest.raises(OutOfMemory, match="with 8 rows at once.*with 4") as told, _memory_watched(stage):
+    with pytest.raises(OutOfMemory, match=r"with 8 rows at once.*with 4") as told, _memory_watched(stage):
         torch.empty(2**50, dtype=torch.uint8, device="cuda")
     assert told.value.__cause__ is not None
     assert is_out_of_memory(told.value.__cause__)

@@ -1,4 +1,4 @@
-"""Two processes train one model on a CPU: as one would, with one of them writing; they end with whoever started them."""
+"""Two processes train one model on a CPU: as one would, and one of them writes; they end with whoever started them."""
 
 import os
 import signal
