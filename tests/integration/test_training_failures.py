@@ -122,8 +122,8 @@ def long_row(number: int, split: str) -> Row:
     return sft_row(number, split).model_copy(update={"completion": turn("assistant", words)})
 
 
-ROOM_BYTES = 1500 << 20
-"""Beyond what the libraries take: half of 1024 such rows fit into it (1.1 GB), all of them don't (1.9 GB)."""
+ROOM_BYTES = 1450 << 20
+"""Beyond what the libraries take: half of 4096 such rows fit into it (1.2 GB), all of them don't (1.8 GB)."""
 TIGHT = """
 import re, resource, sys
 import datasets, peft, torch, trl.trainer.sft_trainer
@@ -139,11 +139,11 @@ sys.exit(main(sys.argv[2:]))
 def test_memory_that_runs_out_halves_the_rows_at_once(tmp_path: Path, tiny_base: Path) -> None:
     """The losses are those of a run with room: the optimizer's batch is the same."""
     hyperparameters = QUICK.model_copy(
-        update={"per_device_train_batch_size": 1024, "num_train_epochs": 2, "replay_fraction": 0.0}
+        update={"per_device_train_batch_size": 4096, "num_train_epochs": 2, "replay_fraction": 0.0}
     )
     builders = {"sft": long_row}
     tight, roomy = (
-        make_run_folder(tmp_path, tiny_base, ["sft"], hyperparameters, name=name, rows=1024, builders=builders)
+        make_run_folder(tmp_path, tiny_base, ["sft"], hyperparameters, name=name, rows=4096, builders=builders)
         for name in ("tight", "roomy")
     )
     words = ["run", str(tight), "--device", "cpu"]
@@ -162,9 +162,9 @@ def test_memory_that_runs_out_halves_the_rows_at_once(tmp_path: Path, tiny_base:
     assert trained.is_dir(), said
     metrics = read_json(tight / "attempt-1" / "metrics.json")
     assert len(metrics["out_of_memory"]) == 1
-    assert "going on from the last checkpoint with 512, whose gradients are added up" in said
+    assert "going on from the last checkpoint with 2048, whose gradients are added up" in said
     log = (tight / "attempt-1" / "train.log").read_text()
-    assert "{'per_device_train_batch_size': 512, 'gradient_accumulation_steps': 2}" in log
+    assert "{'per_device_train_batch_size': 2048, 'gradient_accumulation_steps': 2}" in log
     spec, splits = read_run(roomy)
     progress = RunProgress(roomy / "metrics.json")
     train_all(spec, splits, Place(roomy, 1, roomy, "cpu", "auto"), progress)
