@@ -105,7 +105,7 @@ def make_stage(folder: Path, base: Path, method: Any, rows: list[Row], dev: list
     from trainer.methods.stage import Stage
     from trainer.progress import RunProgress
 
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     own = {name: how.pop(name) for name in [field.name for field in fields(Stage)] if name in how}
     made = {
         "method": method,

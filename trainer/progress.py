@@ -92,7 +92,8 @@ class RunProgress:
         self.data["loss_history"] = [
             entry for entry in self.data["loss_history"] if entry["stage"] != stage or entry["step"] <= step
         ]
-        self._events.open(stage, after_step=step)
+        if not self._silent:
+            self._events.open(stage, after_step=step)
 
     def step(self, step: int, total: int, epoch: float | None = None, note: str = "") -> None:
         self.data |= {"step": step, "total_steps": total}

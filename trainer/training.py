@@ -146,15 +146,10 @@ def _memory_watched(stage: "Stage") -> Iterator[None]:
             raise
         at_once = stage.rows_at_once(stage.halvings)
         fewer = stage.rows_at_once(stage.halvings + 1)
-        if not stage.progress.data["total_steps"]:
-            raise RunFailedForGood(
-                f"{stage.method}: memory ran out while the base model {stage.base_path} was loaded. Give the trainer "
-                "more memory, or take a smaller base model."
-            ) from error
         if fewer == at_once:
             raise RunFailedForGood(
-                f"{stage.method}: memory ran out with {at_once} row(s) at once, the fewest there are. Lower "
-                "hyperparameters.max_length or hyperparameters.r, or give the trainer more memory."
+                f"{stage.method}: memory ran out with {at_once} row(s) at once, the fewest there are: lower "
+                "hyperparameters.max_length or r, give the trainer more memory, or take a smaller base model."
             ) from error
         raise OutOfMemory(
             f"{stage.method}: memory ran out with {at_once} rows at once: going on from the last checkpoint with "

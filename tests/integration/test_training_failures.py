@@ -1,23 +1,32 @@
 """Runs that can't end well: a loss that explodes, nothing learned, no memory; each says so, once."""
 
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pretended_training import KILLED, Works
-from run_folders import dpo_row, make_stage, sft_row, train
+from run_folders import QUICK, dpo_row, make_run_folder, make_stage, sft_row, train, turn
+from tiny import WORDS
 
 from feedback import files, runs
 from feedback.columns import now
 from feedback.errors import OutOfMemory, RunFailedForGood
 from feedback.files import read_json
-from feedback.policies import Hyperparameters
-from feedback.run_folder import attempt_folder
+from feedback.hyperparameters import Hyperparameters
+from feedback.run_folder import Row, attempt_folder
 from feedback.states import RunStatus
 from trainer import worker
 from trainer.failures import DISK_FULL, FOR_GOOD, oom_kills
+from trainer.inputs import read_run
 from trainer.methods.guard import require_sound
+from trainer.progress import RunProgress
+from trainer.training import Place, _memory_watched
+from trainer.training import train as train_all
 
 FEW = [sft_row(number, "train") for number in range(8)]
 
@@ -108,17 +117,67 @@ def test_preferences_that_move_nothing_are_found_out_beside_what_was_learned_bef
 # ── memory ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_batch_of_one_that_does_not_fit_is_no_use_halving(tmp_path: Path, tiny_base: Path) -> None:
-    from trainer.training import _memory_watched
+def long_row(number: int, split: str) -> Row:
+    words = " ".join(WORDS[(number + index * index) % 11] for index in range(200))
+    return sft_row(number, split).model_copy(update={"completion": turn("assistant", words)})
 
+
+ROOM_BYTES = 1450 << 20
+"""Beyond what the libraries take: half of 4096 such rows fit into it (1.2 GB), all of them don't (1.8 GB)."""
+TIGHT = """
+import re, resource, sys
+import datasets, peft, torch, trl.trainer.sft_trainer
+from trainer.__main__ import main
+
+size = int(re.search(r"VmSize:\\s+(\\d+) kB", open("/proc/self/status").read())[1]) * 1024
+resource.setrlimit(resource.RLIMIT_AS, (size + int(sys.argv[1]),) * 2)
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+@pytest.mark.slow
+def test_memory_that_runs_out_halves_the_rows_at_once(tmp_path: Path, tiny_base: Path) -> None:
+    """The losses are those of a run with room: the optimizer's batch is the same."""
+    hyperparameters = QUICK.model_copy(
+        update={"per_device_train_batch_size": 4096, "num_train_epochs": 2, "replay_fraction": 0.0}
+    )
+    builders = {"sft": long_row}
+    tight, roomy = (
+        make_run_folder(tmp_path, tiny_base, ["sft"], hyperparameters, name=name, rows=4096, builders=builders)
+        for name in ("tight", "roomy")
+    )
+    words = ["run", str(tight), "--device", "cpu"]
+    child = subprocess.Popen(
+        [sys.executable, "-c", TIGHT, str(ROOM_BYTES), *words],
+        cwd=Path(__file__).parents[2],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: os.nice(5),  # or it would wait for everybody else
+    )
+    trained = tight / "attempt-1" / "checkpoints" / "sft" / "final"
+    while not trained.is_dir() and child.poll() is None:
+        time.sleep(0.05)
+    child.kill()
+    said = (child.communicate()[1] or b"").decode()
+    assert trained.is_dir(), said
+    metrics = read_json(tight / "attempt-1" / "metrics.json")
+    assert len(metrics["out_of_memory"]) == 1
+    assert "going on from the last checkpoint with 2048, whose gradients are added up" in said
+    log = (tight / "attempt-1" / "train.log").read_text()
+    assert "{'per_device_train_batch_size': 2048, 'gradient_accumulation_steps': 2}" in log
+    spec, splits = read_run(roomy)
+    progress = RunProgress(roomy / "metrics.json")
+    train_all(spec, splits, Place(roomy, 1, roomy, "cpu", "auto"), progress)
+    losses, expected = ([one["loss"] for one in data["loss_history"]] for data in (metrics, progress.data))
+    assert losses[1:] == pytest.approx(expected[1:], rel=2e-3)  # the first is dev's, before training
+    assert len(losses) == 3
+
+
+def test_a_batch_of_one_that_does_not_fit_is_no_use_halving(tmp_path: Path, tiny_base: Path) -> None:
     stage = make_stage(tmp_path / "run", tiny_base, "sft", FEW, halvings=2)
-    with pytest.raises(RunFailedForGood, match=r"while the base model .* was loaded"), _memory_watched(stage):
-        raise MemoryError
-    stage.progress.data["total_steps"] = 9
     with pytest.raises(OutOfMemory, match=r"with 2 rows at once: .* with 1"), _memory_watched(stage):
         raise MemoryError
     few = make_stage(tmp_path / "few", tiny_base, "sft", FEW, halvings=3)
-    few.progress.data["total_steps"] = 9
     with pytest.raises(RunFailedForGood, match=r"1 row\(s\) at once.*max_length"), _memory_watched(few):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")
 

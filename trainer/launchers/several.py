@@ -34,7 +34,7 @@ def launch(arguments: list[str], processes: int, attempt: Path) -> int:
     """Run `python -m trainer ARGUMENTS` as so many ranks; returns the exit status."""
     command = ["-m", "trainer", *arguments, "--die-with-parent", str(os.getpid())]
     while True:
-        status, message = _run_ranks(command, processes)
+        status, message = _run_ranks(command, processes, attempt)
         if status != OUT_OF_MEMORY:
             break
         RunProgress(attempt / "metrics.json").ran_out_of_memory()
@@ -47,7 +47,7 @@ def launch(arguments: list[str], processes: int, attempt: Path) -> int:
     return status
 
 
-def _run_ranks(command: list[str], processes: int) -> tuple[int, str]:
+def _run_ranks(command: list[str], processes: int, attempt: Path) -> tuple[int, str]:
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -61,6 +61,7 @@ def _run_ranks(command: list[str], processes: int) -> tuple[int, str]:
             rdzv_endpoint="localhost:0",
             local_addr="localhost",
             max_restarts=0,
+            run_id=attempt.name,
             monitor_interval=0.1,
             logs_specs=DefaultLogsSpecs(log_dir=notes),
         )
@@ -73,5 +74,9 @@ def _run_ranks(command: list[str], processes: int) -> tuple[int, str]:
 
 
 def _telling(failure: object) -> int:
+    """Sorts the rank that failed before those that its failure took along."""
     status = getattr(failure, "exitcode", 1)
-    return TELLING.index(status) if status in TELLING else len(TELLING) + (status > 0)
+    if status in TELLING:
+        return TELLING.index(status)
+    asked_to_end = status == -signal.SIGTERM  # by torch's agent, after another rank's failure
+    return len(TELLING) + (2 if asked_to_end else status > 0)

@@ -33,6 +33,10 @@ def ready_for_lora(model: Any) -> Any:
     """A quantized base frozen, with what isn't quantized in fp32."""
     from peft import prepare_model_for_kbit_training
 
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            # a forward pass in eval mode would repack the weights for inference, which training can't read
+            module.support_avx512bf16_for_cpu = False
     return prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
 
 
