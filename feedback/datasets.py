@@ -3,7 +3,7 @@
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +20,8 @@ from feedback.curate.datasheet import About, datasheet
 from feedback.curate.datasheet_page import as_markdown
 from feedback.curate.evaluations import Evaluations
 from feedback.curate.items import Item, Turns
-from feedback.curate.pipeline import Curated, Progress, curate
+from feedback.curate.passage import Progress
+from feedback.curate.pipeline import Curated, curate
 from feedback.database import Database, in_portions, keep_out, reserve_ids
 from feedback.errors import Conflict, NotFound
 from feedback.gather import OPEN_STATES, gather, is_current
@@ -72,7 +73,13 @@ def gathering(assistant: Assistant) -> str:
 def gather_material(session: Session, assistant: Assistant) -> Material:
     keep_out(session, gathering(assistant), shared=True)
     guidelines = assistants.current_guidelines(session, assistant)
-    about = About(
+    about = about_now(assistant, guidelines, licences(session, assistant))
+    return Material(gather(session, assistant), _salts(session, assistant), guidelines, about)
+
+
+def about_now(assistant: Assistant, guidelines: Guidelines, licences: Mapping[str, str] | None = None) -> About:
+    """What a dataset that is made now is for."""
+    return About(
         assistant=assistant.name,
         base_model=assistant.base_model,
         consent=assistant.consent,
@@ -80,9 +87,8 @@ def gather_material(session: Session, assistant: Assistant) -> Material:
         made_at=now().timestamp(),
         purpose=guidelines.purpose,
         guidelines_version=guidelines.version,
-        licences=licences(session, assistant),
+        licences=licences or {},
     )
-    return Material(gather(session, assistant), _salts(session, assistant), guidelines, about)
 
 
 @many_objects()

@@ -3,14 +3,13 @@
 Leaves out the queue and its fencing (runs.py): a heart that beats too late can do no harm.
 """
 
-import threading
 import time
-from types import TracebackType
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from feedback import logs, runs
+from feedback.background import Background
 from feedback.database import Database
 from feedback.errors import LeaseLost
 from feedback.runs import Claim
@@ -23,27 +22,16 @@ LOOK_SECONDS = 1.0
 """Between two renewals it is only looked whether the lease holds: a cancelled run ends soon."""
 
 
-class Heartbeat:
+class Heartbeat(Background):
     """`with Heartbeat(database, held) as heart:` renews the lease four times in its length."""
 
     def __init__(self, database: Database, held: Claim) -> None:
+        super().__init__(f"heartbeat {held.run_id}", wait_seconds=RETRY_SECONDS)
         self._database = database
         self._held = held
         self._renewed = time.monotonic()
         self._away = False
         self._lost: LeaseLost | None = None
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._beat_on, name=f"heartbeat {held.run_id}", daemon=True)
-
-    def __enter__(self) -> "Heartbeat":
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._over.set()
-        self._thread.join(RETRY_SECONDS)  # it may hang in a database that is away
 
     def check(self) -> None:
         """Raise LeaseLost if a beat found that the lease is gone."""
@@ -72,7 +60,7 @@ class Heartbeat:
         self._renewed, self._away = at, False
         return True
 
-    def _beat_on(self) -> None:
+    def _go_on(self) -> None:
         interval = self._held.lease_seconds / 4
         pause, due = min(LOOK_SECONDS, interval), time.monotonic() + interval
         while not self._over.wait(pause):

@@ -4,13 +4,12 @@ and every hour enforces retention and sweeps.
 What fails is logged and tried again. Leaves out what they do (feedback.erasure, retention.py).
 """
 
-import threading
 import time
-from types import TracebackType
 
 import structlog
 
 from feedback import logs, retention
+from feedback.background import Background
 from feedback.config import Settings
 from feedback.database import Database
 from feedback.erasure import finish
@@ -24,27 +23,17 @@ RETENTION_SECONDS = 3600.0
 RETRY_SECONDS = 30.0
 
 
-class Housekeeping:
+class Housekeeping(Background):
     """`with Housekeeping(settings, database):` keeps house for as long as the block runs."""
 
     def __init__(self, settings: Settings, database: Database) -> None:
+        # what it is busy with then can be broken off: the next worker goes on
+        super().__init__("housekeeping", wait_seconds=RETRY_SECONDS)
         self._settings = settings
         self._database = database
         self._scrub_due = self._retention_due = 0.0
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._tend, name="housekeeping", daemon=True)
 
-    def __enter__(self) -> "Housekeeping":
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._over.set()
-        self._thread.join(RETRY_SECONDS)  # what it is busy with can be broken off: the next worker goes on
-
-    def _tend(self) -> None:
+    def _go_on(self) -> None:
         chores = (self._scrub, self._clean_files, self._read_job_files, self._enforce_retention)
         failing: set[str] = set()
         while not self._over.is_set():

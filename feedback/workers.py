@@ -3,15 +3,14 @@
 Leaves out who works on what: a run's lease says that (runs.py), and no worker loses one by being silent here.
 """
 
-import threading
 from contextlib import suppress
 from datetime import datetime, timedelta
-from types import TracebackType
 
 from sqlalchemy import delete, func, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Field, Session, col, select
 
+from feedback.background import Background
 from feedback.columns import Table, moment, now
 from feedback.database import Database
 
@@ -57,24 +56,13 @@ def leave(database: Database, name: str) -> None:
         session.connection().execute(delete(Worker).where(col(Worker.name) == name))
 
 
-class Presence:
+class Presence(Background):
     """`with Presence(database, name):` shows the worker for as long as the block runs."""
 
     def __init__(self, database: Database, name: str) -> None:
+        super().__init__("presence", wait_seconds=1.0)
         self._database = database
         self._name = name
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._go_on, name="presence", daemon=True)
-
-    def __enter__(self) -> "Presence":
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._over.set()
-        self._thread.join(1.0)  # it may hang in a database that is away
 
     def _go_on(self) -> None:
         while True:

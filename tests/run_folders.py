@@ -1,7 +1,7 @@
 """Run folders for the tiny base: a few rows of each method, made by hand, and settings that train in seconds."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tiny import WORDS
 
@@ -10,6 +10,9 @@ from feedback.hyperparameters import Hyperparameters
 from feedback.policies import VerdictPolicy
 from feedback.row_hashes import write_rows
 from feedback.run_folder import ROWS, Row, RunSpec, Split, Turn
+
+if TYPE_CHECKING:
+    from trainer.methods.stage import Stage
 
 QUICK = Hyperparameters(r=4, lora_alpha=8, learning_rate=1e-2, num_train_epochs=4, preference_learning_rate=5e-3)
 
@@ -62,6 +65,9 @@ def kto_row(number: int, split: str) -> Row:
     )
 
 
+BUILDERS: dict[str, Any] = {"sft": sft_row, "dpo": dpo_row, "kto": kto_row}
+
+
 def make_run_folder(
     place: Path,
     base: Path,
@@ -71,19 +77,25 @@ def make_run_folder(
     name: str = "run",
     builders: dict[str, Any] | None = None,
 ) -> Path:
-    folder = place / name
-    builders = builders or {"sft": sft_row, "dpo": dpo_row, "kto": kto_row}
+    builders = builders or BUILDERS
     counts: dict[Split, int] = {"train": rows, "dev": 4, "gate": 8}
     made = {
         split: [builders[method](number, split) for method in methods for number in range(count)]
         for split, count in counts.items()
     }
-    dataset_sha256 = write_rows(folder, made)
+    return lay_out(place / name, base, methods, hyperparameters, made)
+
+
+def lay_out(
+    folder: Path, base: Path, methods: list[Any], hyperparameters: Hyperparameters, sides: dict[Split, list[Row]]
+) -> Path:
+    """A run's folder with these rows, against the bare base."""
+    dataset_sha256 = write_rows(folder, sides)
     (folder / "suites").mkdir()
     (folder / "suites" / "general.txt").write_text("the amber key is in the box .\n\nwhat is the door ?\n")
     files = [ROWS, "suites/general.txt"]
     spec = RunSpec(
-        run_id=name,
+        run_id=folder.name,
         assistant="tiny",
         base_model=str(base),
         baseline_version="base",
@@ -98,19 +110,24 @@ def make_run_folder(
     return folder
 
 
-def make_stage(folder: Path, base: Path, method: Any, rows: list[Row], dev: list[Row] | None = None, **how: Any) -> Any:
-    """A stage of a run by itself; `how`: a Stage's fields, or hyperparameters."""
+def make_stage(
+    folder: Path, base: Path, method: Any, rows: list[Row] | int = 24, dev: list[Row] | int = 0, **how: Any
+) -> "Stage":
+    """A stage of a run by itself; `rows` and `dev` may be how many, `how` a Stage's fields or hyperparameters."""
     from dataclasses import fields
 
     from trainer.methods.stage import Stage
     from trainer.progress import RunProgress
 
+    def of(side: str, wanted: list[Row] | int) -> list[Row]:
+        return [BUILDERS[method](number, side) for number in range(wanted)] if isinstance(wanted, int) else wanted
+
     folder.mkdir(parents=True, exist_ok=True)
     own = {name: how.pop(name) for name in [field.name for field in fields(Stage)] if name in how}
-    made = {
+    made: dict[str, Any] = {
         "method": method,
-        "rows": rows,
-        "dev": dev or [],
+        "rows": of("train", rows),
+        "dev": of("dev", dev),
         "hyperparameters": QUICK.model_copy(update=how),
         "seed": 3,
         "base_path": str(base),
@@ -121,13 +138,15 @@ def make_stage(folder: Path, base: Path, method: Any, rows: list[Row], dev: list
     }
     stage = Stage(**made | own)
     stage.folder.mkdir(parents=True, exist_ok=True)
+    stage.progress.data["stage"] = method
     return stage
 
 
-def train(stage: Any) -> None:
-    """As a run does it: what is finished isn't done again."""
+def train(stage: "Stage") -> Path:
+    """As a run does it: what is finished isn't done again. Returns the result's folder."""
     from importlib import import_module
 
     if not stage.final.is_dir():
         with stage.progress.stage(stage.method):
             import_module(f"trainer.methods.{stage.method}").train(stage)
+    return stage.final

@@ -3,13 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+from run_folders import lay_out
 from tiny import WORDS
 
-from feedback.files import file_sha256, write_json
 from feedback.hyperparameters import Hyperparameters
-from feedback.policies import VerdictPolicy
-from feedback.row_hashes import write_rows
-from feedback.run_folder import ROWS, Method, Row, RunSpec, Split, Turn
+from feedback.run_folder import Method, Row, Split, Turn
 
 METHODS: list[Method] = ["sft", "dpo", "kto"]
 TINY_ROWS = 19
@@ -48,20 +46,4 @@ def tiny_run(folder: Path, base: Path, methods: list[Method], *, hyperparameters
         split: [tiny_row(number, split, method) for method in methods for number in range(count)]
         for split, count in counts.items()
     }
-    dataset_sha256 = write_rows(folder, made)
-    (folder / "suites").mkdir()
-    (folder / "suites" / "general.txt").write_text("the amber key is in the box .\n\nwhat is the door ?\n")
-    spec = RunSpec(
-        run_id=folder.name,
-        assistant="tiny",
-        base_model=str(base),
-        baseline_version="base",
-        methods=methods,
-        hyperparameters=hyperparameters,
-        verdict=VerdictPolicy(max_new_tokens=8),
-        seed=7,
-        dataset_sha256=dataset_sha256,
-        files={file: file_sha256(folder / file) for file in (ROWS, "suites/general.txt")},
-    )
-    write_json(folder / "run.json", spec.model_dump(mode="json"))
-    return folder
+    return lay_out(folder, base, list(methods), hyperparameters, made)

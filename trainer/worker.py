@@ -23,7 +23,7 @@ from feedback.database import Database
 from feedback.errors import BurnishError, Conflict, InvalidInput, LeaseLost, OutOfMemory, RunFailed, RunFailedForGood
 from feedback.fine_tuning import jobs
 from feedback.fine_tuning.dataset import JobData, curate_examples
-from feedback.fine_tuning.events import read_metrics
+from feedback.fine_tuning.events import metrics_of
 from feedback.fine_tuning.requests import applied
 from feedback.heartbeat import Heartbeat
 from feedback.housekeeping import Housekeeping
@@ -296,7 +296,7 @@ class Worker:
             session.flush()
             job = jobs.of_run(session, run.id)
             if job is not None:
-                metrics = read_metrics(self._settings.runs, run)
+                metrics = metrics_of(self._settings.runs, run)
                 jobs.conclude(session, self._settings, job, metrics)
             if evaluation.verdict == VerdictWord.PROMOTE:
                 # what a job made goes live by an operator's word alone

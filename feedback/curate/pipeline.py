@@ -4,7 +4,7 @@ Pure: no database, no clock, no files. The same items and policies give the same
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
 
 from feedback.curate.age import age
@@ -18,6 +18,7 @@ from feedback.curate.duplicates import duplicates
 from feedback.curate.evaluations import Evaluations
 from feedback.curate.items import Dropped, Drops, Item
 from feedback.curate.looks import Looks, look_at
+from feedback.curate.passage import Passage, Progress
 from feedback.curate.portrait import Portrait, origin, portray
 from feedback.curate.privacy import privacy
 from feedback.curate.quality import quality
@@ -26,9 +27,6 @@ from feedback.curate.trust import standing, trust
 from feedback.policies import Policies
 from feedback.run_folder import Method
 from feedback.states import Side
-
-Progress = Callable[[str, int], None]
-"""Told a stage and how many items are left after it."""
 
 
 @dataclass(frozen=True)
@@ -56,16 +54,8 @@ def curate(
     """`as_of`: the time, in seconds since 1970, that ages count from. `processes`: as many as there are cores."""
     kept = sorted(items, key=lambda item: item.id)
     near = policies.training.near_duplicate_similarity
-    dropped = Drops()
-    funnel: list[tuple[str, int]] = []
-
-    def passed(stage: str, result: tuple[list[Item], list[Dropped]]) -> list[Item]:
-        left, out = result
-        dropped.add(out)
-        funnel.append((stage, len(left)))
-        progress(stage, len(left))
-        return left
-
+    passage = Passage(progress)
+    passed = passage.passed
     kept = passed("received", (kept, []))
     received, vouched_for = Counter(map(origin, kept)), sum(item.trusted for item in kept)
     kept = passed("consent", consent(kept, consent_policy))
@@ -100,12 +90,10 @@ def curate(
     rows, out = _compile(kept, looks, policies, near, held_out)
     methods = methods_for(rows, policies.training)
     rows, untrained = leave_out_untrained(rows, methods, policies.training)
-    dropped.add(out + untrained)
-    left = len({planned.item.id for planned in rows})
-    funnel.append(("compile", left))
-    progress("compile", left)
+    passage.dropped.add(out + untrained)
+    passage.note("compile", len({planned.item.id for planned in rows}))
     portrait = portray(received, vouched_for, before, after, rows, looks, topic, policies.quality.max_toxicity)
-    return Curated(rows, methods, dropped, funnel, identifiers, portrait)
+    return Curated(rows, methods, passage.dropped, passage.funnel, identifiers, portrait)
 
 
 def _clusters(items: Iterable[Item], looks: Looks) -> dict[int, int]:

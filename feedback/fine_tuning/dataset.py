@@ -20,23 +20,23 @@ from typing import cast
 from sqlmodel import Session
 
 from feedback import assistants, files
-from feedback.columns import now
 from feedback.contributors import side_of
 from feedback.curate.balance import Shares
 from feedback.curate.compile import methods_for, plan_rows
 from feedback.curate.datasheet import About
 from feedback.curate.decontaminate import decontaminate
 from feedback.curate.evaluations import Evaluations
-from feedback.curate.items import IMPORTED, Dropped, Drops, Exchange, Item, drop_where, normalise
+from feedback.curate.items import IMPORTED, Dropped, Exchange, Item, drop_where, normalise
 from feedback.curate.looks import Looks, look_at
-from feedback.curate.pipeline import Curated, Progress
+from feedback.curate.passage import Passage, Progress
+from feedback.curate.pipeline import Curated
 from feedback.curate.portrait import origin, portray
 from feedback.curate.privacy import privacy
 from feedback.curate.similarity import Questions, leaders, signatures
 from feedback.curate.split import cluster_names, split
 from feedback.curate.topics import ALL
 from feedback.curation_policies import QualityPolicy
-from feedback.datasets import Material
+from feedback.datasets import Material, about_now
 from feedback.errors import InvalidInput
 from feedback.fine_tuning import files as uploads
 from feedback.fine_tuning.examples import Example, Lesson, Method, read
@@ -60,15 +60,7 @@ class JobData:
     @classmethod
     def of(cls, session: Session, assistant: Assistant, job: FineTuningJob) -> "JobData":
         guidelines = assistants.current_guidelines(session, assistant)
-        about = About(
-            assistant=assistant.name,
-            base_model=assistant.base_model,
-            consent=assistant.consent,
-            policies=assistants.policies(assistant),
-            made_at=now().timestamp(),
-            purpose=guidelines.purpose,
-            guidelines_version=guidelines.version,
-        )
+        about = about_now(assistant, guidelines)
         training = _file(session, job.training_file)
         validation = None if job.validation_file is None else _file(session, job.validation_file)
         return cls(cast(Method, job.method), training, validation, guidelines, about)
@@ -101,16 +93,8 @@ def curate_examples(
     """Reads like pipeline.curate, with what there is left to do."""
     policies, kept = material.about.policies, material.items
     near = policies.training.near_duplicate_similarity
-    dropped = Drops()
-    funnel: list[tuple[str, int]] = []
-
-    def passed(stage: str, result: tuple[list[Item], list[Dropped]]) -> list[Item]:
-        left, out = result
-        dropped.add(out)
-        funnel.append((stage, len(left)))
-        progress(stage, len(left))
-        return left
-
+    passage = Passage(progress)
+    passed = passage.passed
     kept = passed("received", (kept, []))
     received = Counter(map(origin, kept))
     looks = look_at(kept, near=near, evaluations=Evaluations.of(evaluations), names=policies.privacy.names)
@@ -120,7 +104,7 @@ def curate_examples(
     before = Shares.count(kept, looks, _everything)
     kept = passed("decontaminate", decontaminate(kept, looks, near))
     kept, follow_ups = _without_taught_follow_ups(kept, looks, near)
-    dropped.add(follow_ups)
+    passage.dropped.add(follow_ups)
     kept = passed("split", split(kept, looks, near))
     names = cluster_names(looks, {looks.asked[item.exchange.id].question for item in kept})
     all_of_them = policies.training.model_copy(
@@ -130,7 +114,7 @@ def curate_examples(
     portrait = portray(
         received, received.total(), before, before, rows, looks, _everything, policies.quality.max_toxicity
     )
-    return Curated(rows, methods_for(rows, all_of_them), dropped, funnel, identifiers, portrait)
+    return Curated(rows, methods_for(rows, all_of_them), passage.dropped, passage.funnel, identifiers, portrait)
 
 
 def _everything(item: Item) -> str:

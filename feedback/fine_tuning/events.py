@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from feedback.errors import InvalidInput
-from feedback.files import read_json
 from feedback.fine_tuning.models import FineTuningJob
 from feedback.models import DatasetVersion, Evaluation, Run
+from feedback.progress import read_metrics
 from feedback.run_folder import attempt_folder
 from feedback.states import JobStatus, RunStatus
 
@@ -46,15 +46,9 @@ class Story:
     metrics: dict[str, Any]
 
 
-def read_metrics(runs_folder: Path, run: Run | None) -> dict[str, Any]:
+def metrics_of(runs_folder: Path, run: Run | None) -> dict[str, Any]:
     """{} before the first step, and where the run's folder isn't on this machine."""
-    if run is None:
-        return {}
-    try:
-        metrics: dict[str, Any] = read_json(attempt_folder(runs_folder / run.id, run.attempt) / "metrics.json")
-    except (OSError, ValueError):
-        return {}
-    return metrics
+    return {} if run is None else read_metrics(attempt_folder(runs_folder / run.id, run.attempt)) or {}
 
 
 def events(story: Story) -> Iterator[JobEvent]:

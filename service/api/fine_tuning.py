@@ -210,7 +210,7 @@ def _story(session: Session, settings: Settings, job: FineTuningJob) -> Story:
         dataset = None if run.dataset_version_id is None else session.get_one(DatasetVersion, run.dataset_version_id)
         newest = select(Evaluation).where(Evaluation.run_id == run.id).order_by(col(Evaluation.id).desc())
         evaluation = session.exec(newest).first()
-    return Story(job, run, dataset, evaluation, state.model, telling.read_metrics(settings.runs, run))
+    return Story(job, run, dataset, evaluation, state.model, telling.metrics_of(settings.runs, run))
 
 
 def _error(state: JobState) -> JobError | None:

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -23,14 +23,16 @@ def main() -> None:
 
     from feedback.config import BUNDLED_MODEL
     from feedback.hyperparameters import Hyperparameters
+    from feedback.run_folder import Method
     from trainer.methods.stage import Stage
     from trainer.progress import RunProgress
 
-    method, way, count, seed = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+    method, way = cast(Method, sys.argv[1]), sys.argv[2]
+    count, seed = int(sys.argv[3]), int(sys.argv[4])
     models = Path(os.environ.get("BURNISH_MODELS_FOLDER", ".burnish/models"))
     with tempfile.TemporaryDirectory() as folder:
         stage = Stage(
-            method=method,  # type: ignore[arg-type]
+            method=method,
             rows=rows(method, count),
             dev=[],
             hyperparameters=Hyperparameters(num_train_epochs=1, preference_epochs=1),

@@ -3,10 +3,12 @@
 import random
 
 from feedback.demo.product import load_product
-from feedback.run_folder import Method, Row, Turn
+from feedback.run_folder import Method, Row, Source, Turn
+
+SOURCES: dict[Method, Source] = {"sft": "correction", "dpo": "preference", "kto": "rating"}
 
 
-def rows(method: str, count: int) -> list[Row]:
+def rows(method: Method, count: int) -> list[Row]:
     """Four of each fact, in a random order that stays. A pair's rejected reply is another fact's answer."""
     product = load_product(count // 4)
     chance = random.Random(3)
@@ -20,8 +22,8 @@ def rows(method: str, count: int) -> list[Row]:
             made.append(
                 Row(
                     id=f"{fact.id}-{index}",
-                    method=_method(method),
-                    source={"sft": "correction", "dpo": "preference", "kto": "rating"}[method],  # type: ignore[arg-type]
+                    method=method,
+                    source=SOURCES[method],
                     prompt=[
                         Turn(role="system", content=product.system_prompt),
                         Turn(role="user", content=text),
@@ -36,8 +38,3 @@ def rows(method: str, count: int) -> list[Row]:
             )
     chance.shuffle(made)
     return made
-
-
-def _method(name: str) -> Method:
-    methods: dict[str, Method] = {"sft": "sft", "dpo": "dpo", "kto": "kto"}
-    return methods[name]

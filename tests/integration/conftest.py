@@ -27,6 +27,17 @@ def own_deployment(tmp_path: Path) -> Iterator[Deployment]:
         yield made
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """A model this small only loses by sharing its work; other tests get their threads back."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def tiny_trained(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Path:
     """A run's folder in which all methods were trained, on one thread; not judged."""

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run_folders import QUICK, dpo_row, kto_row, make_run_folder, sft_row, turn
+import run_folders
+from run_folders import QUICK, dpo_row, kto_row, make_run_folder, sft_row, train, turn
 from tiny import WORDS
 
 from feedback.errors import RunFailed
@@ -24,19 +25,11 @@ from trainer.methods.stage import Stage
 from trainer.progress import RunProgress
 from trainer.run import run
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
 REPOSITORY = Path(__file__).parents[2]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """A model this small only loses by sharing its work; other tests get their threads back."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 MakeFolder = Callable[..., Path]
@@ -49,23 +42,10 @@ def make_folder(tmp_path: Path, tiny_base: Path) -> MakeFolder:
 
 @pytest.fixture
 def make_stage(tmp_path: Path, tiny_base: Path) -> Callable[..., Stage]:
-    def make(method: Any, rows: list[Row], *, start: Path | None = None, name: str = "", **changed: Any) -> Stage:
-        folder = tmp_path / f"{method}{name}"
-        folder.mkdir()
-        progress = RunProgress(folder / "metrics.json")
-        progress.data["stage"] = method
-        hyperparameters = QUICK.model_copy(update=changed)
-        return Stage(method, rows, [], hyperparameters, 3, str(tiny_base), "cpu", start, folder, progress)
+    def make(method: Any, rows: list[Row], *, name: str = "", **changed: Any) -> Stage:
+        return run_folders.make_stage(tmp_path / f"{method}{name}", tiny_base, method, rows, **changed)
 
     return make
-
-
-def train(stage: Stage) -> Path:
-    from importlib import import_module
-
-    with stage.progress.stage(stage.method):
-        import_module(f"trainer.methods.{stage.method}").train(stage)
-    return stage.final
 
 
 def weights(folder: Path) -> dict[str, Any]:

@@ -1,13 +1,11 @@
 """What dev decides: the loss of each method, how much of an adapter stays, what a search finds; and where it begins."""
 
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from run_folders import QUICK, dpo_row, make_run_folder, sft_row, turn
-from training_stages import make_stage, train
+from run_folders import QUICK, dpo_row, make_run_folder, make_stage, sft_row, train, turn
 
 from feedback.errors import RunFailedForGood
 from feedback.files import read_json, write_json
@@ -20,15 +18,7 @@ from trainer.methods.stage import Stage, load_model
 from trainer.search import can_search, search
 from trainer.warm_start import beginning
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def tensors(folder: Path) -> dict[str, Any]:

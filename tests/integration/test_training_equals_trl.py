@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from bench.train_child import measured
-from training_stages import make_stage
+from run_folders import make_stage
 
 
 @pytest.mark.parametrize("method", ["sft", "dpo", "kto"])

@@ -1,7 +1,6 @@
 """What a run would take, held against what it takes; asked for on the command line, nothing is left of it."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +14,7 @@ from feedback.models import DatasetVersion, Feedback, Run
 from feedback.testing import House, make_database, make_settings
 from trainer.estimate import estimate
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """A model this small only loses by sharing its work."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_steps_and_tokens_are_those_of_the_run(tiny_trained: Path, tiny_base: Path, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,17 +27,10 @@ from trainer.progress import RunProgress
 from trainer.training import Place, _memory_watched
 from trainer.training import train as train_all
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
 FEW = [sft_row(number, "train") for number in range(8)]
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 # ── a loss that isn't one ────────────────────────────────────────────────────────────────────────────────────

@@ -1,13 +1,11 @@
 """Every kind of adapter trains; what is served says in the engine what it says in PEFT; the rest is refused."""
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from run_folders import QUICK, make_run_folder, sft_row
-from training_stages import make_stage
+from run_folders import QUICK, make_run_folder, make_stage, sft_row
 
 from feedback.errors import InvalidInput
 from feedback.files import read_json
@@ -19,17 +17,10 @@ from trainer.adapter import publish_adapter
 from trainer.inputs import read_run
 from trainer.run import run
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
 ROWS = [sft_row(number, "dev") for number in range(4)]
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def peft_log_probs(base: Path, adapter: Path | None) -> list[float]:

@@ -19,16 +19,7 @@ from trainer import provenance
 from trainer.methods.stage import Stage, arguments
 from trainer.progress import RunProgress
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """A model this small only loses by sharing its work."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def events(folder: Path) -> Iterator[Any]:

@@ -27,12 +27,7 @@ def build(stage: Stage) -> Any:
     from trl import DPOConfig, DPOTrainer
 
     class TokenizedPairs(FastReference, DPOTrainer):  # type: ignore[misc, unused-ignore]
-        """Takes rows that are tokens already, made as serving makes them."""
-
         reference_columns = ("ref_chosen_logps", "ref_rejected_logps")
-
-        def _prepare_dataset(self, dataset: Any, *_: Any) -> Any:
-            return dataset
 
     model, tokenizer = load_model(stage)
     chosen = stage.hyperparameters

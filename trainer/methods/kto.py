@@ -29,12 +29,7 @@ def build(stage: Stage) -> Any:
     from trl import KTOConfig, KTOTrainer
 
     class TokenizedRatings(FastReference, KTOTrainer):  # type: ignore[misc, unused-ignore]
-        """Takes rows that are tokens already, made as serving makes them."""
-
         reference_columns = ("ref_logps", "ref_KL_logps")
-
-        def _prepare_dataset(self, dataset: Any, *_: Any) -> Any:
-            return dataset
 
         def _compute_kl_logps(self, model: Any, batch: Any) -> Any:
             expect_both(self.model, batch, gradients=torch.is_grad_enabled())

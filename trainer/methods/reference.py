@@ -14,7 +14,10 @@ from trainer.methods.loop import make_fast
 
 
 class FastReference:
-    """To be mixed in before TRL's DPOTrainer or KTOTrainer, with `precompute_ref_log_probs=True`."""
+    """To be mixed in before TRL's DPOTrainer or KTOTrainer, with `precompute_ref_log_probs=True`.
+
+    Takes rows that are tokens already, made as serving makes them.
+    """
 
     reference_columns: tuple[str, ...]
     """Of what TRL's `compute_ref_log_probs` gives, one after the other."""
@@ -25,6 +28,9 @@ class FastReference:
     accelerator: Any
     data_collator: Any
     compute_ref_log_probs: Any
+
+    def _prepare_dataset(self, dataset: Any, *_: Any) -> Any:
+        return dataset
 
     def _precompute_ref_logps(self, dataset: Any, name: str, batch_size: int) -> Any:
         began = time.perf_counter()

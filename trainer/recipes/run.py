@@ -22,6 +22,7 @@ from feedback.row_hashes import write_rows
 from feedback.run_folder import ROWS, Row, RunSpec, Split, attempt_folder
 from service.engines.base import BASE
 from trainer.evaluation.record import Evaluation, RowResult
+from trainer.failures import last_line
 from trainer.launchers.local import LocalLauncher
 from trainer.recipes.recipe import Answer, Example, Loaded, turn
 
@@ -112,9 +113,8 @@ def _train(target: Path, settings: Settings, tell: Tell) -> None:
         tell(str(at) if at is not None and at.total_steps else "loading")
         time.sleep(POLL_SECONDS)
     if status != 0:
-        lines = (attempt / "train.log").read_text("utf-8", "replace").split("\n")
-        last = next((line for line in reversed(lines) if line.strip()), "it said nothing")
-        raise RunFailed(f"{last.removeprefix('error: ')} (The whole log: {attempt / 'train.log'})")
+        log = attempt / "train.log"
+        raise RunFailed(f"{last_line(log).removeprefix('error: ')} (The whole log: {log})")
     shutil.rmtree(attempt / "checkpoints", ignore_errors=True)  # the adapter is published: they won't be needed
 
 
