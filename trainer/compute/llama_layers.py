@@ -7,7 +7,8 @@ the backward pass needs is kept once. Gradients are for the LoRA matrices alone:
 
 Tokens come flat, (T, H), without padding; only attention lays them out as rows (`Rows`).
 
-Takes Llama, Mistral, Qwen2 and Qwen3 with plain LoRA (rsLoRA too) and no dropout; `Layers.of` says no to all else.
+Takes Llama, Mistral, Qwen2 and Qwen3 with plain LoRA (rsLoRA too) and no dropout; `Layers` raises Unsupported for the
+rest.
 Leaves out CUDA, and sliding windows that a row outgrows (the caller's business).
 """
 
@@ -192,23 +193,19 @@ def attention_backward(layer: Layer, kept: Kept, d_context: Tensor, places: Plac
     turning = heads + layer.keys
     d_turned = d_context.new_empty(len(d_context), turning, width)
     d_turned[:, :heads] = d_query.transpose(1, 2).flatten(0, 1)[first]
-    # a shared node's key and value are seen by all its rows, and by all queries of its group
-    d_turned[:, heads:], result[:, turning:] = (
-        torch.zeros(len(d_context), layer.keys * width)
-        .index_add_(
-            0,
-            nodes.flatten(),
-            by_row.transpose(1, 2)
-            .reshape(batch * length, layer.keys, -1, width)
-            .sum(2, dtype=torch.float32)
-            .flatten(1),
-        )
-        .view(-1, layer.keys, width)
-        for by_row in (d_key, d_value)
-    )
+    d_turned[:, heads:] = of_nodes(layer, d_key, nodes, len(d_context))
+    result[:, turning:] = of_nodes(layer, d_value, nodes, len(d_context))
     d_turned = turn(d_turned, places.cos, -places.sin)
     result[:, :turning] = d_turned if layer.head_norms[0] is None else norm_heads_backward(layer, kept, d_turned)
     return result
+
+
+def of_nodes(layer: Layer, by_row: Tensor, nodes: Tensor, count: int) -> Tensor:
+    """(B, heads, L, d) → (T, keys, d), in float32: all rows see a shared node's key, and all queries of its group."""
+    batch, _, length, width = by_row.shape
+    grouped = by_row.transpose(1, 2).reshape(batch * length, layer.keys, -1, width)
+    summed = grouped.sum(2, dtype=torch.float32).flatten(1)  # (B * L, keys * d)
+    return torch.zeros(count, layer.keys * width).index_add_(0, nodes.flatten(), summed).view(count, layer.keys, width)
 
 
 class Pass(torch.autograd.Function):  # type: ignore[misc, unused-ignore]
