@@ -35,7 +35,7 @@ def main() -> None:
             method=method,
             rows=rows(method, count),
             dev=[],
-            hyperparameters=Hyperparameters(num_train_epochs=1, preference_epochs=1),
+            hyperparameters=Hyperparameters(num_train_epochs=2, preference_epochs=1),
             seed=seed,
             base_path=str(models / BUNDLED_MODEL),
             device="cpu",

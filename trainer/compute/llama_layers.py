@@ -27,6 +27,9 @@ MODEL_TYPES = ("llama", "mistral", "qwen2", "qwen3")
 MOST_KEPT_BYTES = 3 << 30
 """What the forward pass keeps for the backward pass; where it would be more, layers are computed again instead."""
 
+MOST_PACKED_BYTES = 1 << 30
+"""Of the layers' weights, up to which they are kept twice more for faster products: half a billion parameters."""
+
 
 class Layer:
     """One decoder layer's parts."""
@@ -186,6 +189,10 @@ class Layers:
         self.layers = [Layer(layer, config) for layer in decoder.layers]
         heads, widths = self.layers[0].heads, list(self.layers[0].down.weight.shape)
         self.steps: Steps = compiled_steps(model.dtype, heads, widths) or TorchSteps()
+        products = [part for layer in self.layers for part in layer.products]
+        if model.dtype == torch.bfloat16 and sum(part.weight.nbytes for part in products) <= MOST_PACKED_BYTES:
+            for part in products:
+                part.pack()
         parts = [module for layer in self.layers for part in layer.products for module in part.modules]
         known = {id(matrix) for module in parts for matrix in plain_lora(module)}
         if any(parameter.requires_grad and id(parameter) not in known for parameter in model.parameters()):

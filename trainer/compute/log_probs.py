@@ -33,6 +33,9 @@ log = logging.getLogger("trainer")
 
 MOST_SHARED_TOKENS = 1536
 """Of transformers' model over a tree: attention there costs tokens², and past this padded rows are cheaper."""
+TOKENS_A_BLOCK = 32
+"""A pass has a multiple of these: oneDNN makes a program for each size of product, takes a millisecond for each, and
+keeps a thousand."""
 LARGEST_DISAGREEMENT = 0.15
 """Mean absolute difference in nats between two ways that bf16 rounding explains."""
 CHECKED_ROWS, CHECKED_TOKENS = 2, 48
@@ -90,7 +93,7 @@ class Compute:
     """Last hidden states of rows of tokens by a causal language model (inside any PEFT wrapper)."""
 
     def __init__(self, model: Any) -> None:
-        self.model = model.get_base_model() if hasattr(model, "get_base_model") else model
+        self.model = base_of(model)
         self._ways: list[tuple[str, Way]] = []
         if self.model.device.type == "cpu":
             try:
@@ -164,8 +167,12 @@ class Compute:
     def _by_layers(self, rows: TokenRows, learning: int) -> Tensor:
         if max(map(len, rows)) > self._layers.window:
             return self._by_rows(rows, learning)
-        tree = prefix_tree(rows)
-        return self._layers.hidden(tree, learning)[torch.tensor([node for path in tree.paths for node in path])]
+        tree = prefix_tree(rows[:learning]).filled(TOKENS_A_BLOCK)
+        learn = len(tree.paths)
+        tree = tree.with_rows(rows[learning:])
+        paths = tree.paths[:learning] + tree.paths[learn:]
+        hidden = self._layers.hidden(tree.filled(TOKENS_A_BLOCK), learn)
+        return hidden[torch.tensor([node for path in paths for node in path])]
 
     def _by_tree(self, rows: TokenRows, learning: int) -> Tensor:
         tree = prefix_tree(rows)
@@ -189,6 +196,10 @@ class Compute:
         return output.last_hidden_state[mask.bool()]
 
 
+def base_of(model: Any) -> Any:
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
 def token_rows(input_ids: Tensor, attention_mask: Tensor) -> list[list[int]]:
     """A padded batch without its padding."""
     return [row[there].tolist() for row, there in zip(input_ids, attention_mask.bool(), strict=True)]
@@ -198,11 +209,11 @@ def install(wrapped: Any) -> Compute:
     """Give the model (inside any PEFT wrapper) the fast `fused_lm_head=True`, once, and return what computes it."""
     from trl.trainer.utils import FusedCausalLMOutput
 
-    compute = Compute(wrapped)
-    model = compute.model
+    model = base_of(wrapped)
     if hasattr(model, INSTALLED):
         installed: Compute = getattr(model, INSTALLED)
         return installed
+    compute = Compute(model)
     original = model.forward
     if any(getattr(model.config.get_text_config(), name, None) for name in SCALED_HEADS):
         return compute  # TRL's way is right, if slower

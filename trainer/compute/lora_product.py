@@ -16,12 +16,24 @@ class Unsupported(Exception):
     """The model isn't made of what this module computes."""
 
 
+TYPICAL_TOKENS = 512
+"""For which the packed order is made; it does for any number."""
+
+
 @dataclass
 class Lora:
     """One product's adapters, as of one forward pass: x @ a.T @ b is added to the product."""
 
     a: Tensor  # (R, in)
     b: Tensor  # (R, out), scaled; the members' blocks on the diagonal
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A frozen weight in oneDNN's order, for x @ weight.T and for d @ weight: else each product puts it in order anew."""
+
+    forward: Tensor
+    backward: Tensor
 
 
 class Product:
@@ -37,9 +49,32 @@ class Product:
         if any(bias is None for bias in biases) and any(bias is not None for bias in biases):
             raise Unsupported("biases on some projections only")
         self.bias = None if biases[0] is None else torch.cat([bias.detach() for bias in biases])
+        self.packed: Packed | None = None
         self.edges = [0]
         for linear in linears:
             self.edges.append(self.edges[-1] + linear.out_features)
+
+    def pack(self) -> None:
+        """Keep the weight twice more, as oneDNN's products read it; where it can't, they go on putting it in order."""
+        try:
+            pack = torch.ops.mkldnn._reorder_linear_weight
+            self.packed = Packed(pack(self.weight, TYPICAL_TOKENS), pack(self.weight.T.contiguous(), TYPICAL_TOKENS))
+        except (AttributeError, RuntimeError):  # not in this build of torch, or not for this processor
+            self.packed = None
+
+    def times(self, x: Tensor) -> Tensor:
+        """x @ weight.T (+ bias)."""
+        if self.packed is None:
+            return torch.nn.functional.linear(x, self.weight, self.bias)
+        result: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.packed.forward, self.bias, "none", [], "")
+        return result
+
+    def times_back(self, d_out: Tensor) -> Tensor:
+        """d_out @ weight."""
+        if self.packed is None:
+            return d_out @ self.weight
+        result: Tensor = torch.ops.mkldnn._linear_pointwise(d_out, self.packed.backward, None, "none", [], "")
+        return result
 
     def adapted(self) -> Iterator[tuple[Any, str, int, int]]:
         """The members with an active adapter: module, adapter's name, the columns of the product that are its."""
@@ -100,12 +135,9 @@ def join(weights: list[Tensor]) -> Tensor:
 
 def product(part: Product, lora: Lora | None, x: Tensor, added: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
     """x @ weight.T (+ bias, + `added`) + x @ a.T @ b, and x @ a.T."""
-    if added is not None and part.bias is None:
-        result = torch.addmm(added, x, part.weight.T)
-    else:
-        result = torch.nn.functional.linear(x, part.weight, part.bias)
-        if added is not None:
-            result += added
+    result = part.times(x)
+    if added is not None:
+        result += added
     if lora is None:
         return result, None
     inside = x @ lora.a.T
@@ -115,7 +147,7 @@ def product(part: Product, lora: Lora | None, x: Tensor, added: Tensor | None = 
 def product_backward(
     part: Product, lora: Lora | None, d_out: Tensor, x: Tensor, inside: Tensor | None
 ) -> tuple[Tensor, list[Tensor]]:
-    d_x = d_out @ part.weight
+    d_x = part.times_back(d_out)
     if lora is None or inside is None:
         return d_x, []
     d_inside = d_out @ lora.b.T

@@ -29,6 +29,46 @@ class PrefixTree:
         tokens = max(path[-1] for path in paths) + 1
         return type(self)(self.tokens[:tokens], self.parents[:tokens], self.positions[:tokens], paths)
 
+    def with_rows(self, rows: Sequence[Sequence[int]]) -> Self:
+        """
+        >>> prefix_tree([[7, 8]]).with_rows([[7, 9], [7, 8]]).paths
+        [[0, 1], [0, 2], [0, 1]]
+        """
+        tokens, parents, positions, paths = list(self.tokens), list(self.parents), list(self.positions), []
+        known = {edge: node for node, edge in enumerate(zip(parents, tokens, strict=True))}
+        for row in rows:
+            node, path = -1, []
+            for position, token in enumerate(row):
+                child = known.get((node, token))
+                if child is None:
+                    child = known[node, token] = len(tokens)
+                    tokens.append(token)
+                    parents.append(node)
+                    positions.append(position)
+                node = child
+                path.append(node)
+            paths.append(path)
+        return type(self)(tokens, parents, positions, [*self.paths, *paths])
+
+    def filled(self, block: int) -> Self:
+        """With one row more, of token 0, if that takes to make the nodes a multiple of `block`.
+
+        >>> tree = prefix_tree([[7, 8], [7, 9]]).filled(4)
+        >>> tree.tokens, tree.paths
+        ([7, 8, 9, 0], [[0, 1], [0, 2], [3]])
+        """
+        first = len(self.tokens)
+        missing = -first % block
+        if not missing:
+            return self
+        nodes = list(range(first, first + missing))
+        return type(self)(
+            [*self.tokens, *[0] * missing],
+            [*self.parents, -1, *nodes[:-1]],
+            [*self.positions, *range(missing)],
+            [*self.paths, nodes],
+        )
+
 
 def prefix_tree(rows: Sequence[Sequence[int]]) -> PrefixTree:
     """Merge rows that begin alike. Node 0 is some row's first token; a root's parent is -1.
@@ -39,24 +79,7 @@ def prefix_tree(rows: Sequence[Sequence[int]]) -> PrefixTree:
     >>> tree.paths
     [[0, 1, 2], [0, 1, 3, 4]]
     """
-    tokens: list[int] = []
-    parents: list[int] = []
-    positions: list[int] = []
-    paths: list[list[int]] = []
-    known: dict[tuple[int, int], int] = {}
-    for row in rows:
-        node, path = -1, []
-        for position, token in enumerate(row):
-            child = known.get((node, token))
-            if child is None:
-                child = known[node, token] = len(tokens)
-                tokens.append(token)
-                parents.append(node)
-                positions.append(position)
-            node = child
-            path.append(node)
-        paths.append(path)
-    return PrefixTree(tokens, parents, positions, paths)
+    return PrefixTree([], [], [], []).with_rows(rows)
 
 
 def ancestors_mask(parents: Sequence[int]) -> Tensor:
