@@ -30,7 +30,7 @@ class Lora:
 
 @dataclass(frozen=True)
 class Packed:
-    """A frozen weight in oneDNN's order, for x @ weight.T and for d @ weight: else each product puts it in order anew."""
+    """A frozen weight in oneDNN's order, for x @ weight.T and d @ weight: else each product puts it in order anew."""
 
     forward: Tensor
     backward: Tensor
