@@ -25,6 +25,7 @@ from torch.nn import functional
 
 from trainer.compute.llama_layers import Layers
 from trainer.compute.lora_product import Unsupported
+from trainer.compute.memory import keep_freed_memory
 from trainer.compute.native.steps import softmax_in_place
 from trainer.compute.prefix_tree import ancestors_mask, prefix_tree
 from trainer.failures import is_out_of_memory
@@ -213,6 +214,7 @@ def install(wrapped: Any) -> Compute:
     if hasattr(model, INSTALLED):
         installed: Compute = getattr(model, INSTALLED)
         return installed
+    keep_freed_memory()
     compute = Compute(model)
     original = model.forward
     if any(getattr(model.config.get_text_config(), name, None) for name in SCALED_HEADS):
