@@ -54,7 +54,10 @@ class TrialProgress(RunProgress):
 
 
 def can_search(stage: "Stage") -> bool:
-    if not stage.hyperparameters.search_trials or stage.hyperparameters.peft_type not in ("lora", "rslora"):
+    if not stage.hyperparameters.search_trials:
+        return False
+    if stage.hyperparameters.peft_type not in ("lora", "rslora"):
+        log.info("%s: no search: it is for lora and rslora", stage.method)
         return False
     if ranks.world_size() > 1:
         log.info("%s: no search: its trials don't train in several processes", stage.method)

@@ -12,10 +12,12 @@ from feedback.progress import duration
 GIB = 2**30
 
 
-def show_dry_run(settings: Settings, database: Database, assistant: str, *, as_json: bool) -> None:
+def show_dry_run(
+    settings: Settings, database: Database, assistant: str, search_trials: int | None, *, as_json: bool
+) -> None:
     working = nullcontext() if as_json else console.status("Training a few steps, to measure them …")
     with working:
-        found = dry_run.try_out(settings, database, assistant)
+        found = dry_run.try_out(settings, database, assistant, search_trials)
     if as_json:
         print_json(found)
         return
