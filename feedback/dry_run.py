@@ -46,6 +46,7 @@ def try_out(settings: Settings, database: Database, name: str, search_trials: in
         "methods": curated.methods,
         "hyperparameters": runs.with_search(material.about.policies.hyperparameters, search_trials).model_dump(),
         "seed": 1,
+        "processes": settings.trainer_processes,
     }
     prompt = datasets.prompt_of(material.guidelines)
 
