@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Boolean, Column, DateTime, Enum, Integer, MetaData, false
+from sqlalchemy import JSON, BigInteger, Boolean, Column, DateTime, Enum, Index, Integer, MetaData, false, text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, SQLModel
@@ -84,6 +84,11 @@ class Table(SQLModel):
             "pk": "pk_%(table_name)s",
         }
     )
+
+
+def unique_where(name: str, column: str, where: str) -> Index:
+    """One row a value of `column` at most, among those for which the SQL in `where` holds."""
+    return Index(name, column, unique=True, sqlite_where=text(where), postgresql_where=text(where))
 
 
 def primary_key() -> Any:

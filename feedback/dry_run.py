@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlmodel import Session, col, select
 
-from feedback import assistants, datasets
+from feedback import assistants, datasets, runs
 from feedback.config import Settings
 from feedback.database import Database
 from feedback.errors import InvalidInput, RunFailed
@@ -24,8 +24,11 @@ from feedback.run_folder import SPLITS, attempt_folder
 from feedback.states import RunStatus
 
 
-def try_out(settings: Settings, database: Database, name: str) -> dict[str, Any]:
-    """The trainer's estimate, and with `judging_seconds` what judging took the assistant's last run."""
+def try_out(settings: Settings, database: Database, name: str, search_trials: int | None = None) -> dict[str, Any]:
+    """The trainer's estimate, and with `judging_seconds` what judging took the assistant's last run.
+
+    `search_trials`: as `runs.request` takes them.
+    """
     with database.read() as session:
         assistant = assistants.get_assistant(session, name)
         if assistant.name == assistants.BASE_VERSION:
@@ -41,8 +44,9 @@ def try_out(settings: Settings, database: Database, name: str) -> dict[str, Any]
     plan = {
         "base_model": assistant.base_model,
         "methods": curated.methods,
-        "hyperparameters": material.about.policies.hyperparameters.model_dump(),
+        "hyperparameters": runs.with_search(material.about.policies.hyperparameters, search_trials).model_dump(),
         "seed": 1,
+        "processes": settings.trainer_processes,
     }
     prompt = datasets.prompt_of(material.guidelines)
 

@@ -14,6 +14,7 @@ from feedback.curation_policies import Policy
 PeftType = Literal["lora", "rslora", "adalora", "dora", "prefix_tuning"]
 SERVED: tuple[PeftType, ...] = ("lora", "rslora", "adalora")
 """Kinds whose result the engine mixes freely in one batch; an assistant may have no other."""
+MOST_SEARCH_TRIALS = 64
 
 
 class Hyperparameters(Policy):
@@ -90,7 +91,7 @@ class Hyperparameters(Policy):
     search_trials: int = Field(
         0,
         ge=0,
-        le=64,
+        le=MOST_SEARCH_TRIALS,
         description="Trials of learning rate, epochs, rank and beta, of which dev keeps the best; 0: none.",
     )
     load_in_4bit: bool = Field(

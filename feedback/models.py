@@ -20,6 +20,7 @@ from feedback.columns import (
     moment,
     primary_key,
     reference,
+    unique_where,
     word,
 )
 from feedback.states import (
@@ -219,15 +220,7 @@ class Review(Table, table=True):
     """A person's decision on a piece of feedback. `feedback.review` says which of them counts, if any does."""
 
     __tablename__ = "review"
-    __table_args__ = (
-        Index(
-            "uq_review_one_counts",
-            "feedback_id",
-            unique=True,
-            sqlite_where=text("counts"),
-            postgresql_where=text("counts"),
-        ),
-    )
+    __table_args__ = (unique_where("uq_review_one_counts", "feedback_id", "counts"),)
     id: int = primary_key()
     feedback_id: int = reference("feedback.id")
     decision: ReviewDecision = word(ReviewDecision)
@@ -285,15 +278,7 @@ class Run(Table, table=True):
     """One training. At most one is open per assistant (the unique index below)."""
 
     __tablename__ = "run"
-    __table_args__ = (
-        Index(
-            "uq_run_one_open",
-            "assistant_id",
-            unique=True,
-            sqlite_where=text("status IN ('queued', 'running')"),
-            postgresql_where=text("status IN ('queued', 'running')"),
-        ),
-    )
+    __table_args__ = (unique_where("uq_run_one_open", "assistant_id", "status IN ('queued', 'running')"),)
     id: str = Field(primary_key=True, max_length=40)
     assistant_id: int = reference("assistant.id")
     status: RunStatus = word(RunStatus, default=RunStatus.QUEUED, index=True)
@@ -301,6 +286,7 @@ class Run(Table, table=True):
     requested_by: str = Field(max_length=120)
     seed: int = 0
     priority: int = Field(default=0, sa_column_kwargs={"server_default": "0"})  # highest first, then the oldest
+    search_trials: int | None = None  # of this run alone; None: as the assistant's hyperparameters say
     attempt: int = 1  # grows when an attempt fails; a takeover goes on with the same one
     attempts_before: int = Field(default=0, sa_column_kwargs={"server_default": "0"})  # a retry by hand starts anew
     lease_token: str | None = Field(default=None, max_length=32)
@@ -348,15 +334,7 @@ class Release(Table, table=True):
     """Which adapter version serves an assistant, since when and by whose word. One is live per assistant."""
 
     __tablename__ = "release"
-    __table_args__ = (
-        Index(
-            "uq_release_one_live",
-            "assistant_id",
-            unique=True,
-            sqlite_where=text("state = 'live'"),
-            postgresql_where=text("state = 'live'"),
-        ),
-    )
+    __table_args__ = (unique_where("uq_release_one_live", "assistant_id", "state = 'live'"),)
     id: int = primary_key()
     assistant_id: int = reference("assistant.id")
     adapter_version_id: int = reference("adapter_version.id")

@@ -58,7 +58,11 @@ class TrainingPolicy(Policy):
         le=1,
         description="Jaccard similarity of character 5-grams from which two questions are nearly the same.",
     )
-    max_preference_pairs: int = Field(48, ge=0, description="Most DPO pairs a run trains on; choices come first.")
+    max_preference_pairs: int = Field(
+        2000,
+        ge=0,
+        description="Most DPO pairs a run trains on, choices first. It bounds a run's time: a pair costs as two rows.",
+    )
     min_preference_pairs: int = Field(8, ge=1, description="Fewer training pairs than this skip DPO.")
     min_ratings: int = Field(16, ge=2, description="KTO runs when pairs are too few and there are this many ratings.")
 

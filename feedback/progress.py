@@ -8,6 +8,8 @@ from typing import Any
 from pydantic import BaseModel
 
 METRICS, PROVENANCE = "metrics.json", "provenance.json"
+LOOK_BACK_STEPS = 100
+"""Where replay is sparser than one text in so many steps, its divergence isn't told with every loss."""
 
 
 class Progress(BaseModel):
@@ -17,6 +19,8 @@ class Progress(BaseModel):
     total_steps: int
     """0: not known yet."""
     loss: float | None = None
+    replay_divergence: float | None = None
+    """From the base on the newest replayed texts, in nats a token; None: the stage replays nothing."""
     eta_seconds: float | None = None
     """Until the stage is done; None: not known, or the run stands still."""
     tokens_per_second: float | None = None
@@ -30,11 +34,35 @@ class Progress(BaseModel):
         parts = [self.stage]
         if self.total_steps:
             parts.append(f"step {self.step}/{self.total_steps}")
-        if self.loss is not None:
-            parts.append(f"loss {self.loss:.3f}")
+        if losses := losses_in_words(self.loss, self.replay_divergence):
+            parts.append(losses)
         if self.eta_seconds is not None:
             parts.append(f"done in {duration(self.eta_seconds)}")
         return ", ".join(parts)
+
+
+def newest_losses(history: list[dict[str, Any]]) -> tuple[float | None, float | None]:
+    """Of metrics.json's `loss_history`: the newest loss, and the newest divergence of the same stage.
+
+    >>> newest_losses([{"stage": "sft", "loss": 2.0, "replay_divergence": 0.1}, {"stage": "sft", "loss": 1.5}])
+    (1.5, 0.1)
+    >>> newest_losses([{"stage": "sft", "loss": 2.0, "replay_divergence": 0.1}, {"stage": "dpo", "loss": 0.7}])
+    (0.7, None)
+    """
+    steps = [entry for entry in history[-LOOK_BACK_STEPS:] if entry.get("loss") is not None]
+    if not steps:
+        return None, None
+    own = (entry.get("replay_divergence") for entry in reversed(steps) if entry.get("stage") == steps[-1].get("stage"))
+    return steps[-1]["loss"], next((one for one in own if one is not None), None)
+
+
+def losses_in_words(loss: float | None, replay_divergence: float | None) -> str:
+    """
+    >>> losses_in_words(1.23, 0.0456), losses_in_words(1.23, None), losses_in_words(None, None)
+    ('loss 1.230, divergence 0.046', 'loss 1.230', '')
+    """
+    named = {"loss": loss, "divergence": replay_divergence}
+    return ", ".join(f"{name} {value:.3f}" for name, value in named.items() if value is not None)
 
 
 def duration(seconds: float) -> str:
@@ -52,7 +80,7 @@ def read_progress(attempt: Path, *, going: bool = True) -> Progress | None:
     metrics = read_metrics(attempt)
     if metrics is None or "stage" not in metrics:
         return None
-    history = metrics.get("loss_history") or []
+    loss, replay_divergence = newest_losses(metrics.get("loss_history") or [])
     eta = metrics.get("eta_seconds") if going else None
     if eta is not None:
         eta = round(max(0.0, eta - (time.time() - metrics["written_at"])), 1)
@@ -60,7 +88,8 @@ def read_progress(attempt: Path, *, going: bool = True) -> Progress | None:
         stage=metrics["stage"],
         step=metrics.get("step", 0),
         total_steps=metrics.get("total_steps", 0),
-        loss=next((entry["loss"] for entry in reversed(history) if entry.get("loss") is not None), None),
+        loss=loss,
+        replay_divergence=replay_divergence,
         eta_seconds=eta,
         tokens_per_second=metrics.get("tokens_per_second") if going else None,
     )

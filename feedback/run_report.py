@@ -27,6 +27,8 @@ class RunReport(BaseModel):
     reason: str
     requested_by: str
     priority: int
+    search_trials: int | None
+    """Asked of this run; None: as the assistant's hyperparameters say."""
     attempt: int
     waits_for: str | None
     """Queued: what has to happen before it begins."""
@@ -62,6 +64,7 @@ def report(session: Session, run: Run, runs_folder: Path) -> RunReport:
         reason=run.reason,
         requested_by=run.requested_by,
         priority=run.priority,
+        search_trials=run.search_trials,
         attempt=run.attempt,
         waits_for=waits_for(session, run) if run.status == RunStatus.QUEUED else None,
         error=run.error,

@@ -18,6 +18,7 @@ from feedback import assistants, audit
 from feedback.columns import now
 from feedback.database import Database
 from feedback.errors import Conflict, InvalidInput, LeaseLost, NotFound
+from feedback.hyperparameters import MOST_SEARCH_TRIALS, Hyperparameters
 from feedback.models import Assistant, DatasetVersion, Run
 from feedback.states import OPEN_RUNS, RunStatus
 
@@ -48,11 +49,26 @@ class Claim:
         return self.tries >= MAX_ATTEMPTS
 
 
-def request(session: Session, assistant: Assistant, reason: str, *, actor: str, priority: int = 0) -> Run:
-    """Queue a run. Raises Conflict when one is open: at most one per assistant."""
+def request(
+    session: Session,
+    assistant: Assistant,
+    reason: str,
+    *,
+    actor: str,
+    priority: int = 0,
+    search_trials: int | None = None,
+) -> Run:
+    """Queue a run. Raises Conflict when one is open: at most one per assistant.
+
+    `search_trials`: in place of what the assistant's hyperparameters say, for this run alone.
+    """
     if assistant.name == assistants.BASE_VERSION:
         raise InvalidInput("'base' is the bare model and never learns: train an assistant.")
     _require_priority(priority)
+    if search_trials is not None and not 0 <= search_trials <= MOST_SEARCH_TRIALS:
+        raise InvalidInput(
+            f"A search has from 0 to {MOST_SEARCH_TRIALS} trials, not {search_trials}.", param="search_trials"
+        )
     created = now()
     run = Run(
         id=f"run-{created:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}",
@@ -61,6 +77,7 @@ def request(session: Session, assistant: Assistant, reason: str, *, actor: str, 
         requested_by=actor,
         seed=secrets.randbelow(2**31),
         priority=priority,
+        search_trials=search_trials,
         created_at=created,
     )
     try:
@@ -68,8 +85,14 @@ def request(session: Session, assistant: Assistant, reason: str, *, actor: str, 
             session.add(run)
     except IntegrityError:
         raise _another_is_open(session, assistant) from None
-    audit.record(session, actor, "run.request", run.id, reason=reason, priority=priority)
+    searched = {} if search_trials is None else {"search_trials": search_trials}
+    audit.record(session, actor, "run.request", run.id, reason=reason, priority=priority, **searched)
     return run
+
+
+def with_search(own: Hyperparameters, search_trials: int | None) -> Hyperparameters:
+    """What a run trains by: the assistant's own, but for the search that was asked of the run."""
+    return own if search_trials is None else own.model_copy(update={"search_trials": search_trials})
 
 
 def retry(session: Session, run_id: str, *, actor: str) -> Run:

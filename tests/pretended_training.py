@@ -126,9 +126,9 @@ class Works:
         for number in range(8):
             house.correct(f"{'abcdefgh'[number] * 9}?", "No.", f"Yes {number}.", user=f"person-{number}")
 
-    def request(self) -> str:
+    def request(self, **how: Any) -> str:
         with self.house.database.write() as session:
-            return runs.request(session, self.house.reload(), "a test", actor="test").id
+            return runs.request(session, self.house.reload(), "a test", actor="test", **how).id
 
     def run(self, run_id: str) -> Run:
         with self.house.database.read() as session:

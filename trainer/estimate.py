@@ -3,29 +3,22 @@
 Reads what to train on from a stream, so that nobody's words touch the disk; what the trained steps leave (checkpoints)
 goes into a scratch folder that the caller removes. Leaves out judging, which takes an engine and a candidate.
 
-    {"base_model": …, "methods": [...], "hyperparameters": {...}, "seed": 1}     the first line: a Plan
+    {"base_model": …, "methods": [...], "hyperparameters": {...}, "seed": 1, "processes": 1}   the first line: a Plan
     {"side": "train", "row": {...}}                                                every other one: a Row and its side
 """
 
 import gc
-import math
 import statistics
-import time
 from collections.abc import Iterable, Sequence
-from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel
 
 from feedback.hyperparameters import Hyperparameters
 from feedback.run_folder import SPLITS, Method, Row, Split
+from trainer.pace import TIMED_STEPS, Amount, Measured, Sides, Stopwatch, measure
 from trainer.progress import RunProgress
-
-TIMED_STEPS = 4
-"""After the first one of a method, which is slower than those that follow."""
-LEAST_UNCERTAINTY = 0.15
-"""However alike the timed steps are, hours on a machine that others use aren't."""
 
 
 class Plan(BaseModel):
@@ -33,6 +26,8 @@ class Plan(BaseModel):
     methods: list[Method]
     hyperparameters: Hyperparameters
     seed: int
+    processes: int = 1
+    """How many will train together. One measures."""
 
 
 class PlannedRow(BaseModel):
@@ -56,19 +51,11 @@ class Tokens(BaseModel):
     """Rows whose prompt leaves no room for a reply."""
 
 
-class Measured(BaseModel):
-    method: Method
-    steps: int
-    seconds: float
-    uncertainty: float
-    """As a share of `seconds`, either way: how far half of the timed steps were from their median at most."""
-    tokens_per_second: float
-
-
 class Estimate(BaseModel):
     tokens: list[Tokens]
     methods: list[Measured]
     seconds: float
+    """At most, where a search takes the place of a training."""
     uncertainty: float
     peak_memory_bytes: int
     """Of the training process after those steps, which a whole run passes; on CUDA, of the GPU."""
@@ -78,6 +65,7 @@ class Estimate(BaseModel):
 
 def estimate(lines: Iterable[str], scratch: Path, models_folder: Path, device: str = "auto") -> Estimate:
     from service.engines.local.base_model import choose_device, choose_dtype, load_tokenizer, resolve_base_model
+    from trainer.methods.stage import Stage
 
     stream = iter(lines)
     plan = Plan.model_validate_json(next(stream))
@@ -95,28 +83,31 @@ def estimate(lines: Iterable[str], scratch: Path, models_folder: Path, device: s
             split: _count(method, split, [lengths[id(one)] for one in some], longest) for split, some in sides.items()
         }
         tokens += counted.values()
-        fitting = [one for one in sides["train"] if lengths[id(one)][0] < longest]
-        if fitting:
-            sample = _sample(fitting, lengths, (TIMED_STEPS + 1) * plan.hyperparameters.per_device_train_batch_size)
-            measured.append(
-                _measure(
-                    method,
-                    plan,
-                    [one.row for one in sample],
-                    [one.row for one in sides["dev"][: 2 * plan.hyperparameters.per_device_train_batch_size]],
-                    len(fitting),
-                    counted,
-                    sum(_kept(lengths[id(one)], longest) for one in sample),
-                    base,
-                    device,
-                    scratch,
-                    trained,
-                )
+        train, dev = ([one for one in sides[side] if lengths[id(one)][0] < longest] for side in ("train", "dev"))
+        if train:
+            batch = plan.hyperparameters.per_device_train_batch_size
+            few_train, few_dev = _sample(train, lengths, (TIMED_STEPS + 1) * batch), dev[: 2 * batch]
+            stage = Stage(
+                method=method,
+                rows=[one.row for one in few_train],
+                dev=[one.row for one in few_dev],
+                hyperparameters=plan.hyperparameters,
+                seed=plan.seed,
+                base_path=base,
+                device=device,
+                start=trained,
+                folder=scratch / "checkpoints" / method,
+                progress=Stopwatch(scratch / "metrics.json"),
             )
-            trained = scratch / "checkpoints" / method / "final"
+            sample, whole = (
+                Sides(*(Amount(len(some), sum(_kept(lengths[id(one)], longest) for one in some)) for some in both))
+                for both in ((few_train, few_dev), (train, dev))
+            )
+            measured.append(measure(stage, sample, whole, plan.processes))
+            trained = stage.final
             gc.collect()
-    seconds = sum(one.seconds for one in measured)
-    apart = sum(one.seconds * one.uncertainty for one in measured)
+    seconds = sum(one.most_seconds for one in measured)
+    apart = sum(one.most_seconds * one.uncertainty for one in measured)
     return Estimate(
         tokens=tokens,
         methods=measured,
@@ -126,103 +117,6 @@ def estimate(lines: Iterable[str], scratch: Path, models_folder: Path, device: s
         device=device,
         dtype=str(choose_dtype("auto", device)).removeprefix("torch."),
     )
-
-
-def steps_of(method: Method, rows: int, hyperparameters: Hyperparameters) -> int:
-    """Optimizer steps, unless early stopping ends them before.
-
-    >>> [steps_of(method, 17, Hyperparameters(num_train_epochs=2)) for method in ("sft", "dpo", "kto")]
-    [6, 3, 2]
-    """
-    batch = hyperparameters.per_device_train_batch_size
-    if method == "sft":
-        return math.ceil(rows / batch) * hyperparameters.num_train_epochs
-    if method == "kto":
-        batch = max(2, batch)  # a last batch of one is dropped: it has nobody to be compared with
-        return (rows // batch + (rows % batch > 1)) * hyperparameters.preference_epochs
-    return math.ceil(rows / batch) * hyperparameters.preference_epochs
-
-
-class _Stopwatch(RunProgress):
-    """Notes when each step, and each look at dev, was done."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self.began = time.perf_counter()
-        self.last = 0
-        self.done: list[tuple[Literal["step", "dev"], float]] = []
-
-    def step(self, step: int, total: int, epoch: float | None = None, note: str = "") -> None:
-        super().step(step, total, epoch, note)
-        if step > self.last:  # the beginning is told, too, as step 0
-            self.last = step
-            self.done.append(("step", time.perf_counter()))
-
-    def loss(self, step: int, epoch: float, **values: Any) -> None:
-        super().loss(step, epoch, **values)
-        if values.get("dev_loss") is not None:
-            self.done.append(("dev", time.perf_counter()))
-
-    def seconds_of(self, kind: Literal["step", "dev"]) -> list[float]:
-        """How long each took; the first step counts from the beginning."""
-        starts = [self.began, *(at for _, at in self.done)]
-        return [at - start for start, (what, at) in zip(starts, self.done, strict=False) if what == kind]
-
-
-def _measure(
-    method: Method,
-    plan: Plan,
-    sample: list[Row],
-    dev: list[Row],
-    rows: int,
-    counted: dict[Split, Tokens],
-    sample_tokens: int,
-    base: str,
-    device: str,
-    scratch: Path,
-    start: Path | None,
-) -> Measured:
-    """Train the method on a sample of its rows, and scale up what that took."""
-    from trainer.methods.stage import Stage
-
-    chosen = plan.hyperparameters
-    at_once = max(1, steps_of(method, len(sample), _once(chosen)))
-    epochs = math.ceil((TIMED_STEPS + 1) / at_once)
-    few = {"num_train_epochs": epochs, "preference_epochs": epochs, "early_stopping_patience": epochs + 1}
-    watch = _Stopwatch(scratch / "metrics.json")
-    stage = Stage(
-        method=method,
-        rows=sample,
-        dev=dev,
-        hyperparameters=chosen.model_copy(update=few),
-        seed=plan.seed,
-        base_path=base,
-        device=device,
-        start=start,
-        folder=scratch / "checkpoints" / method,
-        progress=watch,
-    )
-    with watch.stage(method):
-        import_module(f"trainer.methods.{method}").train(stage)
-    first, *timed = watch.seconds_of("step")
-    pace = statistics.median(timed)  # one that was held up, by a checkpoint or a neighbour, isn't the rule
-    steps, steps_a_pass = steps_of(method, rows, chosen), max(1, steps_of(method, rows, _once(chosen)))
-    # a step of the whole may have more or fewer tokens than one of the sample
-    a_step = pace * (counted["train"].total / steps_a_pass) / (sample_tokens / at_once)
-    looks = watch.seconds_of("dev")
-    looked = statistics.mean(looks) / len(dev) * counted["dev"].rows * chosen.num_train_epochs if looks else 0.0
-    apart = statistics.median(abs(one - pace) for one in timed) / pace
-    return Measured(
-        method=method,
-        steps=steps,
-        seconds=round(max(0.0, first - pace) + steps * a_step + looked, 1),
-        uncertainty=round(max(LEAST_UNCERTAINTY, apart), 2),
-        tokens_per_second=round(sample_tokens / at_once / pace, 1),
-    )
-
-
-def _once(hyperparameters: Hyperparameters) -> Hyperparameters:
-    return hyperparameters.model_copy(update={"num_train_epochs": 1, "preference_epochs": 1})
 
 
 def _lengths(row: Row, tokenizer: Any) -> tuple[int, list[int]]:

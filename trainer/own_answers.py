@@ -19,6 +19,8 @@ from service.engines.base import Engine, GenerationRequest, SamplingParams
 SEED = 1
 ANSWER_TOKENS = 48
 CONCURRENT_ANSWERS = 16
+PROMPTS_AS_LONG = 6
+"""So many of the prompts have about ANSWER_TOKENS tokens."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,14 @@ def kept_at(folder: Path, base_path: str) -> Path:
         elif path.suffix == ".json":
             said.update(f"{path.name} {file_sha256(path)}".encode())
     return folder / f"{base.name}-{said.hexdigest()[:12]}.json"
+
+
+def stand_ins(kept: Path) -> Path:
+    """Nobody's answers, as long as the base's own: for measuring what replaying those takes."""
+    asked = prompts()
+    said = [" ".join([*asked, *asked][place : place + PROMPTS_AS_LONG]) for place in range(len(asked))]
+    write_json(kept, [asdict(OwnAnswer(*one, ended=True)) for one in zip(asked, said, strict=True)])
+    return kept
 
 
 def read_answers(kept: Path) -> list[OwnAnswer] | None:

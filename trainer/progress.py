@@ -110,12 +110,17 @@ class RunProgress:
         epoch: float,
         *,
         loss: float | None = None,
+        replay_divergence: float | None = None,
         dev_loss: float | None = None,
         learning_rate: float | None = None,
         grad_norm: float | None = None,
         num_tokens: float | None = None,
     ) -> None:
-        """`num_tokens`: trained on since the process began."""
+        """`loss` is the rows' own. Beside it SFT trains for `replay_divergence`, how far the adapter has moved from the
+        base on this step's replayed texts, in nats a token; None in a step without any.
+
+        `num_tokens`: trained on since the process began.
+        """
         stage = self.data["stage"]
         history = self.data["loss_history"]
         if num_tokens is not None:
@@ -125,6 +130,7 @@ class RunProgress:
             step,
             {
                 "train/loss": loss,
+                "train/replay_divergence": replay_divergence,
                 "eval/loss": dev_loss,
                 "train/learning_rate": learning_rate,
                 "train/grad_norm": grad_norm,
@@ -143,6 +149,7 @@ class RunProgress:
                 "step": step,
                 "epoch": round(epoch, 4),
                 "loss": loss,
+                "replay_divergence": replay_divergence,
                 "dev_loss": dev_loss,
                 "learning_rate": learning_rate,
                 "grad_norm": grad_norm,

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from feedback.errors import BurnishError, RunFailed
 from feedback.files import publish_folder, write_json
 from feedback.hyperparameters import Hyperparameters
+from feedback.run_folder import Method
 from service.engines.adapter_format import ADAPTER_FILES
 from trainer import ranks
 from trainer.progress import RunProgress
@@ -54,18 +55,32 @@ class TrialProgress(RunProgress):
 
 
 def can_search(stage: "Stage") -> bool:
-    if not stage.hyperparameters.search_trials or stage.hyperparameters.peft_type not in ("lora", "rslora"):
+    if not stage.hyperparameters.search_trials:
         return False
-    if ranks.world_size() > 1:
-        log.info("%s: no search: its trials don't train in several processes", stage.method)
-        return False
-    if stage.method == "kto" or len(stage.dev) < LEAST_DEV_ROWS:
-        log.info(
-            "%s: no search: it needs %d corrections or choices in dev, and there are %d",
-            *(stage.method, LEAST_DEV_ROWS, 0 if stage.method == "kto" else len(stage.dev)),
-        )
-        return False
-    return True
+    why_not = why_no_search(stage.method, stage.hyperparameters, len(stage.dev), ranks.world_size())
+    if why_not is not None:
+        log.info("%s: no search: %s", stage.method, why_not)
+    return why_not is None
+
+
+def why_no_search(method: Method, chosen: Hyperparameters, dev_rows: int, processes: int) -> str | None:
+    """None: there can be one."""
+    if chosen.peft_type not in ("lora", "rslora"):
+        return "it is for lora and rslora"
+    if processes > 1:
+        return "its trials don't train in several processes"
+    if method == "kto" or dev_rows < LEAST_DEV_ROWS:
+        found = 0 if method == "kto" else dev_rows
+        return f"it needs {LEAST_DEV_ROWS} corrections or choices in dev, and there are {found}"
+    return None
+
+
+def most_epochs(own: int) -> int:
+    """
+    >>> most_epochs(6), most_epochs(1)
+    (9, 2)
+    """
+    return own + max(1, own // 2)
 
 
 def search(stage: "Stage", train: Callable[["Stage"], None]) -> Hyperparameters:
@@ -162,7 +177,7 @@ def _suggested(trial: Any, stage: "Stage") -> Hyperparameters:
         if name == "r":
             trial.suggest_categorical(name, sorted({max(1, value // 2), value, min(256, 2 * value)}))
         elif isinstance(value, int):
-            trial.suggest_int(name, max(1, value // 2), value + max(1, value // 2))
+            trial.suggest_int(name, max(1, value // 2), most_epochs(value))
         else:
             trial.suggest_float(name, value / 4, value * 3, log=True)
     return _settings(stage, trial.params)

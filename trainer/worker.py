@@ -190,6 +190,7 @@ class Worker:
         if job is not None:
             material = data.material(self._settings.files)
         policies = assistants.policies(assistant)
+        own = policies.hyperparameters if job is None else applied(job, policies.hyperparameters)
         baseline = adapters.folder_of(self._settings.adapters, live)
 
         def spec(frozen: datasets.Frozen, hashes: dict[str, str]) -> RunSpec:
@@ -199,7 +200,7 @@ class Worker:
                 base_model=assistant.base_model,
                 baseline_version=live.sha256,
                 methods=frozen.curated.methods,
-                hyperparameters=applied(job, policies.hyperparameters) if job else policies.hyperparameters,
+                hyperparameters=runs.with_search(own, run.search_trials),
                 verdict=policies.verdict,
                 seed=run.seed,
                 dataset_sha256=frozen.sha256,

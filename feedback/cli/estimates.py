@@ -12,10 +12,12 @@ from feedback.progress import duration
 GIB = 2**30
 
 
-def show_dry_run(settings: Settings, database: Database, assistant: str, *, as_json: bool) -> None:
+def show_dry_run(
+    settings: Settings, database: Database, assistant: str, search_trials: int | None, *, as_json: bool
+) -> None:
     working = nullcontext() if as_json else console.status("Training a few steps, to measure them …")
     with working:
-        found = dry_run.try_out(settings, database, assistant)
+        found = dry_run.try_out(settings, database, assistant, search_trials)
     if as_json:
         print_json(found)
         return
@@ -25,13 +27,23 @@ def show_dry_run(settings: Settings, database: Database, assistant: str, *, as_j
 
 
 def _method(one: dict[str, Any]) -> str:
-    return f"{one['steps']} steps, {_time(one)}, at {one['tokens_per_second']:.0f} tokens a second"
+    parts = [f"{one['steps']} steps, {_time(one)}, at {one['tokens_per_second']:.0f} tokens a second"]
+    if one["replayed_tokens"]:
+        parts.append(f"{one['replayed_tokens']} tokens replayed beside")
+    if (search := one["search"]) is not None:
+        at_most = _time({"seconds": search["most_seconds"], "uncertainty": one["uncertainty"]})
+        parts.append(f"searched in {search['trials']} trials: up to {search['most_steps']} steps, {at_most}")
+    if one["no_search"] is not None:
+        parts.append(f"no search: {one['no_search']}")
+    return "; ".join(parts)
 
 
 def _whole(found: dict[str, Any]) -> dict[str, str]:
     judging = found["judging_seconds"]
+    searched = any(one["search"] for one in found["methods"])
     return {
-        "training": f"{_time(found)}, if nothing ends it early, on this machine as busy as it is",
+        "training": f"{'up to ' if searched else ''}{_time(found)}, if nothing ends it early, on this machine as "
+        "busy as it is",
         "judging": "not known before the first run" if judging is None else f"{duration(judging)} in the last run",
         "memory": f"at least {found['peak_memory_bytes'] / GIB:.1f} GiB for training, on {found['device']} in "
         f"{found['dtype']}",

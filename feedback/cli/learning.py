@@ -40,6 +40,10 @@ def train(
     reason: Reason = "asked for on the command line",
     wait: Annotated[bool, typer.Option("--wait", help="Follow the run to its end.")] = False,
     priority: Annotated[int, typer.Option(help="Runs with a higher one go first; the oldest among equals.")] = 0,
+    search: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Search for hyperparameters in N trials, each a training; 0: don't."),
+    ] = None,
     cancel: Annotated[bool, typer.Option("--cancel", help="Stop the assistant's open run instead.")] = False,
     retry: Annotated[
         str | None, typer.Option(metavar="RUN_ID", help="Queue a failed or cancelled run again instead; it goes on.")
@@ -55,9 +59,11 @@ def train(
     """Queue a training run now, whatever the policy says; a worker takes it."""
     if sum((cancel, dry_run, retry is not None, set_priority is not None)) > 1:
         raise InvalidInput("--cancel, --dry-run, --retry and --set-priority are different deeds: choose one.")
+    if search is not None and (cancel or retry is not None or set_priority is not None):
+        raise InvalidInput("--search is for a run that begins: leave it out, or the rest.")
     settings, database = open_all()
     if dry_run:
-        show_dry_run(settings, database, assistant, as_json=as_json)
+        show_dry_run(settings, database, assistant, search, as_json=as_json)
         return
     with database.write() as session:
         found = assistants.get_assistant(session, assistant)
@@ -70,7 +76,7 @@ def train(
         elif set_priority is not None:
             run = runs.set_priority(session, _open_run(session, found), set_priority, actor=ACTOR)
         else:
-            run = runs.request(session, found, reason, actor=ACTOR, priority=priority)
+            run = runs.request(session, found, reason, actor=ACTOR, priority=priority, search_trials=search)
     if cancel:
         fields = {"run": run.id, "status": run.status.value, "training": _wait_for_end(settings.runs / run.id)}
         print_fields(fields, as_json)
@@ -81,7 +87,7 @@ def train(
         with database.read() as session:
             waits_for = run_report.waits_for(session, run)
         queued = {"run": run.id, "status": run.status.value, "priority": run.priority, "waits_for": waits_for}
-        print_fields(queued, as_json)
+        print_fields(queued | ({} if search is None else {"search_trials": search}), as_json)
 
 
 def run(

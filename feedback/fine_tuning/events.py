@@ -6,6 +6,7 @@ has the steps. Leaves out whose job it is (jobs.py).
 
 import csv
 import io
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +16,7 @@ from typing import Any
 from feedback.errors import InvalidInput
 from feedback.fine_tuning.models import FineTuningJob
 from feedback.models import DatasetVersion, Evaluation, Run
-from feedback.progress import read_metrics
+from feedback.progress import read_metrics, read_progress
 from feedback.run_folder import attempt_folder
 from feedback.states import JobStatus, RunStatus
 
@@ -49,6 +50,17 @@ class Story:
 def metrics_of(runs_folder: Path, run: Run | None) -> dict[str, Any]:
     """{} before the first step, and where the run's folder isn't on this machine."""
     return {} if run is None else read_metrics(attempt_folder(runs_folder / run.id, run.attempt)) or {}
+
+
+def estimated_finish(runs_folder: Path, run: Run | None) -> int | None:
+    """When what a running job is at will be done, in Unix seconds; None before, after, and while its pace isn't known.
+
+    A run knows its present stage's pace: while it trains, judging comes on top.
+    """
+    if run is None or run.status != RunStatus.RUNNING:
+        return None
+    told = read_progress(attempt_folder(runs_folder / run.id, run.attempt))
+    return None if told is None or told.eta_seconds is None else round(time.time() + told.eta_seconds)
 
 
 def events(story: Story) -> Iterator[JobEvent]:

@@ -49,7 +49,7 @@ class JobRead(BaseModel):
     trained_tokens: int | None
     training_file: str
     validation_file: str | None
-    estimated_finish: None = None
+    estimated_finish: int | None
     integrations: list[Any] = []
     metadata: dict[str, str]
     method: dict[str, Any]
@@ -58,7 +58,7 @@ class JobRead(BaseModel):
     """The job's run here, for `burnish status`."""
 
     @classmethod
-    def of(cls, state: JobState) -> "JobRead":
+    def of(cls, state: JobState, settings: Settings) -> "JobRead":
         job, run = state.job, state.run
         finished = run.finished_at if run is not None else job.finished_at
         return cls(
@@ -75,6 +75,7 @@ class JobRead(BaseModel):
             trained_tokens=job.trained_tokens,
             training_file=job.training_file,
             validation_file=job.validation_file,
+            estimated_finish=telling.estimated_finish(settings.runs, run),
             metadata=job.client_metadata,
             method={"type": job.method, job.method: {"hyperparameters": job.hyperparameters}},
             user_provided_suffix=job.suffix,
@@ -115,7 +116,7 @@ class CheckpointRead(BaseModel):
 
 
 @post("/v1/fine_tuning/jobs", guards=[may("operate")], status_code=200, sync_to_thread=True)
-def create_job(data: JSONBody[JobCreate], caller: Caller, database: Database) -> JobRead:
+def create_job(data: JSONBody[JobCreate], caller: Caller, database: Database, settings: Settings) -> JobRead:
     with database.write() as session:
         if "@" in data.model:
             raise InvalidInput(
@@ -123,12 +124,17 @@ def create_job(data: JSONBody[JobCreate], caller: Caller, database: Database) ->
                 param="model",
             )
         job = jobs.create(session, caller, visible(session, caller, data.model), data)
-        return JobRead.of(jobs.state_of(session, job))
+        return JobRead.of(jobs.state_of(session, job), settings)
 
 
 @get("/v1/fine_tuning/jobs", guards=[may("operate")], sync_to_thread=True)
 def list_jobs(
-    request: Request[Any, Any, Any], caller: Caller, database: Database, after: str | None = None, limit: Limit = 20
+    request: Request[Any, Any, Any],
+    caller: Caller,
+    database: Database,
+    settings: Settings,
+    after: str | None = None,
+    limit: Limit = 20,
 ) -> Page[JobRead]:
     """The newest first; `metadata[key]=value` narrows them."""
     asked = {
@@ -138,22 +144,22 @@ def list_jobs(
     }
     with database.read() as session:
         found, more = jobs.list_jobs(session, caller, metadata=asked, after=after, limit=limit)
-        shown = [JobRead.of(jobs.state_of(session, job)) for job in found]
+        shown = [JobRead.of(jobs.state_of(session, job), settings) for job in found]
     return Page[JobRead].of(shown, has_more=more)
 
 
 @get("/v1/fine_tuning/jobs/{job_id:str}", guards=[may("operate")], sync_to_thread=True)
-def get_job(job_id: str, caller: Caller, database: Database) -> JobRead:
+def get_job(job_id: str, caller: Caller, database: Database, settings: Settings) -> JobRead:
     with database.read() as session:
-        return JobRead.of(jobs.state_of(session, jobs.get(session, caller, job_id)))
+        return JobRead.of(jobs.state_of(session, jobs.get(session, caller, job_id)), settings)
 
 
 @post("/v1/fine_tuning/jobs/{job_id:str}/cancel", guards=[may("operate")], status_code=200, sync_to_thread=True)
-def cancel_job(job_id: str, caller: Caller, database: Database) -> JobRead:
+def cancel_job(job_id: str, caller: Caller, database: Database, settings: Settings) -> JobRead:
     with database.write() as session:
         job = jobs.cancel(session, caller, job_id)
         session.flush()
-        return JobRead.of(jobs.state_of(session, job))
+        return JobRead.of(jobs.state_of(session, job), settings)
 
 
 @post(

@@ -16,6 +16,7 @@ from feedback import run_report, runs
 from feedback.config import Settings
 from feedback.database import Database
 from feedback.errors import BurnishError, NotFound
+from feedback.hyperparameters import MOST_SEARCH_TRIALS
 from feedback.keys import Caller
 from feedback.models import Assistant, Run
 from feedback.run_report import RunDetails, RunReport
@@ -36,6 +37,9 @@ Priority = Annotated[int, Field(ge=-runs.MOST_PRIORITY, le=runs.MOST_PRIORITY)]
 class RunCreate(StrictBody):
     reason: str = Field("asked for through the API", max_length=500)
     priority: Priority = 0
+    search_trials: Annotated[int, Field(ge=0, le=MOST_SEARCH_TRIALS)] | None = Field(
+        None, description="Of this run alone; null: as the assistant's hyperparameters say."
+    )
 
 
 class RunChange(StrictBody):
@@ -48,7 +52,14 @@ def request_run(
 ) -> RunReport:
     with database.write() as session:
         assistant = visible(session, caller, name)
-        run = runs.request(session, assistant, data.reason, actor=caller.actor, priority=data.priority)
+        run = runs.request(
+            session,
+            assistant,
+            data.reason,
+            actor=caller.actor,
+            priority=data.priority,
+            search_trials=data.search_trials,
+        )
         return run_report.report(session, run, settings.runs)
 
 

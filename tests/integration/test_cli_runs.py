@@ -120,6 +120,15 @@ def test_runs_are_moved_retried_and_say_what_they_wait_for(run: Run, closed: Dep
     run("train", "support", "--cancel")
 
 
+def test_a_run_searches_where_it_is_told_to(run: Run) -> None:
+    queued = run("train", "support", "--search", "8", "--json").value
+    assert queued["search_trials"] == 8
+    assert run("status", queued["run"], "--json").value["search_trials"] == 8
+    assert_one_clear_line(run("train", "support", "--cancel", "--search", "8"), "--search is for a run that begins")
+    run("train", "support", "--cancel")
+    assert_one_clear_line(run("train", "support", "--search", "65"), "from 0 to 64 trials")
+
+
 def test_a_schedule_is_checked_where_it_is_set(run: Run) -> None:
     assert_one_clear_line(run("assistant", "set", "support", "training.schedule=every night"), "no cron expression")
     assert run("assistant", "set", "support", "training.schedule=30 3 * * *").status == 0

@@ -82,6 +82,11 @@ def test_a_priority_has_bounds(embedded: House) -> None:
         request(embedded, priority=1001)
 
 
+def test_a_search_has_bounds(embedded: House) -> None:
+    with pytest.raises(InvalidInput, match="from 0 to 64 trials, not 65"), embedded.database.write() as session:
+        runs.request(session, embedded.assistant, "a test", actor="test", search_trials=65)
+
+
 def test_a_queued_run_says_what_it_waits_for(house: House) -> None:
     first = request(house, "a")
     assert "none was seen lately" in waiting_for(house, first)

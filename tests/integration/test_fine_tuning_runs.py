@@ -137,6 +137,7 @@ def test_every_reply_of_a_conversation_is_learned_unless_its_weight_is_0(works: 
 
 def test_choices_train_with_the_jobs_own_hyperparameters(works: Works) -> None:
     own = {"n_epochs": 3, "batch_size": 2, "learning_rate_multiplier": 2, "beta": 0.3}
+    works.policy(training={"max_preference_pairs": 8})
     made = start(works.house, map(preferred, range(60)), method={"type": "dpo", "dpo": {"hyperparameters": own}})
     assert works.worker.work_once()
     frozen = spec(works.house, made)

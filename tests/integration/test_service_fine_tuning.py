@@ -1,5 +1,6 @@
 """`/v1/fine_tuning/jobs` with the unmodified OpenAI client, up to the queue; whoever trains comes elsewhere."""
 
+import time
 from typing import Any
 
 import openai
@@ -8,10 +9,11 @@ from burnish_server import Deployment
 from sqlmodel import select
 from training_files import jsonl, preferred, refused, said, taught, upload
 
-from feedback import runs
+from feedback import files, runs
 from feedback.fine_tuning import jobs
 from feedback.fine_tuning.models import FineTuningJob
 from feedback.models import Run
+from feedback.run_folder import attempt_folder
 from feedback.states import Role, RunStatus
 
 
@@ -165,6 +167,25 @@ def test_jobs_of_one_assistant_take_turns(server: Deployment, client: openai.Ope
     with server.database.write() as session:
         runs.cancel(session, run_of(server, second).id, actor="test")
     assert client.fine_tuning.jobs.retrieve(second).status == "cancelled", "a cancelled run is a cancelled job"
+
+
+def test_a_running_jobs_estimated_finish_is_its_runs(server: Deployment, client: openai.OpenAI, training: str) -> None:
+    job = start(client, training, model="support")
+    assert job.estimated_finish is None
+    assert advance(server, client, job.id).estimated_finish is None, "queued"
+    held = runs.claim(server.database, "a worker", 60)
+    assert held is not None
+    assert held.run_id == run_of(server, job.id).id
+    assert client.fine_tuning.jobs.retrieve(job.id).estimated_finish is None, "the pace isn't known yet"
+    attempt = attempt_folder(server.settings.runs / held.run_id, held.attempt)
+    began = time.time()
+    metrics = {"stage": "sft", "step": 5, "total_steps": 20, "eta_seconds": 90.0, "written_at": began - 10}
+    files.write_json(attempt / "metrics.json", metrics)
+    for told in (client.fine_tuning.jobs.retrieve(job.id), client.fine_tuning.jobs.list(limit=1).data[0]):
+        assert (told.id, told.status) == (job.id, "running")
+        assert told.estimated_finish == pytest.approx(began + 80, abs=2)
+    assert client.fine_tuning.jobs.cancel(job.id).estimated_finish is None
+    assert client.fine_tuning.jobs.retrieve(job.id).estimated_finish is None
 
 
 def test_a_narrow_keys_job_makes_an_assistant_that_it_sees(server: Deployment, client: openai.OpenAI) -> None:

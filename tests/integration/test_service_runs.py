@@ -32,8 +32,8 @@ def cancel(server: Deployment, run_id: str) -> None:
 
 
 def test_a_run_is_queued_moved_cancelled_retried_and_listed(server: Deployment) -> None:
-    run = queue(server, priority=2)
-    assert (run["status"], run["priority"], run["progress"]) == ("queued", 2, None)
+    run = queue(server, priority=2, search_trials=8)
+    assert (run["status"], run["priority"], run["search_trials"], run["progress"]) == ("queued", 2, 8, None)
     assert run["waits_for"].startswith("a worker: none was seen")
     moved = server.http.post(f"/v1/runs/{run['id']}", json={"priority": 7}).json()
     assert moved["priority"] == 7
@@ -44,7 +44,9 @@ def test_a_run_is_queued_moved_cancelled_retried_and_listed(server: Deployment) 
     told = server.http.get(f"/v1/runs/{run['id']}").json()
     assert (told["id"], told["attempt"], told["provenance"]) == (run["id"], 1, None)
     cancel(server, run["id"])
+    assert server.http.post("/v1/assistants/garden/runs", json={"search_trials": 65}).status_code == 400
     newer = queue(server, "garden")
+    assert newer["search_trials"] is None
     page = server.http.get("/v1/runs", params={"limit": 1}).json()
     assert ([one["id"] for one in page["data"]], page["has_more"]) == ([newer["id"]], True)
     rest = server.http.get("/v1/runs", params={"after": page["last_id"], "assistant": "support"}).json()

@@ -58,6 +58,14 @@ def test_a_run_leaves_curves_and_what_it_was_made_of(tiny_trained: Path) -> None
         assert all(value > 0 for value in drawn["train/grad_norm"].values())
         assert all(value > 0 for value in drawn["train/tokens_per_second"].values())
     assert list(curves(attempt / "tensorboard" / "sft")["eval/loss"]) == [0, 3, 6], "before and after each epoch"
+    replayed = {
+        one["step"]: one["replay_divergence"]
+        for one in metrics["loss_history"]
+        if one["stage"] == "sft" and one["replay_divergence"] is not None
+    }
+    assert curves(attempt / "tensorboard" / "sft")["train/replay_divergence"] == pytest.approx(replayed, rel=1e-5)
+    assert list(replayed) == [2, 3, 4, 5], "0.8 texts a step"
+    assert "train/replay_divergence" not in curves(attempt / "tensorboard" / "dpo")
 
     made = read_provenance(attempt)
     assert made is not None
@@ -100,6 +108,20 @@ def test_the_time_left_comes_from_the_steps_of_this_process(tmp_path: Path, monk
         stopped = read_progress(tmp_path, going=False)
         assert stopped is not None
         assert stopped.eta_seconds is None
+
+
+def test_the_newest_divergence_is_told_beside_the_loss_of_the_same_stage(tmp_path: Path) -> None:
+    progress = RunProgress(tmp_path / "metrics.json")
+    with progress.stage("sft"):
+        progress.loss(1, 0.5, loss=1.0, replay_divergence=0.25)
+        progress.loss(2, 1.0, loss=1.5)
+        progress.loss(2, 1.0, dev_loss=2.0)
+        progress.write()
+        assert str(read_progress(tmp_path)) == "sft, loss 1.500, divergence 0.250"
+    with progress.stage("dpo"):
+        progress.loss(1, 0.5, loss=0.5)
+        progress.write()
+        assert str(read_progress(tmp_path)) == "dpo, loss 0.500"
 
 
 def test_who_else_hears_of_every_step_is_told_to_trl(tmp_path: Path, tiny_base: Path) -> None:

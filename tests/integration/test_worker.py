@@ -32,6 +32,17 @@ def test_what_is_judged_better_is_proposed_or_goes_live(house: House) -> None:
     assert (works.live(), works.proposed()) == (2, [])
 
 
+def test_a_run_may_search_though_its_assistant_does_not_and_the_reverse(works: Works) -> None:
+    def trials(**how: Any) -> Any:
+        run_id = works.request(**how)
+        assert works.worker.work_once()
+        return files.read_json(works.house.settings.runs / run_id / "run.json")["hyperparameters"]["search_trials"]
+
+    assert [trials(search_trials=3), trials()] == [3, 0]
+    works.policy(hyperparameters={"search_trials": 5})
+    assert [trials(search_trials=0), trials()] == [0, 5]
+
+
 def test_a_candidate_is_judged_again_when_something_else_went_live(works: Works) -> None:
     first = works.learn()
     works.launcher.started.clear()

@@ -21,29 +21,46 @@ MEDIAN_STEPS = 50
 BEGINNING_STEPS = 10
 IDLE_STEPS = 20
 """From here on, a run whose gradients have all been zero is stopped."""
+REPLAY_DIVERGENCE = "replay_divergence"
+"""The log's name of the divergence from the base on replayed texts, which is trained for beside the loss."""
 PROBES = 4
 PROBE_TOKENS = 64
 
 
 def require_sound(method: str, history: Sequence[Mapping[str, Any]], hyperparameters: Hyperparameters) -> None:
-    """Look at the trainer's log, one entry a step."""
+    """Look at the trainer's log, one entry a step: at gradients, and at the loss with what replay adds to it."""
     setting = "learning_rate" if method == "sft" else "preference_learning_rate"
     lower = _lower(setting, getattr(hyperparameters, setting))
     steps = [entry for entry in history if "loss" in entry]
-    last = steps[-1]
-    if not (math.isfinite(last["loss"]) and math.isfinite(last.get("grad_norm") or 0.0)):
-        raise RunFailedForGood(f"{_where(method, last)}: not finite. {lower}")
+    series = {
+        "loss": objective(steps, hyperparameters.replay_weight),
+        "grad_norm": [float(entry.get("grad_norm") or 0.0) for entry in steps],
+    }
+    if not all(math.isfinite(values[-1]) for values in series.values()):
+        raise RunFailedForGood(f"{_where(method, steps)}: not finite. {lower}")
     for name, multiple in EXPLODED.items():
-        values = [float(entry.get(name) or 0.0) for entry in steps[-EXPLODED_STEPS - MEDIAN_STEPS :]]
-        began = [float(entry.get(name) or 0.0) for entry in steps[:BEGINNING_STEPS]]
-        if exploded(values, median(began), multiple):
+        values = series[name]
+        if exploded(values[-EXPLODED_STEPS - MEDIAN_STEPS :], median(values[:BEGINNING_STEPS]), multiple):
             raise RunFailedForGood(
-                f"{_where(method, last)}: its {'gradient norm' if name == 'grad_norm' else name} has been more than "
+                f"{_where(method, steps)}: its {'gradient norm' if name == 'grad_norm' else name} has been more than "
                 f"{multiple:g} times its running median for {EXPLODED_STEPS} steps. {lower}"
             )
     norms = [entry["grad_norm"] for entry in steps if "grad_norm" in entry]
     if len(norms) >= IDLE_STEPS and not any(norms):
         raise _taught_nothing(method, f"every gradient of its first {len(norms)} steps was zero")
+
+
+def objective(steps: Sequence[Mapping[str, Any]], replay_weight: float) -> list[float]:
+    """The loss and what replay adds to it on average; a step without replay has the divergence of the one before.
+
+    >>> objective([{"loss": 3.0}, {"loss": 2.0, "replay_divergence": 0.5}, {"loss": 1.5}], 4.0)
+    [3.0, 4.0, 3.5]
+    """
+    sums, divergence = [], 0.0
+    for entry in steps:
+        divergence = float(entry.get(REPLAY_DIVERGENCE, divergence))
+        sums.append(float(entry["loss"]) + replay_weight * divergence)
+    return sums
 
 
 def exploded(values: Sequence[float], beginning: float, multiple: float) -> bool:
@@ -97,10 +114,14 @@ def trainable_weights(model: Any) -> dict[str, Any]:
     return {name: weight.detach().cpu().clone() for name, weight in model.named_parameters() if weight.requires_grad}
 
 
-def _where(method: str, entry: Mapping[str, Any]) -> str:
+def _where(method: str, steps: Sequence[Mapping[str, Any]]) -> str:
+    entry = steps[-1]
     norm = entry.get("grad_norm")
-    return f"{method}: at step {entry['step']} the loss is {entry['loss']:.4g}" + (
-        f" (gradient norm {norm:.4g})" if norm is not None else ""
+    divergence = next((one[REPLAY_DIVERGENCE] for one in reversed(steps) if REPLAY_DIVERGENCE in one), None)
+    return (
+        f"{method}: at step {entry['step']} the loss is {entry['loss']:.4g}"
+        + (f" beside a divergence from the base of {divergence:.4g}" if divergence is not None else "")
+        + (f" (gradient norm {norm:.4g})" if norm is not None else "")
     )
 
 

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from feedback.files import publish_folder, read_json, write_json
+from feedback.progress import losses_in_words, newest_losses
 from service.engines.adapter_format import ADAPTER_FILES
 from trainer import ranks
 from trainer.checkpoints import KEPT, latest_whole, prune, seal
 from trainer.failures import require_room
-from trainer.methods.guard import PROBES, require_learned, require_sound, trainable_weights
+from trainer.methods.guard import PROBES, REPLAY_DIVERGENCE, require_learned, require_sound, trainable_weights
 from trainer.methods.peft_options import is_prefix, save_adapter
 from trainer.methods.stage import Stage, prompt_tokens
 
@@ -122,6 +123,11 @@ def no_longer_falls(history: list[dict[str, Any]], patience: int) -> bool:
     return bool(losses) and len(losses) - 1 - losses.index(min(losses)) >= patience
 
 
+def _finite(value: Any) -> float | None:
+    """JSON has no other numbers."""
+    return float(value) if value is not None and math.isfinite(value) else None
+
+
 def callbacks(stage: Stage, trainer: Any) -> list[Any]:
     """They keep nothing of their own that matters: they go by the trainer's state, which a checkpoint holds."""
     from transformers import TrainerCallback
@@ -139,19 +145,18 @@ def callbacks(stage: Stage, trainer: Any) -> list[Any]:
                 state.best_model_checkpoint = str(best)
 
         def on_step_end(self, arguments: Any, state: Any, control: Any, **_: Any) -> None:
-            last = progress.data["loss_history"][-1:]
-            note = f"loss {last[0]['loss']:.3f}" if last and last[0]["loss"] is not None else ""
+            note = losses_in_words(*newest_losses(progress.data["loss_history"]))
             progress.step(state.global_step, state.max_steps, state.epoch, note)
 
         def on_log(self, arguments: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
             if logs and "loss" in logs:
-                loss = float(logs["loss"])
                 progress.loss(
                     state.global_step,
                     state.epoch,
-                    loss=loss if math.isfinite(loss) else None,  # JSON has no other numbers
+                    loss=_finite(logs["loss"]),
+                    replay_divergence=_finite(logs.get(REPLAY_DIVERGENCE)),
                     learning_rate=float(logs["learning_rate"]),
-                    grad_norm=logs.get("grad_norm") if math.isfinite(logs.get("grad_norm") or 0.0) else None,
+                    grad_norm=_finite(logs.get("grad_norm")),
                     num_tokens=logs.get("num_tokens"),
                 )
 

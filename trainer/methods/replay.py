@@ -46,24 +46,25 @@ class Replay:
         self._seed = seed
         self._texts = texts
         self._texts_a_step = texts_a_step
+        self.share = min(1.0, texts_a_step)
+        """Of the steps, those that have texts: what they count has to be divided by it."""
         with torch.no_grad(), model.disable_adapter():
             self._teacher = compute.hidden(texts).split([len(text) for text in texts])  # each (L, H)
 
     def divergence(self, step: int) -> Any:
-        """Mean KL a token on this step's texts, 0 in a step without any; the same step always gets the same ones.
+        """Mean KL a token on this step's texts, in nats; None in a step without any.
 
-        The mean counts as often as texts come: half a text a step is one text with double weight each other step.
+        The same step always gets the same texts. Half a text a step is one text, with double weight, each other step.
         """
         count = due(step, self._texts_a_step)
         if not count:
-            return 0.0
+            return None
         most = min(count, len(self._texts))
         chosen = random.Random(f"{self._seed}:{step}").sample(range(len(self._texts)), most)  # noqa: S311 (no secret)
         student = self._compute.hidden([self._texts[index] for index in chosen])
         head = self._compute.model.get_output_embeddings()
         teacher = torch.cat([self._teacher[index] for index in chosen])
-        mean = Divergence.apply(student, teacher, head.weight, head.bias).mean()
-        return mean / min(1.0, self._texts_a_step)
+        return Divergence.apply(student, teacher, head.weight, head.bias).mean()
 
 
 def due(step: int, texts_a_step: float) -> int:

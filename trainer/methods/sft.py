@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from feedback.run_folder import Row
+from trainer.methods.guard import REPLAY_DIVERGENCE
 from trainer.methods.loop import learn, prepare
 from trainer.methods.peft_options import is_adalora, is_prefix, orthogonality, rank_allocation
 from trainer.methods.stage import Stage, arguments, completion_tokens, fitting, load_model, prompt_tokens, watched
@@ -28,7 +29,7 @@ def build(stage: Stage) -> Any:
     from trainer.methods.replay import Replay, texts_of
 
     class SFTWithReplay(SFTTrainer):  # type: ignore[misc, unused-ignore]
-        """Adds, while training, once an optimizer step, the divergence from the base on some of its own answers."""
+        """Trains, once an optimizer step, on the divergence from the base on some of its own answers, too."""
 
         replay: Any = None
 
@@ -37,12 +38,12 @@ def build(stage: Stage) -> Any:
             if not self.model.training or not self.accelerator.sync_gradients:
                 return loss
             if is_adalora(self.model):
-                loss = loss + orthogonality(self.model)
-            return (
-                loss
-                if self.replay is None
-                else loss + chosen.replay_weight * self.replay.divergence(self.state.global_step)
-            )
+                loss = beside(loss, orthogonality(self.model))
+            divergence = None if self.replay is None else self.replay.divergence(self.state.global_step)
+            if divergence is None:
+                return loss
+            self._metrics["train"][REPLAY_DIVERGENCE].append(divergence.item())
+            return beside(loss, chosen.replay_weight * (divergence / self.replay.share))
 
     model, tokenizer = load_model(stage)
     chosen = stage.hyperparameters
@@ -79,6 +80,11 @@ def build(stage: Stage) -> Any:
         texts = texts_of(replayed(answers), tokenizer)
         trainer.replay = Replay(trainer.model, compute, texts, stage.seed, texts_a_step)
     return trainer
+
+
+def beside(loss: Any, penalty: Any) -> Any:
+    """The loss as it is, with the gradient of the sum: a curve of sums would jump wherever replay comes and goes."""
+    return loss + (penalty - penalty.detach())
 
 
 def tokenized(rows: Sequence[Row], tokenizer: Any) -> list[dict[str, list[int]]]:

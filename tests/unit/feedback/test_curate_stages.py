@@ -214,6 +214,12 @@ def test_choices_come_before_corrections_when_pairs_are_capped() -> None:
     assert all("its correction still trains" in out.reason for out in dropped)
 
 
+def test_hundreds_of_choices_train_unless_somebody_caps_them() -> None:
+    choices = [item(n, f"Choice {n}?", rejected=f"Other {n}.") for n in range(300)]
+    rows, dropped = compiled(*choices)
+    assert (len(rows), dropped) == (300, [])
+
+
 def test_the_cap_does_not_touch_what_judges() -> None:
     held_out = [item(n, f"Choice {n}?", rejected=f"Other {n}.", side=Side.GATE) for n in range(5)]
     rows, dropped = compiled(*held_out, max_preference_pairs=0)
