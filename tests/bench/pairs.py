@@ -20,10 +20,12 @@ from typing import Any
 
 from bench.choices import Choice, divided, read_choices
 from bench.figures import Result, tell
+from bench.figures import Row as Figures
 
 from feedback import assistants
 from feedback.cli.policy_changes import parse_changes
 from feedback.config import BUNDLED_MODEL
+from feedback.errors import InvalidInput
 from feedback.hyperparameters import Hyperparameters
 from feedback.models import Assistant
 from trainer.evaluation.statistics import Difference, exact_mcnemar, paired_difference
@@ -78,6 +80,8 @@ def measure(options: argparse.Namespace, models: Path) -> Result:
         choices, counts = read_choices(options.file, tokenizer, options.longest)
         held_out, train = divided(choices, (options.held_out, options.train), options.seed)
     if options.choose:
+        if not 0 < options.choose < options.train:
+            raise InvalidInput(f"--choose takes some of the {options.train} training pairs, not {options.choose}.")
         held_out, train = divided(train, (options.choose, len(train) - options.choose), options.seed)
     tell(f"{len(train)} pairs to train on, {len(held_out)} to judge by, {counts}")
     with _timed(seconds, "score_base"):
@@ -92,7 +96,7 @@ def measure(options: argparse.Namespace, models: Path) -> Result:
     return {
         **compared(base, adapted, [choice.row.cluster for choice in held_out]),
         "pairs": {**counts, "train": len(train), "judged": len(held_out)},
-        "settings": {name: getattr(hyperparameters, name) for name in SHOWN},
+        "settings": {name: str(getattr(hyperparameters, name)) for name in SHOWN},  # 1e-05 would be rounded to 0
         "seconds": seconds,
     }
 
@@ -105,11 +109,11 @@ def compared(base: Sequence[float], adapted: Sequence[float], clusters: Sequence
     righted = sum(now > was for was, now in zip(before, after, strict=True))
     wronged = sum(now < was for was, now in zip(before, after, strict=True))
     rows = [
-        {"what": "base", "chosen_likelier_share": mean(before), "margin_nats_a_token": mean(base)},
-        {"what": "adapter", "chosen_likelier_share": mean(after), "margin_nats_a_token": mean(adapted)},
-        {"what": "gain", "chosen_likelier_share": share.mean, "margin_nats_a_token": margin.mean},
-        {"what": "gain, lower bound", "chosen_likelier_share": share.lower, "margin_nats_a_token": margin.lower},
-        {"what": "gain, upper bound", "chosen_likelier_share": share.upper, "margin_nats_a_token": margin.upper},
+        _row("base", mean(before), mean(base)),
+        _row("adapter", mean(after), mean(adapted)),
+        _row("gain", share.mean, margin.mean),
+        _row("gain's lower bound", share.lower, margin.lower),
+        _row("gain's upper bound", share.upper, margin.upper),
     ]
     return {
         "ok": share.lower > 0,
@@ -188,6 +192,10 @@ def _trained(
     with stage.progress.stage(stage.method):
         dpo.train(stage)
     return stage.final
+
+
+def _row(what: str, share: float, margin: float) -> Figures:
+    return {"what": what, "chosen_likelier_percent": 100 * share, "margin_millinats_a_token": 1000 * margin}
 
 
 def _gain(before: Sequence[float], after: Sequence[float], clusters: Sequence[str]) -> Difference:

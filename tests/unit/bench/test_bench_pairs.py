@@ -78,9 +78,9 @@ def test_shares_gains_and_their_bounds() -> None:
     base = [1.0] * 50 + [-1.0] * 50
     adapted = [-1.0] * 5 + [1.0] * 65 + [-1.0] * 30
     told = compared(base, adapted, [str(number) for number in range(100)])
-    shares = [row["chosen_likelier_share"] for row in told["rows"]]
-    assert shares[:3] == pytest.approx([0.5, 0.65, 0.15])
-    assert 0.05 < shares[3] < shares[2] < shares[4] < 0.26  # ± 1.96 standard errors of 0.048
+    shares = [row["chosen_likelier_percent"] for row in told["rows"]]
+    assert shares[:3] == pytest.approx([50, 65, 15])
+    assert 5 < shares[3] < shares[2] < shares[4] < 26  # ± 1.96 standard errors of 4.8
     assert (told["turned_right"], told["turned_wrong"], told["bootstrap_groups"]) == (20, 5, 100)
     assert told["ok"]
     assert not compared(base, base, ["one"] * 100)["ok"]
