@@ -4,7 +4,7 @@ VENV ?= .venv
 # Where torch comes from, e.g. TORCH_INDEX=https://download.pytorch.org/whl/cpu; empty: pip's default index.
 TORCH_INDEX ?=
 BIN := $(VENV)/bin
-KERNELS := service/engines/local/native
+KERNELS := service/engines/local/native trainer/compute/native
 TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
 
 .PHONY: up test demo lint format bench soak clean
@@ -37,9 +37,9 @@ soak: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m slow $(TESTS)
 
 clean:
-	rm -rf $(VENV) build $(KERNELS)/*.so *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) build $(addsuffix /*.so,$(KERNELS)) *.egg-info .mypy_cache .ruff_cache .pytest_cache
 
-$(VENV)/installed: pyproject.toml constraints.txt $(wildcard $(KERNELS)/*.cpp $(KERNELS)/*.h)
+$(VENV)/installed: pyproject.toml constraints.txt $(wildcard $(addsuffix /*.cpp,$(KERNELS)) $(addsuffix /*.h,$(KERNELS)))
 	$(PYTHON) -c 'import sys; sys.exit("Burnish needs Python 3.11 or newer: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "$(TORCH)"

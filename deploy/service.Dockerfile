@@ -3,11 +3,12 @@
 #   docker build -f deploy/service.Dockerfile --target cuda -t burnish-service:cuda .
 ARG PYTHON=3.11
 
-# The compiled decoder, built where there is a compiler.
+# The compiled decoder (and the trainer's steps), built where there is a compiler.
 FROM python:${PYTHON} AS kernels
 WORKDIR /app
 COPY pyproject.toml README.md LICENSE ./
 COPY service service
+COPY trainer trainer
 RUN pip install "setuptools>=77" && python -c "from setuptools import setup; setup()" build_ext --inplace
 
 FROM python:${PYTHON}-slim AS base

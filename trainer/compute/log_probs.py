@@ -25,7 +25,8 @@ from torch.nn import functional
 
 from trainer.compute.llama_layers import Layers
 from trainer.compute.lora_product import Unsupported
-from trainer.compute.prefix_tree import Rows, ancestors_mask, prefix_tree
+from trainer.compute.native.steps import softmax_in_place
+from trainer.compute.prefix_tree import ancestors_mask, prefix_tree
 from trainer.failures import is_out_of_memory
 
 log = logging.getLogger("trainer")
@@ -34,7 +35,7 @@ MOST_SHARED_TOKENS = 1536
 """Of transformers' model over a tree: attention there costs tokens², and past this padded rows are cheaper."""
 LARGEST_DISAGREEMENT = 0.15
 """Mean absolute difference in nats between two ways that bf16 rounding explains."""
-CHECKED_ROWS, CHECKED_TOKENS = 3, 64
+CHECKED_ROWS, CHECKED_TOKENS = 2, 48
 """Of the first batch, that all ways are tried on: enough to tell a model that isn't what it seems."""
 SCALED_HEADS = ("final_logit_softcapping", "logit_scale", "logits_scaling", "lm_head_multiplier", "output_multiplier")
 """Settings of heads with arithmetic of their own."""
@@ -42,7 +43,8 @@ SCALED_HEADS = ("final_logit_softcapping", "logit_scale", "logits_scaling", "lm_
 INSTALLED = "burnish_compute"
 
 TokenRows = Sequence[Sequence[int]]
-Way = Callable[[TokenRows], Tensor]
+Way = Callable[[TokenRows, int], Tensor]
+"""Rows, and for how many of them, from the first on, gradients are wanted."""
 
 
 class LabelLogProbs(torch.autograd.Function):  # type: ignore[misc, unused-ignore]
@@ -60,12 +62,18 @@ class LabelLogProbs(torch.autograd.Function):  # type: ignore[misc, unused-ignor
         for start in range(0, len(labels), LabelLogProbs.CHUNK):
             piece = slice(start, start + LabelLogProbs.CHUNK)
             logits = functional.linear(hidden[piece], weight, bias)  # (n, V)
-            label = labels[piece, None]
-            tops.append(logits.gather(-1, label)[:, 0] >= logits.amax(-1))  # argmax takes longer than the product
-            logits = logits.log_softmax(-1, dtype=torch.float32)
-            log_probs.append(logits.gather(-1, label)[:, 0])
-            if ctx.needs_input_grad[0]:
-                slopes.append(weight[labels[piece]] - logits.exp_().to(weight.dtype) @ weight)  # (n, H)
+            learns = ctx.needs_input_grad[0]
+            found = softmax_in_place(logits, labels[piece], keep=learns)
+            if found is None:
+                label = labels[piece, None]
+                top = logits.gather(-1, label)[:, 0] >= logits.amax(-1)  # argmax takes longer than the product
+                logits = logits.log_softmax(-1, dtype=torch.float32)
+                found = logits.gather(-1, label)[:, 0], top
+                logits = logits.exp_().to(weight.dtype) if learns else logits
+            log_probs.append(found[0])
+            tops.append(found[1])
+            if learns:
+                slopes.append(weight[labels[piece]] - logits @ weight)  # (n, H)
         ctx.save_for_backward(torch.cat(slopes) if slopes else hidden[:0])
         empty = hidden.new_zeros(0, dtype=torch.float32)
         top = torch.cat(tops) if tops else empty.bool()
@@ -100,7 +108,7 @@ class Compute:
     def expect(self, *batches: list[list[int]], gradients: bool) -> None:
         """Batches that are asked for next, one after the other: the first of them brings all, in one pass.
 
-        What they share is computed once then. `gradients`: whether the pass is kept for the backward one.
+        What they share is computed once then. `gradients`: whether the first batch's are wanted.
         """
         self._expected, self._gradients, self._known = batches, gradients, []
 
@@ -109,16 +117,17 @@ class Compute:
         if rows in self._expected:
             counts = [sum(map(len, batch)) for batch in self._expected]
             with torch.set_grad_enabled(self._gradients):
-                found = self._computed([row for batch in self._expected for row in batch]).split(counts)
+                every = [row for batch in self._expected for row in batch]
+                found = self._computed(every, len(self._expected[0])).split(counts)
             self._known = list(zip(self._expected, found, strict=True))
             self._expected = ()
         for place, (known, hidden) in enumerate(self._known):
             if known == rows:
                 del self._known[place]
                 return hidden
-        return self._computed(rows)
+        return self._computed(rows, len(rows))
 
-    def _computed(self, rows: TokenRows) -> Tensor:
+    def _computed(self, rows: TokenRows, learning: int) -> Tensor:
         if not self._checked:
             was_training = self.model.training
             self.model.eval()  # dropout would make them differ, and draw random numbers that a resumed run mustn't
@@ -126,7 +135,7 @@ class Compute:
                 self._choose([row[:CHECKED_TOKENS] for row in rows[:CHECKED_ROWS]])
             self.model.train(was_training)
             self._checked = True
-        return self._ways[0][1](rows)
+        return self._ways[0][1](rows, learning)
 
     def _choose(self, rows: TokenRows) -> None:
         """Leave out the ways that don't say what padded rows say."""
@@ -134,7 +143,7 @@ class Compute:
         labels = torch.tensor([token for row in rows for token in row])
 
         def log_probs(way: Way) -> Tensor:
-            found: Tensor = LabelLogProbs.apply(way(rows), head.weight, head.bias, labels)[0]
+            found: Tensor = LabelLogProbs.apply(way(rows, len(rows)), head.weight, head.bias, labels)[0]
             return found
 
         right = log_probs(self._by_rows)
@@ -152,17 +161,16 @@ class Compute:
                 log.info("Training doesn't compute with %s: off by %.3f nats a token.", name, difference)
             del self._ways[0]
 
-    def _by_layers(self, rows: TokenRows) -> Tensor:
+    def _by_layers(self, rows: TokenRows, learning: int) -> Tensor:
         if max(map(len, rows)) > self._layers.window:
-            return self._by_rows(rows)
+            return self._by_rows(rows, learning)
         tree = prefix_tree(rows)
-        hidden = self._layers.hidden(torch.tensor(tree.tokens), torch.tensor(tree.positions), Rows.of(tree))
-        return hidden[torch.tensor([node for path in tree.paths for node in path])]
+        return self._layers.hidden(tree, learning)[torch.tensor([node for path in tree.paths for node in path])]
 
-    def _by_tree(self, rows: TokenRows) -> Tensor:
+    def _by_tree(self, rows: TokenRows, learning: int) -> Tensor:
         tree = prefix_tree(rows)
         if len(tree.tokens) > MOST_SHARED_TOKENS:
-            return self._by_rows(rows)
+            return self._by_rows(rows, learning)
         sees = ancestors_mask(tree.parents)
         bias = torch.zeros(sees.shape, dtype=self.model.dtype).masked_fill_(~sees, torch.finfo(self.model.dtype).min)
         output = self.model.base_model(
@@ -173,7 +181,7 @@ class Compute:
         )
         return output.last_hidden_state[0, torch.tensor([node for path in tree.paths for node in path])]
 
-    def _by_rows(self, rows: TokenRows) -> Tensor:
+    def _by_rows(self, rows: TokenRows, learning: int) -> Tensor:
         width, device = max(map(len, rows)), self.model.device
         input_ids = torch.tensor([[*row, *[0] * (width - len(row))] for row in rows], device=device)  # (B, L)
         mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows], device=device)

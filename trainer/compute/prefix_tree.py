@@ -19,6 +19,16 @@ class PrefixTree:
     positions: list[int]
     paths: list[list[int]]
 
+    def of_first(self, rows: int) -> Self:
+        """The tree of the first rows alone: its nodes are the first ones of this.
+
+        >>> prefix_tree([[7, 8], [7, 9], [6]]).of_first(2).tokens
+        [7, 8, 9]
+        """
+        paths = self.paths[:rows]
+        tokens = max(path[-1] for path in paths) + 1
+        return type(self)(self.tokens[:tokens], self.parents[:tokens], self.positions[:tokens], paths)
+
 
 def prefix_tree(rows: Sequence[Sequence[int]]) -> PrefixTree:
     """Merge rows that begin alike. Node 0 is some row's first token; a root's parent is -1.

@@ -57,6 +57,27 @@ def test_layers_and_their_slopes_are_transformers(
         torch.testing.assert_close(compute.hidden(ROWS), plain_hidden(model, ROWS), atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("kept_bytes", [1 << 40, 0], ids=["kept", "computed again"])
+@pytest.mark.parametrize("family", ["llama", "qwen3"])
+def test_of_batches_that_come_together_the_first_alone_learns(
+    family: str, kept_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(llama_layers, "MOST_KEPT_BYTES", kept_bytes)
+    model = adapted(family)
+    first, second = [ROWS[0], ROWS[2]], [ROWS[1], ROWS[3], ROWS[0]]
+    expected = plain_hidden(model, first)
+    of_plain = slopes(model, expected)
+    compute = Compute(model)
+    compute.expect(first, second, gradients=True)
+    hidden = compute.hidden(first)
+    with torch.no_grad():
+        other = compute.hidden(second)
+        torch.testing.assert_close(other, plain_hidden(model, second), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(hidden, expected, atol=1e-4, rtol=1e-4)
+    for ours, plain in zip(slopes(model, hidden), of_plain, strict=True):
+        torch.testing.assert_close(ours, plain, atol=1e-3, rtol=1e-3)
+
+
 def test_a_second_adapter_is_computed_when_it_is_the_active_one() -> None:
     model = adapted("llama")
     model.add_adapter("ref", LoraConfig(r=2, target_modules=["q_proj", "down_proj"], init_lora_weights=False))
@@ -89,7 +110,7 @@ def test_rows_longer_than_a_sliding_window_are_left_to_transformers() -> None:
     compute._checked = True  # the first batch would tell the difference, a later one is the danger
     long = [list(range(10, 26))]
     with torch.no_grad():
-        torch.testing.assert_close(compute.hidden(long), compute._by_rows(long))
+        torch.testing.assert_close(compute.hidden(long), compute._by_rows(long, 1))
 
 
 def test_a_way_that_disagrees_with_padded_rows_is_given_up(caplog: pytest.LogCaptureFixture) -> None:

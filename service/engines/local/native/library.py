@@ -67,7 +67,7 @@ INTERFACE = (1, *(ctypes.sizeof(struct) for struct in (Linear, Layer, Model, Sit
 @cache
 def load() -> ctypes.CDLL | None:
     """The best build that was compiled from these sources and that this processor can run."""
-    features = _processor_features()
+    features = processor_features()
     for name, needed in BUILDS.items():
         path = next((path for suffix in EXTENSION_SUFFIXES if (path := _built(name, suffix)).is_file()), None)
         if path is not None and needed <= features and (library := _opened(path)) is not None:
@@ -89,7 +89,7 @@ def _built(name: str, suffix: str) -> Path:
     return Path(__file__).with_name(name + suffix)
 
 
-def _processor_features() -> set[str]:
+def processor_features() -> set[str]:
     try:
         return set(Path("/proc/cpuinfo").read_text().split())
     except OSError:
