@@ -1,7 +1,8 @@
 """`burnish bench`: measured figures of this machine. `python tests/bench/run.py [NAME] [options] [--json]`.
 
 Prints Markdown tables for docs/benchmarks.md; with --json, one line a benchmark. Progress goes to stderr. Without a
-name every benchmark runs with its defaults. Exits with 1 when one of them found something wrong.
+name every benchmark runs with its defaults, except `pairs`, which has to be given a file. Exits with 1 when one of them
+found something wrong.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from bench import (
     http_layer,
     intake,
     long_prompt,
+    pairs,
     poison,
     serve,
     startup,
@@ -47,11 +49,14 @@ BENCHMARKS: dict[str, Any] = {
     "beside-training": beside_training,
     "train": train,
     "forgetting": forgetting,
+    "pairs": pairs,
     "curate": curate,
     "trolls": trolls,
     "poison": poison,
     "exact": exact,
 }
+GIVEN_A_FILE = ("pairs",)
+"""Those that run by their name only."""
 
 BUSY = 0.5
 RAW = argparse.RawDescriptionHelpFormatter
@@ -65,7 +70,7 @@ def main() -> int:
         tell(f"the machine is busy (load {load:.1f}): the figures will tell of that, too")
     fine = True
     try:
-        for name in [options.name] if options.name else BENCHMARKS:
+        for name in [options.name] if options.name else [one for one in BENCHMARKS if one not in GIVEN_A_FILE]:
             tell(f"── {name}")
             chosen = options if options.name else _parser().parse_args([name])
             result = rounded(BENCHMARKS[name].measure(chosen, models))
@@ -84,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     as_json.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="one JSON line a benchmark")
     parser = argparse.ArgumentParser(prog="burnish bench", description=__doc__, formatter_class=RAW, parents=[as_json])
     parser.set_defaults(json=False)
-    names = parser.add_subparsers(dest="name", metavar="NAME", help="all of them if none is named")
+    names = parser.add_subparsers(dest="name", metavar="NAME", help="if none is named, all that need no file")
     for name, benchmark in BENCHMARKS.items():
         summary = benchmark.__doc__.partition("\n\n")[0]
         one = names.add_parser(
