@@ -18,6 +18,7 @@ from typing import Any
 from bench.figures import Result, Row, tell
 
 from feedback.config import BUNDLED_MODEL
+from feedback.errors import InvalidInput
 
 METHODS = ("sft", "dpo", "kto")
 
@@ -26,9 +27,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--method", choices=METHODS, help="only this one")
     parser.add_argument("--runs", type=int, default=3, help="how often each is measured, with another seed")
     parser.add_argument("--rows", type=int, default=96, help="rows of an epoch")
+    parser.add_argument(
+        "--file", type=Path, help="rows of people's choices in hh-rlhf's format, in place of the demo's"
+    )
+    parser.add_argument("--longest", type=int, default=512, help="tokens of such a row at most; plain TRL needs room")
 
 
 def measure(options: argparse.Namespace, models: Path) -> Result:
+    if options.file is not None and not options.file.is_file():
+        raise InvalidInput(f"{options.file} isn't there: `--file` names people's choices in hh-rlhf's format.")
     methods = [options.method] if options.method else METHODS
     peak = _bf16_flops_per_second()
     rows = [_compared(method, options, models, peak) for method in methods]
@@ -44,7 +51,7 @@ def _compared(method: str, options: argparse.Namespace, models: Path, peak: floa
     trl: list[dict[str, Any]] = []
     for seed in range(1, options.runs + 1):
         for way, measured in (("trl", trl), ("ours", ours)):
-            measured.append(_child(method, way, options.rows, seed, models))
+            measured.append(_child(method, way, options, seed, models))
             one = measured[-1]
             tell(f"{method}, {way}, seed {seed}: {_pace(one):.0f} tokens/s, loss {one['losses'][-1]:.4f}")
     ratios = [_pace(mine) / _pace(theirs) for mine, theirs in zip(ours, trl, strict=True)]
@@ -66,10 +73,11 @@ def _compared(method: str, options: argparse.Namespace, models: Path, peak: floa
     }
 
 
-def _child(method: str, way: str, rows: int, seed: int, models: Path) -> dict[str, Any]:
+def _child(method: str, way: str, options: argparse.Namespace, seed: int, models: Path) -> dict[str, Any]:
     child = Path(__file__).with_name("train_child.py")
+    file = [] if options.file is None else [str(options.file), str(options.longest)]
     process = subprocess.run(
-        [sys.executable, str(child), method, way, str(rows), str(seed)],
+        [sys.executable, str(child), method, way, str(options.rows), str(seed), *file],
         stdout=subprocess.PIPE,
         env=os.environ | {"BURNISH_MODELS_FOLDER": str(models)},
         check=True,

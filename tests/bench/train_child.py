@@ -1,6 +1,6 @@
-"""What `burnish bench train` measures: one method on the demo's rows, as a run trains them or as plain TRL does.
+"""What `burnish bench train` measures: one method on the same rows, as a run trains them or as plain TRL does.
 
-    python tests/bench/train_child.py METHOD ours|trl ROWS SEED
+    python tests/bench/train_child.py METHOD ours|trl ROWS SEED [FILE LONGEST]
 
 Prints one line of JSON. A process of its own, so that its peak memory is that of one way alone.
 """
@@ -19,7 +19,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 def main() -> None:
     import os
 
-    from bench.training_rows import rows
+    from bench.training_rows import rows, rows_of_choices
+    from transformers import AutoTokenizer
 
     from feedback.config import BUNDLED_MODEL
     from feedback.hyperparameters import Hyperparameters
@@ -30,14 +31,19 @@ def main() -> None:
     method, way = cast(Method, sys.argv[1]), sys.argv[2]
     count, seed = int(sys.argv[3]), int(sys.argv[4])
     models = Path(os.environ.get("BURNISH_MODELS_FOLDER", ".burnish/models"))
+    base_path = str(models / BUNDLED_MODEL)
+    taken = rows(method, count)
+    if len(sys.argv) > 5:
+        tokenizer = AutoTokenizer.from_pretrained(base_path)
+        taken = rows_of_choices(method, count, Path(sys.argv[5]), tokenizer, int(sys.argv[6]))
     with tempfile.TemporaryDirectory() as folder:
         stage = Stage(
             method=method,
-            rows=rows(method, count),
+            rows=taken,
             dev=[],
             hyperparameters=Hyperparameters(num_train_epochs=2, preference_epochs=1),
             seed=seed,
-            base_path=str(models / BUNDLED_MODEL),
+            base_path=base_path,
             device="cpu",
             start=None,
             folder=Path(folder),

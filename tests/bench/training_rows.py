@@ -1,6 +1,10 @@
-"""Rows to measure training on: corrections, choices and thumbs about the demo's product."""
+"""Rows to measure training on: about the demo's product (corrections, choices, thumbs), or from a file of choices."""
 
 import random
+from pathlib import Path
+from typing import Any
+
+from bench.choices import read_choices
 
 from feedback.demo.product import load_product
 from feedback.run_folder import Method, Row, Source, Turn
@@ -37,4 +41,23 @@ def rows(method: Method, count: int) -> list[Row]:
                 )
             )
     chance.shuffle(made)
+    return made
+
+
+def rows_of_choices(method: Method, count: int, file: Path, tokenizer: Any, longest: int) -> list[Row]:
+    """So many of a file's (hh-rlhf's format), in a random order that stays: the chosen replies, the pairs, or thumbs.
+
+    Every second reply that is rated was chosen, the others weren't. None has more than `longest` tokens.
+    """
+    choices, _ = read_choices(file, tokenizer, longest)
+    random.Random(3).shuffle(choices)
+    made = []
+    for place, pair in enumerate(one.row for one in choices[:count]):
+        if method == "dpo":
+            made.append(pair)
+            continue
+        liked = method == "sft" or place % 2 == 0
+        reply = pair.chosen if liked else pair.rejected
+        told = {"completion": reply, "chosen": None, "rejected": None, "label": liked if method == "kto" else None}
+        made.append(pair.model_copy(update={"method": method, "source": SOURCES[method], **told}))
     return made
