@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -53,12 +54,15 @@ def test_two_processes_learn_what_one_learns_and_die_together(tmp_path: Path, ti
     two, one = (make_run_folder(tmp_path, tiny_base, methods, TWO_EPOCHS, rows=16, name=name) for name in ("2", "1"))
     launcher = start(two)
     attempt = two / "attempt-1"
-    most = 0
+    seen: Counter[int] = Counter()
     while not (attempt / "checkpoints" / "kto" / "final").is_dir():
         assert launcher.poll() is None, launcher.stderr and launcher.stderr.read()
-        most = max(most, len(at_work(two)))
+        seen[len(at_work(two))] += 1
         time.sleep(0.02)
-    assert most == 3  # the launcher and its two
+    lasting = max(
+        count for count, times in seen.items() if times > 3
+    )  # what is just being forked looks like its parent
+    assert lasting == 3  # the launcher and its two
     launcher.send_signal(signal.SIGKILL)  # as a worker does when its run is cancelled
     launcher.wait()
     deadline = time.monotonic() + 5
