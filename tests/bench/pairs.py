@@ -89,7 +89,7 @@ def measure(options: argparse.Namespace, models: Path) -> Result:
     with tempfile.TemporaryDirectory(prefix="burnish-bench-") as place:
         with _timed(seconds, "train"):
             adapter = _trained(train, hyperparameters, options.seed, base_path, device, Path(place))
-        model = PeftModel.from_pretrained(model, str(adapter)).eval()
+        model = PeftModel.from_pretrained(model, str(adapter), autocast_adapter_dtype=False).eval()
     with _timed(seconds, "score_adapter"):
         adapted = margins(model, held_out, "adapter")
     seconds["all"] = time.perf_counter() - began
