@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bench import training_rows
 from bench.client import BenchmarkFailed
 from bench.deployment import Served, served
 from bench.figures import Result, Row, tell
 from bench.load import Window, closed_loop
 from bench.prompts import questions
 from bench.serve import chats
-from bench.training_rows import rows as training_rows
 
 from feedback.config import BUNDLED_MODEL
 from feedback.files import file_sha256, write_json
@@ -106,7 +106,7 @@ def _steps(process: "subprocess.Popen[bytes]", folder: Path) -> int:
 
 def write_run(folder: Path) -> None:
     """A run's folder with more epochs than anyone waits for."""
-    rows = training_rows("sft", 160)
+    rows = training_rows.questions("sft", 160)
     parts = dict(zip(SPLITS, (rows[:128], rows[128:144], rows[144:]), strict=True))
     dataset_sha256 = write_rows(folder, parts)
     (folder / "suites").mkdir()

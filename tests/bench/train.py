@@ -16,6 +16,7 @@ from time import perf_counter
 from typing import Any
 
 from bench.figures import Result, Row, tell
+from bench.training_rows import KINDS
 
 from feedback.config import BUNDLED_MODEL
 from feedback.errors import InvalidInput
@@ -26,10 +27,11 @@ METHODS = ("sft", "dpo", "kto")
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--method", choices=METHODS, help="only this one")
     parser.add_argument("--runs", type=int, default=3, help="how often each is measured, with another seed")
-    parser.add_argument("--rows", type=int, default=96, help="rows of an epoch")
+    parser.add_argument("--rows", type=int, default=32, help="rows of the one epoch")
     parser.add_argument(
-        "--file", type=Path, help="rows of people's choices in hh-rlhf's format, in place of the demo's"
+        "--of", choices=[*KINDS], default="conversations", help="long or short rows about the demo's product"
     )
+    parser.add_argument("--file", type=Path, help="rows of people's choices in hh-rlhf's format instead")
     parser.add_argument("--longest", type=int, default=512, help="tokens of such a row at most; plain TRL needs room")
 
 
@@ -39,8 +41,9 @@ def measure(options: argparse.Namespace, models: Path) -> Result:
     methods = [options.method] if options.method else METHODS
     peak = _bf16_flops_per_second()
     rows = [_compared(method, options, models, peak) for method in methods]
+    figures = rows[0] if options.method and options.json else {"rows": rows}
     return {
-        "rows": rows,
+        **figures,
         "bf16_peak_gflops_per_second": peak / 1e9,
         "ok": all(row["max_loss_difference"] < 0.02 for row in rows),
     }
@@ -75,9 +78,9 @@ def _compared(method: str, options: argparse.Namespace, models: Path, peak: floa
 
 def _child(method: str, way: str, options: argparse.Namespace, seed: int, models: Path) -> dict[str, Any]:
     child = Path(__file__).with_name("train_child.py")
-    file = [] if options.file is None else [str(options.file), str(options.longest)]
+    rows = [options.of] if options.file is None else [str(options.file), str(options.longest)]
     process = subprocess.run(
-        [sys.executable, str(child), method, way, str(options.rows), str(seed), *file],
+        [sys.executable, str(child), method, way, str(options.rows), str(seed), *rows],
         stdout=subprocess.PIPE,
         env=os.environ | {"BURNISH_MODELS_FOLDER": str(models)},
         check=True,

@@ -1,6 +1,7 @@
 """What `burnish bench train` measures: one method on the same rows, as a run trains them or as plain TRL does.
 
-    python tests/bench/train_child.py METHOD ours|trl ROWS SEED [FILE LONGEST]
+    python tests/bench/train_child.py METHOD ours|trl ROWS SEED conversations|questions
+    python tests/bench/train_child.py METHOD ours|trl ROWS SEED FILE LONGEST
 
 Prints one line of JSON. A process of its own, so that its peak memory is that of one way alone.
 """
@@ -19,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 def main() -> None:
     import os
 
-    from bench.training_rows import rows, rows_of_choices
+    from bench.training_rows import KINDS, rows_of_choices
     from transformers import AutoTokenizer
 
     from feedback.config import BUNDLED_MODEL
@@ -32,16 +33,17 @@ def main() -> None:
     count, seed = int(sys.argv[3]), int(sys.argv[4])
     models = Path(os.environ.get("BURNISH_MODELS_FOLDER", ".burnish/models"))
     base_path = str(models / BUNDLED_MODEL)
-    taken = rows(method, count)
-    if len(sys.argv) > 5:
+    if len(sys.argv) > 6:
         tokenizer = AutoTokenizer.from_pretrained(base_path)
         taken = rows_of_choices(method, count, Path(sys.argv[5]), tokenizer, int(sys.argv[6]))
+    else:
+        taken = KINDS[sys.argv[5]](method, count)
     with tempfile.TemporaryDirectory() as folder:
         stage = Stage(
             method=method,
             rows=taken,
             dev=[],
-            hyperparameters=Hyperparameters(num_train_epochs=2, preference_epochs=1),
+            hyperparameters=Hyperparameters(num_train_epochs=1, preference_epochs=1),
             seed=seed,
             base_path=base_path,
             device="cpu",
