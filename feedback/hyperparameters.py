@@ -58,7 +58,7 @@ class Hyperparameters(Policy):
     replay_weight: float = Field(
         3.0, gt=0, description="Weight of the divergence from the base on those texts, beside the rows' own loss."
     )
-    preference_learning_rate: float = Field(1e-5, gt=0, description="Peak learning rate of DPO and KTO.")
+    preference_learning_rate: float = Field(1e-4, gt=0, description="Peak learning rate of DPO and KTO.")
     preference_epochs: int = Field(1, ge=1, description="Most passes of DPO or KTO over their rows.")
     beta: float = Field(
         0.1, gt=0, description="Strength of DPO's and KTO's pull to the reference; sigmoid_norm needs 2 to 10."

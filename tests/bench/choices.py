@@ -99,8 +99,8 @@ def divided(choices: Sequence[Choice], sizes: Sequence[int], seed: int) -> list[
                 left.append(group)
         if len(side) < size:
             raise InvalidInput(
-                f"The file has {len(choices)} pairs that aren't too long, fewer than {sum(sizes)}: lower --train or "
-                "--held-out, or raise --longest."
+                f"The file has {len(choices)} pairs that aren't too long, fewer than {sum(sizes)}: lower --aside "
+                "or raise --longest."
             )
         sides.append(side)
         waiting = left

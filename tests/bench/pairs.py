@@ -1,17 +1,19 @@
 """What DPO learns from people's choices: how often the reply they chose is the likelier one, on pairs held out.
 
-Promises: pairs out of a file in hh-rlhf's format, no question of which is on both sides (bench/choices.py); an adapter
-trained on one side by the stage that runs have, with an assistant's default settings unless `--set` says otherwise;
-both replies of every other pair scored by transformers' and PEFT's own forward pass, with none of the trainer's. A
-reply's likelihood is its mean log-probability a token, the end of the turn included; the margin is the chosen one's
-minus the other's. The gain is the adapter's minus the base's on the same pairs; its bounds are those of a bootstrap of
-groups of pairs (95 %). With `--choose`, pairs of the training side judge, to choose settings by. Exits with 1 if the
-share's gain may be none. Leaves out what the adapter writes.
+Promises: pairs out of a file in hh-rlhf's format, divided into folds that share no question (bench/choices.py), and
+some set aside to choose settings by; for each fold an adapter trained on all other pairs by the stage that runs have,
+with an assistant's default settings unless `--set` says otherwise; both replies of each of the fold's pairs scored by
+transformers' and PEFT's own forward pass, with none of the trainer's. A reply's likelihood is its mean log-probability
+a token, the end of the turn included; the margin is the chosen one's minus the other's. The gain is the adapter's minus
+the base's on the same pairs; its bounds are those of a bootstrap of groups of pairs (95 %). With `--choose`, the pairs
+set aside judge an adapter trained on the others, to choose settings by. Exits with 1 if the share's gain may be none.
+Leaves out what the adapter writes.
 """
 
 import argparse
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,9 +44,9 @@ SHOWN = ("preference_learning_rate", "preference_epochs", "per_device_train_batc
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--file", type=Path, help="people's choices in hh-rlhf's format; not shipped")
-    parser.add_argument("--train", type=int, default=700, help="pairs to train on")
-    parser.add_argument("--held-out", type=int, default=400, help="pairs to judge by")
-    parser.add_argument("--choose", type=int, default=0, help="so many of the training pairs judge in their stead")
+    parser.add_argument("--folds", type=int, default=2, help="parts, each judged by what the others teach")
+    parser.add_argument("--aside", type=int, default=200, help="pairs to choose settings by: trained on, never judged")
+    parser.add_argument("--choose", action="store_true", help="those set aside judge; the others are trained on")
     parser.add_argument("--longest", type=int, default=384, help="tokens of a pair's prompt and longer reply at most")
     parser.add_argument("--seed", type=int, default=1, help="of the division and of the training")
     parser.add_argument(
@@ -73,32 +75,46 @@ def measure(options: argparse.Namespace, models: Path) -> Result:
     hyperparameters = _settings(options.set)
     device = choose_device()
     base_path = resolve_base_model(BUNDLED_MODEL, models)
-    seconds: dict[str, float] = {}
+    seconds: dict[str, float] = defaultdict(float)
     began = time.perf_counter()
-    with _timed(seconds, "read"):
-        model, tokenizer = load_base_model(base_path, choose_dtype("auto", device), device)
-        choices, counts = read_choices(options.file, tokenizer, options.longest)
-        held_out, train = divided(choices, (options.held_out, options.train), options.seed)
-    if options.choose:
-        if not 0 < options.choose < options.train:
-            raise InvalidInput(f"--choose takes some of the {options.train} training pairs, not {options.choose}.")
-        held_out, train = divided(train, (options.choose, len(train) - options.choose), options.seed)
-    tell(f"{len(train)} pairs to train on, {len(held_out)} to judge by, {counts}")
+    model, tokenizer = load_base_model(base_path, choose_dtype("auto", device), device)
+    choices, counts = read_choices(options.file, tokenizer, options.longest)
+    divisions = divisions_of(choices, options.folds, options.aside, options.seed, choose=options.choose)
+    judged = [choice for fold, _ in divisions for choice in fold]
+    tell(f"{len(judged)} pairs to judge by, {len(divisions[0][1])} to train on, {counts}")
     with _timed(seconds, "score_base"):
-        base = margins(model, held_out, "base")
-    with tempfile.TemporaryDirectory(prefix="burnish-bench-") as place:
-        with _timed(seconds, "train"):
-            adapter = _trained(train, hyperparameters, options.seed, base_path, device, Path(place))
-        model = PeftModel.from_pretrained(model, str(adapter), autocast_adapter_dtype=False).eval()
-    with _timed(seconds, "score_adapter"):
-        adapted = margins(model, held_out, "adapter")
+        base = margins(model, judged, "base")
+    adapted: list[float] = []
+    for number, (fold, train) in enumerate(divisions, 1):
+        with tempfile.TemporaryDirectory(prefix="burnish-bench-") as place:
+            with _timed(seconds, "train"):
+                adapter = _trained(train, hyperparameters, options.seed, base_path, device, Path(place))
+            wrapped = PeftModel.from_pretrained(model, str(adapter), autocast_adapter_dtype=False).eval()
+        with _timed(seconds, "score_adapters"):
+            adapted += margins(wrapped, fold, f"adapter {number} of {len(divisions)}")
+        model = wrapped.unload()
     seconds["all"] = time.perf_counter() - began
     return {
-        **compared(base, adapted, [choice.row.cluster for choice in held_out]),
-        "pairs": {**counts, "train": len(train), "judged": len(held_out)},
+        **compared(base, adapted, [choice.row.cluster for choice in judged]),
+        "pairs": {**counts, "judged": len(judged), "trained_on": len(divisions[0][1]), "adapters": len(divisions)},
         "settings": {name: str(getattr(hyperparameters, name)) for name in SHOWN},  # 1e-05 would be rounded to 0
-        "seconds": seconds,
+        "seconds": dict(seconds),
     }
+
+
+def divisions_of(
+    choices: Sequence[Choice], folds: int, aside: int, seed: int, *, choose: bool
+) -> list[tuple[list[Choice], list[Choice]]]:
+    """Who judges, and who is trained on, for each adapter. Raises InvalidInput if there are too few pairs."""
+    size = (len(choices) - aside) // folds
+    if folds < 2 or size < 1:
+        raise InvalidInput(
+            f"{len(choices)} pairs aren't enough for {folds} folds beside {aside} set aside, or one fold."
+        )
+    kept, *parts = divided(choices, (aside, *(size for _ in range(folds))), seed)
+    if choose:
+        return [(kept, [choice for part in parts for choice in part])]
+    return [(part, [*kept, *(choice for other in parts if other is not part for choice in other)]) for part in parts]
 
 
 def compared(base: Sequence[float], adapted: Sequence[float], clusters: Sequence[str]) -> Result:
@@ -128,40 +144,63 @@ def compared(base: Sequence[float], adapted: Sequence[float], clusters: Sequence
 
 def margins(model: Any, choices: Sequence[Choice], what: str) -> list[float]:
     """By how much each chosen reply is likelier than the other, in nats a token."""
-    asked = [(choice.prompt, reply) for choice in choices for reply in (choice.chosen, choice.rejected)]
-    found = mean_log_probs(model, asked, lambda done: tell(f"{what}: {done} of {len(asked)} replies scored"))
-    return [chosen - rejected for chosen, rejected in zip(found[::2], found[1::2], strict=True)]
+    asked = [(choice.prompt, [choice.chosen, choice.rejected]) for choice in choices]
+    found = mean_log_probs(model, asked, lambda done: tell(f"{what}: {done} of {len(asked)} pairs scored"))
+    return [chosen - rejected for chosen, rejected in found]
 
 
 def mean_log_probs(
-    model: Any, asked: Sequence[tuple[list[int], list[int]]], progress: Callable[[int], None]
-) -> list[float]:
-    """Of each reply's tokens after its prompt, in nats, in the order asked; those of like length go side by side."""
-    import torch
+    model: Any, asked: Sequence[tuple[list[int], list[list[int]]]], progress: Callable[[int], None]
+) -> list[list[float]]:
+    """Of the tokens of each prompt's replies, in nats, in the order asked; as many replies to each.
 
-    found = [0.0] * len(asked)
-    order = sorted(range(len(asked)), key=lambda place: sum(map(len, asked[place])))
+    A prompt is read once for all its replies; prompts of like length go side by side.
+    """
+    found: list[list[float]] = [[] for _ in asked]
+    order = sorted(range(len(asked)), key=lambda place: len(asked[place][0]))
     for start in range(0, len(order), SCORED_AT_ONCE):
         places = order[start : start + SCORED_AT_ONCE]
-        texts = [[*asked[place][0], *asked[place][1]] for place in places]
-        width = max(map(len, texts))
-        kept = max(len(asked[place][1]) for place in places) + 1
-        lacking = [width - len(text) for text in texts]  # on the left, so that all replies end at the end
-        inputs = {
-            "input_ids": [[0] * lacks + text for lacks, text in zip(lacking, texts, strict=True)],  # (B, L)
-            "attention_mask": [[0] * lacks + [1] * (width - lacks) for lacks in lacking],
-            "position_ids": [[0] * lacks + list(range(width - lacks)) for lacks in lacking],
-        }
-        tensors = {name: torch.tensor(rows, device=model.device) for name, rows in inputs.items()}
-        with torch.inference_mode():
-            logits = model(**tensors, use_cache=False, logits_to_keep=kept).logits  # (B, kept, V)
-            for place, of_row in zip(places, logits, strict=True):
-                reply = torch.tensor(asked[place][1], device=model.device)
-                log_probs = of_row[-len(reply) - 1 : -1].float().log_softmax(-1)  # (T, V)
-                found[place] = float(log_probs.gather(-1, reply[:, None]).mean())
+        scores = _scores([asked[place] for place in places], model)
+        for place, of_prompt in zip(places, scores, strict=True):
+            found[place] = of_prompt
         if (start // SCORED_AT_ONCE + 1) % TOLD_BATCHES == 0 or start + SCORED_AT_ONCE >= len(order):
             progress(min(start + SCORED_AT_ONCE, len(order)))
     return found
+
+
+def _scores(asked: Sequence[tuple[list[int], list[list[int]]]], model: Any) -> list[list[float]]:
+    import torch
+
+    prompts, replies = [prompt for prompt, _ in asked], [reply for _, of_prompt in asked for reply in of_prompt]
+    each = len(replies) // len(prompts)
+    width, longest = max(map(len, prompts)), max(map(len, replies))
+    before = [width - len(prompt) for prompt in prompts]  # padded on the left, so that all end at the end
+    behind = [longest - len(reply) for reply in replies]
+    with torch.inference_mode(), model.device:
+        seen = torch.tensor([[0] * lacking + [1] * (width - lacking) for lacking in before])  # (B, L)
+        read = model(
+            input_ids=torch.tensor([[0] * n + prompt for n, prompt in zip(before, prompts, strict=True)]),
+            attention_mask=seen,
+            position_ids=torch.tensor([[0] * n + list(range(width - n)) for n in before]),
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        read.past_key_values.batch_repeat_interleave(each)
+        written = torch.tensor([[1] * (longest - lacking) + [0] * lacking for lacking in behind])  # (B · each, T)
+        lengths = torch.tensor([len(prompt) for prompt in prompts]).repeat_interleave(each)
+        following = model(
+            input_ids=torch.tensor([reply + [0] * n for n, reply in zip(behind, replies, strict=True)]),
+            attention_mask=torch.cat([seen.repeat_interleave(each, 0), written], dim=1),
+            position_ids=lengths[:, None] + torch.arange(longest),
+            past_key_values=read.past_key_values,
+            use_cache=True,
+        )
+        logits = torch.cat([read.logits.repeat_interleave(each, 0), following.logits[:, :-1]], dim=1)  # (…, T, V)
+        scores = [
+            float(of_reply[: len(reply)].float().log_softmax(-1).gather(-1, torch.tensor(reply)[:, None]).mean())
+            for reply, of_reply in zip(replies, logits, strict=True)
+        ]
+    return [scores[start : start + each] for start in range(0, len(scores), each)]
 
 
 def _settings(assignments: list[str]) -> Hyperparameters:
@@ -208,4 +247,4 @@ def _gain(before: Sequence[float], after: Sequence[float], clusters: Sequence[st
 def _timed(seconds: dict[str, float], what: str) -> Iterator[None]:
     began = time.perf_counter()
     yield
-    seconds[what] = time.perf_counter() - began
+    seconds[what] += time.perf_counter() - began

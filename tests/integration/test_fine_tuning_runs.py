@@ -144,7 +144,7 @@ def test_choices_train_with_the_jobs_own_hyperparameters(works: Works) -> None:
     chosen = frozen.hyperparameters
     assert frozen.methods == ["dpo"]
     assert (chosen.preference_epochs, chosen.per_device_train_batch_size, chosen.beta) == (3, 2, 0.3)
-    assert chosen.preference_learning_rate == pytest.approx(2e-5)
+    assert chosen.preference_learning_rate == pytest.approx(2e-4)
     assert (chosen.num_train_epochs, chosen.learning_rate) == (6, 7e-4)
     kept = rows(works.house, made, "train")
     assert len(kept) > 40, "no policy's max_preference_pairs is an operator's file's"

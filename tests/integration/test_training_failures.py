@@ -55,7 +55,7 @@ def test_a_loss_that_explodes_stops_the_run(name: str, said: str) -> None:
     wild = [{"step": 60 + step, "loss": 2.0, "grad_norm": 1.0} | {name: 20.0} for step in range(10)]
     require_sound("dpo", calm + wild[:9], Hyperparameters())
     require_sound("dpo", calm + wild[:9] + calm[-1:] + wild[:9], Hyperparameters())
-    with pytest.raises(RunFailedForGood, match=rf"dpo: at step 69 .*{said}.*preference_learning_rate=1e-06"):
+    with pytest.raises(RunFailedForGood, match=rf"dpo: at step 69 .*{said}.*preference_learning_rate=1e-05"):
         require_sound("dpo", calm + wild, Hyperparameters())
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from bench.choices import Choice, divided, read_choices
-from bench.pairs import compared, mean_log_probs
+from bench.pairs import compared, divisions_of, mean_log_probs
 
 from feedback.errors import InvalidInput
 from feedback.run_folder import Row, Turn
@@ -43,7 +43,7 @@ def test_the_held_out_pairs_are_the_same_however_many_are_trained_on() -> None:
 
 
 def test_too_few_pairs_are_told_with_what_helps() -> None:
-    with pytest.raises(InvalidInput, match=r"has 5 pairs .* fewer than 6: lower --train"):
+    with pytest.raises(InvalidInput, match=r"has 5 pairs .* fewer than 6: lower --aside"):
         divided([choice(number, number) for number in range(5)], (2, 4), seed=1)
 
 
@@ -86,17 +86,32 @@ def test_shares_gains_and_their_bounds() -> None:
     assert not compared(base, base, ["one"] * 100)["ok"]
 
 
+def test_every_fold_is_judged_by_what_the_others_and_those_aside_teach() -> None:
+    choices = [choice(number, number // 2) for number in range(50)]
+    divisions = divisions_of(choices, folds=3, aside=8, seed=1, choose=False)
+    names = [({one.row.id for one in judged}, {one.row.id for one in train}) for judged, train in divisions]
+    assert [(len(judged), len(train)) for judged, train in names] == [(14, 36)] * 3
+    assert not any(judged & train for judged, train in names)
+    assert len(set().union(*(judged for judged, _ in names))) == 42
+    ((aside, others),) = divisions_of(choices, folds=3, aside=8, seed=1, choose=True)
+    assert {one.row.id for one in aside} == set.intersection(*(train for _, train in names))
+    assert {one.row.id for one in others} == set().union(*(judged for judged, _ in names))
+    with pytest.raises(InvalidInput, match="aren't enough"):
+        divisions_of(choices, folds=1, aside=8, seed=1, choose=False)
+
+
 def test_replies_scored_side_by_side_have_transformers_own_loss(tiny_base: Path) -> None:
     import torch
 
     from service.engines.local.base_model import load_base_model
 
     model, _ = load_base_model(str(tiny_base), torch.float32)
-    asked = [([5, 6, 7], [8, 9]), ([5], [6, 7, 8, 9, 10]), (list(range(3, 20)), [4])]
+    asked = [([5, 6, 7], [[8, 9], [4, 3, 2, 1]]), ([5], [[6, 7, 8, 9], [5]]), (list(range(3, 20)), [[4], [9, 8]])]
     done: list[int] = []
     found = mean_log_probs(model, asked, done.append)
-    for (prompt, reply), score in zip(asked, found, strict=True):
-        labels = torch.tensor([[-100] * len(prompt) + reply])
-        loss = model(input_ids=torch.tensor([prompt + reply]), labels=labels).loss
-        assert score == pytest.approx(-float(loss.detach()), abs=1e-5)
+    for (prompt, replies), scores in zip(asked, found, strict=True):
+        for reply, score in zip(replies, scores, strict=True):
+            labels = torch.tensor([[-100] * len(prompt) + reply])
+            loss = model(input_ids=torch.tensor([prompt + reply]), labels=labels).loss
+            assert score == pytest.approx(-float(loss.detach()), abs=1e-5)
     assert done == [3]
