@@ -129,8 +129,11 @@ def _share_the_machine() -> None:
 
 
 def _take_one_card() -> None:
-    """Of several cards, the first, or the first that CUDA_VISIBLE_DEVICES names; else transformers' Trainer spreads one
-    process over all of them and multiplies the batch. Several cards take several processes. Before torch is imported."""
+    """Of several cards the first, or the first that CUDA_VISIBLE_DEVICES names, before torch is imported.
+
+    Else transformers' Trainer spreads one process over all of them, and the batch grows by as much. Several cards take
+    several processes.
+    """
     os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
 
 
