@@ -14,7 +14,7 @@ import argparse
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import mean
@@ -34,9 +34,8 @@ from trainer.evaluation.statistics import Difference, exact_mcnemar, paired_diff
 from trainer.progress import RunProgress
 
 RESAMPLES = 10_000
-SCORED_AT_ONCE = 8
-TOLD_STEPS, TOLD_BATCHES = 10, 20
-"""Steps of training, and batches of scoring, between two lines of progress."""
+TOLD_STEPS, TOLD_PAIRS = 10, 100
+"""Steps of training, and pairs scored, between two lines of progress."""
 SHOWN = ("preference_learning_rate", "preference_epochs", "per_device_train_batch_size", "dpo_loss", "beta",
          "label_smoothing", "sft_weight", "r", "lora_alpha", "max_length")  # fmt: skip
 """Settings that DPO goes by."""
@@ -144,63 +143,29 @@ def compared(base: Sequence[float], adapted: Sequence[float], clusters: Sequence
 
 def margins(model: Any, choices: Sequence[Choice], what: str) -> list[float]:
     """By how much each chosen reply is likelier than the other, in nats a token."""
-    asked = [(choice.prompt, [choice.chosen, choice.rejected]) for choice in choices]
-    found = mean_log_probs(model, asked, lambda done: tell(f"{what}: {done} of {len(asked)} pairs scored"))
-    return [chosen - rejected for chosen, rejected in found]
-
-
-def mean_log_probs(
-    model: Any, asked: Sequence[tuple[list[int], list[list[int]]]], progress: Callable[[int], None]
-) -> list[list[float]]:
-    """Of the tokens of each prompt's replies, in nats, in the order asked; as many replies to each.
-
-    A prompt is read once for all its replies; prompts of like length go side by side.
-    """
-    found: list[list[float]] = [[] for _ in asked]
-    order = sorted(range(len(asked)), key=lambda place: len(asked[place][0]))
-    for start in range(0, len(order), SCORED_AT_ONCE):
-        places = order[start : start + SCORED_AT_ONCE]
-        scores = _scores([asked[place] for place in places], model)
-        for place, of_prompt in zip(places, scores, strict=True):
-            found[place] = of_prompt
-        if (start // SCORED_AT_ONCE + 1) % TOLD_BATCHES == 0 or start + SCORED_AT_ONCE >= len(order):
-            progress(min(start + SCORED_AT_ONCE, len(order)))
+    found = []
+    for number, choice in enumerate(choices, 1):
+        chosen, rejected = mean_log_probs(model, choice.prompt, [choice.chosen, choice.rejected])
+        found.append(chosen - rejected)
+        if number % TOLD_PAIRS == 0 or number == len(choices):
+            tell(f"{what}: {number} of {len(choices)} pairs scored")
     return found
 
 
-def _scores(asked: Sequence[tuple[list[int], list[list[int]]]], model: Any) -> list[list[float]]:
+def mean_log_probs(model: Any, prompt: list[int], replies: list[list[int]]) -> list[float]:
+    """Of each reply's tokens, in nats. The prompt is read once for all of them."""
     import torch
 
-    prompts, replies = [prompt for prompt, _ in asked], [reply for _, of_prompt in asked for reply in of_prompt]
-    each = len(replies) // len(prompts)
-    width, longest = max(map(len, prompts)), max(map(len, replies))
-    before = [width - len(prompt) for prompt in prompts]  # padded on the left, so that all end at the end
-    behind = [longest - len(reply) for reply in replies]
+    longest = max(map(len, replies))
+    padded = [reply + [0] * (longest - len(reply)) for reply in replies]  # behind, where no token of the reply looks
     with torch.inference_mode(), model.device:
-        seen = torch.tensor([[0] * lacking + [1] * (width - lacking) for lacking in before])  # (B, L)
-        read = model(
-            input_ids=torch.tensor([[0] * n + prompt for n, prompt in zip(before, prompts, strict=True)]),
-            attention_mask=seen,
-            position_ids=torch.tensor([[0] * n + list(range(width - n)) for n in before]),
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        read.past_key_values.batch_repeat_interleave(each)
-        written = torch.tensor([[1] * (longest - lacking) + [0] * lacking for lacking in behind])  # (B · each, T)
-        lengths = torch.tensor([len(prompt) for prompt in prompts]).repeat_interleave(each)
-        following = model(
-            input_ids=torch.tensor([reply + [0] * n for n, reply in zip(behind, replies, strict=True)]),
-            attention_mask=torch.cat([seen.repeat_interleave(each, 0), written], dim=1),
-            position_ids=lengths[:, None] + torch.arange(longest),
-            past_key_values=read.past_key_values,
-            use_cache=True,
-        )
-        logits = torch.cat([read.logits.repeat_interleave(each, 0), following.logits[:, :-1]], dim=1)  # (…, T, V)
-        scores = [
-            float(of_reply[: len(reply)].float().log_softmax(-1).gather(-1, torch.tensor(reply)[:, None]).mean())
-            for reply, of_reply in zip(replies, logits, strict=True)
-        ]
-    return [scores[start : start + each] for start in range(0, len(scores), each)]
+        read = model(input_ids=torch.tensor([prompt]), use_cache=True, logits_to_keep=1)
+        read.past_key_values.batch_repeat_interleave(len(replies))
+        following = model(input_ids=torch.tensor(padded), past_key_values=read.past_key_values, use_cache=True)
+        first = read.logits.expand(len(replies), -1, -1)
+        log_probs = torch.cat([first, following.logits[:, :-1]], dim=1).float().log_softmax(-1)  # (replies, T, V)
+        told = log_probs.gather(-1, torch.tensor(padded)[:, :, None])[:, :, 0]
+        return [float(of_reply[: len(reply)].mean()) for reply, of_reply in zip(replies, told, strict=True)]
 
 
 def _settings(assignments: list[str]) -> Hyperparameters:

@@ -106,12 +106,8 @@ def test_replies_scored_side_by_side_have_transformers_own_loss(tiny_base: Path)
     from service.engines.local.base_model import load_base_model
 
     model, _ = load_base_model(str(tiny_base), torch.float32)
-    asked = [([5, 6, 7], [[8, 9], [4, 3, 2, 1]]), ([5], [[6, 7, 8, 9], [5]]), (list(range(3, 20)), [[4], [9, 8]])]
-    done: list[int] = []
-    found = mean_log_probs(model, asked, done.append)
-    for (prompt, replies), scores in zip(asked, found, strict=True):
-        for reply, score in zip(replies, scores, strict=True):
+    for prompt, replies in (([5, 6, 7], [[8, 9], [4, 3, 2, 1]]), ([5], [[6, 7, 8, 9], [5]]), ([3] * 20, [[4], [9, 8]])):
+        for reply, score in zip(replies, mean_log_probs(model, prompt, replies), strict=True):
             labels = torch.tensor([[-100] * len(prompt) + reply])
             loss = model(input_ids=torch.tensor([prompt + reply]), labels=labels).loss
             assert score == pytest.approx(-float(loss.detach()), abs=1e-5)
-    assert done == [3]
