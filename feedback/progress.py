@@ -56,6 +56,15 @@ def newest_losses(history: list[dict[str, Any]]) -> tuple[float | None, float | 
     return steps[-1]["loss"], next((one for one in own if one is not None), None)
 
 
+def dev_looks(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of `loss_history`: the looks at dev whose weights a method may keep. The first one, before any step, isn't one.
+
+    >>> dev_looks([{"step": 0, "dev_loss": 1.0}, {"step": 1, "dev_loss": None}, {"step": 2, "dev_loss": 1.5}])
+    [{'step': 2, 'dev_loss': 1.5}]
+    """
+    return [entry for entry in history if entry["step"] > 0 and entry.get("dev_loss") is not None]
+
+
 def losses_in_words(loss: float | None, replay_divergence: float | None) -> str:
     """
     >>> losses_in_words(1.23, 0.0456), losses_in_words(1.23, None), losses_in_words(None, None)

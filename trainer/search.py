@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from feedback.errors import BurnishError, RunFailed
 from feedback.files import publish_folder, write_json
 from feedback.hyperparameters import Hyperparameters
+from feedback.progress import dev_looks
 from feedback.run_folder import Method
 from service.engines.adapter_format import ADAPTER_FILES
 from trainer import ranks
@@ -57,14 +58,21 @@ class TrialProgress(RunProgress):
 def can_search(stage: "Stage") -> bool:
     if not stage.hyperparameters.search_trials:
         return False
-    why_not = why_no_search(stage.method, stage.hyperparameters, len(stage.dev), ranks.world_size())
+    from service.engines.local.base_model import load_tokenizer
+    from trainer.methods.stage import fitting
+
+    tokenizer = load_tokenizer(stage.base_path)
+    if not fitting(stage, stage.rows, tokenizer):
+        return False  # there is nothing to train on either
+    dev = fitting(stage, stage.dev, tokenizer)
+    why_not = why_no_search(stage.method, stage.hyperparameters, len(dev), ranks.world_size())
     if why_not is not None:
         log.info("%s: no search: %s", stage.method, why_not)
     return why_not is None
 
 
 def why_no_search(method: Method, chosen: Hyperparameters, dev_rows: int, processes: int) -> str | None:
-    """None: there can be one."""
+    """None: there can be one. `dev_rows`: those that fit `max_length`."""
     if chosen.peft_type not in ("lora", "rslora"):
         return "it is for lora and rslora"
     if processes > 1:
@@ -192,9 +200,7 @@ def _settings(stage: "Stage", found: dict[str, Any]) -> Hyperparameters:
 
 def _value(tried: "Stage") -> float:
     if tried.method == "sft":
-        return float(
-            min(entry["dev_loss"] for entry in tried.progress.data["loss_history"] if entry["dev_loss"] is not None)
-        )
+        return min(float(entry["dev_loss"]) for entry in dev_looks(tried.progress.data["loss_history"]))
     from trainer.methods.scaling import choices_wrong
 
     return choices_wrong(tried)

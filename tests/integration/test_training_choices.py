@@ -145,6 +145,27 @@ def test_a_search_goes_on_after_a_kill_and_keeps_the_best_trial(tmp_path: Path, 
     assert len(calls) == 2
 
 
+def test_a_trial_is_worth_what_it_came_to_not_where_it_began(tmp_path: Path, tiny_base: Path) -> None:
+    dev = [sft_row(number, "dev") for number in range(16)]
+    against = [row.model_copy(update={"completion": turn("assistant", "door " * 20)}) for row in dev]
+    stage = make_stage(tmp_path / "run", tiny_base, "sft", rows=16, dev=against, search_trials=1, num_train_epochs=1)
+    with stage.progress.stage("search"):
+        search(stage, train_one)
+    (trial,) = read_json(stage.folder / "search" / "trials.json")
+    start, after = (entry["dev_loss"] for entry in stage.progress.data["loss_history"] if entry["dev_loss"] is not None)
+    assert start < after == trial["value"]
+
+
+def test_there_is_no_search_by_rows_that_dont_fit(tmp_path: Path, tiny_base: Path) -> None:
+    for side in ("rows", "dev"):
+        long = [sft_row(number, side) for number in range(16)]
+        long = [row.model_copy(update={"prompt": turn("user", "box " * 99)}) for row in long]
+        stage = make_stage(
+            tmp_path / side, tiny_base, "sft", **{"rows": 16, "dev": 16, side: long}, search_trials=2, max_length=64
+        )
+        assert not can_search(stage)
+
+
 def train_one(stage: Stage) -> None:
     from trainer.methods import sft
 
