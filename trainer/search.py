@@ -5,9 +5,9 @@ Corrections are searched for learning rate, epochs and rank by their loss on dev
 Choices are searched for learning rate, epochs and beta by how many dev gets right, for losses under different betas
 can't be compared. The first trial is the settings as they are, so that a search never ends worse on dev than none.
 
-Promises: every trial's settings, curve and result stay in the attempt's folder; after a kill the search goes on with
-the trial that was under way. Leaves out forgetting (the gate's guards block it) and ratings, whose loss on dev says
-too little.
+Promises: every trial's settings, curve and result stay in the attempt's folder; after a kill or a full disk the search
+goes on with the trial that was under way. Leaves out forgetting (the gate's guards block it) and ratings, whose loss
+on dev says too little.
 """
 
 import logging
@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from feedback.errors import BurnishError, RunFailed
+from feedback.errors import RunFailedForGood
 from feedback.files import publish_folder, write_json
 from feedback.hyperparameters import Hyperparameters
 from feedback.progress import dev_looks
@@ -117,7 +117,7 @@ def search(stage: "Stage", train: Callable[["Stage"], None]) -> Hyperparameters:
             study.tell(trial, _value(tried))
         except optuna.TrialPruned:
             study.tell(trial, state=TrialState.PRUNED)
-        except BurnishError as error:  # diverged, say: the next one may do better
+        except RunFailedForGood as error:  # diverged, say: the next one may do better
             log.info("search: trial %d failed: %s", trial.number, error.message)
             study.tell(trial, state=TrialState.FAIL)
         for checkpoint in place.glob("checkpoint-*"):  # of one that was given up
@@ -125,7 +125,9 @@ def search(stage: "Stage", train: Callable[["Stage"], None]) -> Hyperparameters:
         _record(stage, study)
     complete = [trial for trial in study.trials if trial.state == TrialState.COMPLETE]
     if not complete:
-        raise RunFailed(f"None of the search's {len(study.trials)} trials came to an end: {folder} has their reasons.")
+        raise RunFailedForGood(
+            f"None of the search's {len(study.trials)} trials came to an end: train.log has their reasons."
+        )
     best = min(complete, key=lambda trial: (trial.value, trial.number))
     place = folder / f"trial-{best.number}"
     _adopt(stage, RunProgress(place / "metrics.json"))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from run_folders import QUICK, dpo_row, make_run_folder, make_stage, sft_row, train, turn
 
-from feedback.errors import RunFailedForGood
+from feedback.errors import DiskFull, ModelMissing, OutOfMemory, RunFailedForGood
 from feedback.files import read_json, write_json
 from feedback.run_folder import Row
 from service.engines.adapter_format import TENSOR_FILE, read_adapter
@@ -154,6 +154,38 @@ def test_a_trial_is_worth_what_it_came_to_not_where_it_began(tmp_path: Path, tin
     (trial,) = read_json(stage.folder / "search" / "trials.json")
     start, after = (entry["dev_loss"] for entry in stage.progress.data["loss_history"] if entry["dev_loss"] is not None)
     assert start < after == trial["value"]
+
+
+def test_a_trial_fails_by_its_settings_alone(tmp_path: Path, tiny_base: Path) -> None:
+    """What the machine lacks isn't the trial's fault: the search stops there, and goes on with the same trial."""
+    stage = make_stage(tmp_path / "run", tiny_base, "sft", rows=16, dev=16, search_trials=2, num_train_epochs=1)
+    failures = [
+        RunFailedForGood("it diverged"), DiskFull("no room"), ModelMissing("not prepared"), OutOfMemory("too many rows")
+    ]  # fmt: skip
+
+    def failing(tried: Stage) -> None:
+        if failures:
+            raise failures.pop(0)
+        train_one(tried)
+
+    for kind in (DiskFull, ModelMissing, OutOfMemory):
+        with pytest.raises(kind), stage.progress.stage("search"):
+            search(stage, failing)
+    with stage.progress.stage("search"):
+        search(stage, failing)
+    trials = read_json(stage.folder / "search" / "trials.json")
+    assert [trial["outcome"] for trial in trials] == ["failed", "killed", "killed", "killed", "complete"]
+    assert all(trial["settings"] == trials[1]["settings"] for trial in trials[2:])
+
+
+def test_trials_that_all_fail_fail_the_run_for_good(tmp_path: Path, tiny_base: Path) -> None:
+    stage = make_stage(tmp_path / "run", tiny_base, "sft", rows=16, dev=16, search_trials=2)
+
+    def failing(tried: Stage) -> None:
+        raise RunFailedForGood("it diverged")
+
+    with pytest.raises(RunFailedForGood, match="None of the search's 2 trials"), stage.progress.stage("search"):
+        search(stage, failing)
 
 
 def test_there_is_no_search_by_rows_that_dont_fit(tmp_path: Path, tiny_base: Path) -> None:
