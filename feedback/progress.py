@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def newest_losses(history: list[dict[str, Any]]) -> tuple[float | None, float | 
     return steps[-1]["loss"], next((one for one in own if one is not None), None)
 
 
-def dev_looks(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def dev_looks(history: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Of `loss_history`: the looks at dev whose weights a method may keep. The first one, before any step, isn't one.
 
     >>> dev_looks([{"step": 0, "dev_loss": 1.0}, {"step": 1, "dev_loss": None}, {"step": 2, "dev_loss": 1.5}])

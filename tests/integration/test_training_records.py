@@ -67,6 +67,14 @@ def test_a_run_leaves_curves_and_what_it_was_made_of(tiny_trained: Path) -> None
     assert list(replayed) == [2, 3, 4, 5], "0.8 texts a step"
     assert "train/replay_divergence" not in curves(attempt / "tensorboard" / "dpo")
 
+    card = (attempt / "adapter" / "README.md").read_text().splitlines()
+    for stage in METHODS:
+        own = [one for one in metrics["loss_history"] if one["stage"] == stage]
+        losses, dev = ([one[name] for one in own if one[name] is not None] for name in ("loss", "dev_loss"))
+        (line,) = (line for line in card if line.startswith(f"- {stage}: "))
+        assert f"training loss {losses[0]:.4f} at first, {losses[-1]:.4f} at last" in line
+        assert f"dev loss {min(dev[1:]):.4f} at best, over {len(dev) - 1} epochs" in line
+
     made = read_provenance(attempt)
     assert made is not None
     spec = json.loads((tiny_trained / "run.json").read_text())
