@@ -62,10 +62,11 @@ def train(spec: RunSpec, splits: Splits, place: Place, progress: RunProgress) ->
     from trainer.methods.stage import Stage
 
     device = choose_device(place.device)
+    base_path = resolve_base_model(spec.base_model, place.models_folder)
     ranks.take_place(device)
     if ranks.rank() == 0:
         dtype = str(choose_dtype("auto", device)).removeprefix("torch.")
-        provenance.record(place.target, spec, device=device, dtype=dtype)
+        provenance.record(place.target, spec, base_path=base_path, device=device, dtype=dtype)
     trained: Path | None = beginning(place.folder, spec)
     last: Stage | None = None
     for method in spec.methods:
@@ -75,7 +76,7 @@ def train(spec: RunSpec, splits: Splits, place: Place, progress: RunProgress) ->
             dev=[row for row in splits["dev"] if row.method == method],
             hyperparameters=spec.hyperparameters,
             seed=spec.seed,
-            base_path=resolve_base_model(spec.base_model, place.models_folder),
+            base_path=base_path,
             device=device,
             start=trained,
             folder=place.target / "checkpoints" / method,
