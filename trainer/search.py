@@ -96,6 +96,8 @@ def search(stage: "Stage", train: Callable[["Stage"], None]) -> Hyperparameters:
     import optuna
     from optuna.trial import TrialState
 
+    from trainer.methods.stage import end_reports
+
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     stage.progress.step(0, stage.hyperparameters.search_trials, note="trials")
     folder = stage.folder / "search"
@@ -110,6 +112,7 @@ def search(stage: "Stage", train: Callable[["Stage"], None]) -> Hyperparameters:
             folder=place,
             hyperparameters=_suggested(trial, stage),
             progress=TrialProgress(place / "metrics.json", trial),
+            run_id=f"{stage.run_id} trial {trial.number}",
         )
         try:
             with tried.progress.stage(stage.method):
@@ -120,6 +123,7 @@ def search(stage: "Stage", train: Callable[["Stage"], None]) -> Hyperparameters:
         except RunFailedForGood as error:  # diverged, say: the next one may do better
             log.info("search: trial %d failed: %s", trial.number, error.message)
             study.tell(trial, state=TrialState.FAIL)
+        end_reports(tried)
         for checkpoint in place.glob("checkpoint-*"):  # of one that was given up
             shutil.rmtree(checkpoint)
         _record(stage, study)

@@ -93,8 +93,6 @@ def train(spec: RunSpec, splits: Splits, place: Place, progress: RunProgress) ->
             if method == "sft" and spec.hyperparameters.replay_fraction:
                 stage = replace(stage, answers=_own_answers(spec, place, progress))
             _train_stage(stage)
-            if "wandb" in place.report_to:
-                import_module("wandb").finish()  # the next method's steps are a run of their own
             gc.collect()
         if stage.final.is_dir():
             trained, last = stage.final, stage
@@ -113,10 +111,13 @@ def scaled(last: "Stage", dev: Sequence[Row], place: Place) -> Path:
 
 
 def _train_stage(stage: "Stage") -> None:
+    from trainer.methods.stage import end_reports
+
     train_method = import_module(f"trainer.methods.{stage.method}").train
     if not can_search(stage):
         with stage.progress.stage(stage.method), _memory_watched(stage):
             train_method(stage)
+        end_reports(stage)
         return
     with stage.progress.stage("search"), _memory_watched(stage):
         found = search(stage, train_method)

@@ -1,7 +1,9 @@
 """What dev decides: the loss of each method, how much of an adapter stays, what a search finds; and where it begins."""
 
 import dataclasses
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -186,6 +188,29 @@ def test_trials_that_all_fail_fail_the_run_for_good(tmp_path: Path, tiny_base: P
 
     with pytest.raises(RunFailedForGood, match="None of the search's 2 trials"), stage.progress.stage("search"):
         search(stage, failing)
+
+
+def test_each_trial_is_a_run_of_its_own_where_it_is_reported_to(
+    tmp_path: Path, tiny_base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    for name, end in (("wandb", "finish"), ("mlflow", "end_run")):
+        service = ModuleType(name)
+        setattr(service, end, lambda name=name: told.append(f"{name}'s run ends"))
+        monkeypatch.setitem(sys.modules, name, service)
+    stage = make_stage(
+        tmp_path / "run", tiny_base, "sft", rows=16, dev=16, search_trials=2, num_train_epochs=1,
+        report_to=("wandb", "mlflow"), run_id="run-7",
+    )  # fmt: skip
+
+    def failing(tried: Stage) -> None:
+        told.append(tried.run_id)
+        raise RunFailedForGood("it diverged")
+
+    with pytest.raises(RunFailedForGood), stage.progress.stage("search"):
+        search(stage, failing)
+    ends = ["wandb's run ends", "mlflow's run ends"]
+    assert told == ["run-7 trial 0", *ends, "run-7 trial 1", *ends]
 
 
 def test_there_is_no_search_by_rows_that_dont_fit(tmp_path: Path, tiny_base: Path) -> None:
