@@ -43,8 +43,13 @@ def verify(adapters_folder: Path, version: AdapterVersion) -> None:
         raise AdapterRefused(f"{folder} was changed after it was published: restore it from a backup.")
 
 
-def register(session: Session, assistant: Assistant, sha256: str, run_id: str) -> AdapterVersion:
-    """Give a published adapter the assistant's next number. A run has one version: asking again returns it."""
+def register(
+    session: Session, assistant: Assistant, sha256: str, run_id: str, began_from: AdapterVersion | None = None
+) -> AdapterVersion:
+    """Give a published adapter the assistant's next number. A run has one version: asking again returns it.
+
+    What went on from a tainted version is tainted itself.
+    """
     known = session.exec(select(AdapterVersion).where(AdapterVersion.run_id == run_id)).first()
     if known is not None:
         return known
@@ -58,6 +63,9 @@ def register(session: Session, assistant: Assistant, sha256: str, run_id: str) -
         run_id=run_id,
         guidelines_id=_guidelines_of(session, assistant, run_id).id,
     )
+    if began_from is not None:
+        version.began_from_id = began_from.id
+        version.tainted_at, version.tainted_reason = began_from.tainted_at, began_from.tainted_reason
     session.add(version)
     session.flush()
     return version
@@ -70,6 +78,12 @@ def _guidelines_of(session: Session, assistant: Assistant, run_id: str) -> Guide
     number = dataset.datasheet.get("guidelines_version") if dataset else None
     of_number = select(Guidelines).where(Guidelines.assistant_id == assistant.id, Guidelines.version == number)
     return session.exec(of_number).first() or current_guidelines(session, assistant)
+
+
+def by_sha256(session: Session, assistant: Assistant, sha256: str) -> AdapterVersion | None:
+    """The assistant's version of these files; None for the bare base's."""
+    of_assistant = select(AdapterVersion).where(AdapterVersion.assistant_id == assistant.id)
+    return session.exec(of_assistant.where(AdapterVersion.sha256 == sha256, AdapterVersion.number > 0)).first()
 
 
 def list_versions(session: Session, assistant: Assistant) -> list[AdapterVersion]:

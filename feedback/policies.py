@@ -58,6 +58,11 @@ class TrainingPolicy(Policy):
         le=1,
         description="Jaccard similarity of character 5-grams from which two questions are nearly the same.",
     )
+    methods: list[Literal["sft", "dpo", "kto"]] = Field(
+        ["sft", "dpo", "kto"],
+        min_length=1,
+        description="What may run, always in this order: SFT, then DPO, or KTO where DPO may not or has too few pairs.",
+    )
     max_preference_pairs: int = Field(
         2000,
         ge=0,

@@ -65,6 +65,9 @@ class RunSpec(RunFolderModel):
     assistant: str
     base_model: str = Field(description="Name, folder or hub id, resolved where the run happens.")
     baseline_version: str = Field(description="sha256 of the adapter in `baseline/`, or `base`.")
+    start_version: str = Field(
+        "base", description="sha256 of the adapter in `baseline/` that training goes on from, or `base`."
+    )
     methods: list[Method] = Field(description="In the order in which they run.")
     hyperparameters: Hyperparameters
     verdict: VerdictPolicy

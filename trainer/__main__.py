@@ -33,6 +33,7 @@ from trainer.progress import RunProgress
 def main(arguments: Sequence[str] | None = None) -> int:
     chosen = _parser().parse_args(arguments)
     keep_files_private()
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # else TRL tells Hugging Face of every trainer it makes
     try:
         if chosen.command == "worker":
             from trainer import worker
@@ -48,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if chosen.command == "run" and chosen.processes > 1 and not several.is_rank():
             attempt = attempt_folder(chosen.folder, chosen.attempt)
             return several.launch(_as_arguments(chosen), chosen.processes, attempt)
+        if not several.is_rank():
+            _take_one_card()
         from trainer import run
 
         where = (chosen.folder, chosen.attempt, chosen.models_folder, chosen.device, chosen.dtype, chosen.replay_folder)
@@ -95,6 +98,7 @@ def _as_arguments(chosen: argparse.Namespace, *, with_parent: bool = False) -> l
 def _estimate(chosen: argparse.Namespace) -> int:
     """What it comes to is one line of JSON on stdout, and nothing else is."""
     _share_the_machine()
+    _take_one_card()
     from trainer.estimate import estimate
 
     with contextlib.redirect_stdout(sys.stderr):
@@ -122,6 +126,15 @@ def _share_the_machine() -> None:
     if hasattr(os, "SCHED_IDLE"):
         with contextlib.suppress(PermissionError):  # a sandbox may forbid it
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+
+
+def _take_one_card() -> None:
+    """Of several cards the first, or the first that CUDA_VISIBLE_DEVICES names, before torch is imported.
+
+    Else transformers' Trainer spreads one process over all of them, and the batch grows by as much. Several cards take
+    several processes.
+    """
+    os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
 
 
 def _parser() -> argparse.ArgumentParser:

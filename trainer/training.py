@@ -67,7 +67,7 @@ def train(spec: RunSpec, splits: Splits, place: Place, progress: RunProgress) ->
     if ranks.rank() == 0:
         dtype = str(choose_dtype("auto", device)).removeprefix("torch.")
         provenance.record(place.target, spec, base_path=base_path, device=device, dtype=dtype)
-    trained: Path | None = beginning(place.folder, spec)
+    trained: Path | None = None
     last: Stage | None = None
     for method in spec.methods:
         stage = Stage(
@@ -90,6 +90,8 @@ def train(spec: RunSpec, splits: Splits, place: Place, progress: RunProgress) ->
             log.info("%s: no rows, skipped", method)
             continue
         if not stage.final.is_dir():
+            if last is None:
+                stage = replace(stage, start=beginning(place.folder, spec))
             if method == "sft" and spec.hyperparameters.replay_fraction:
                 stage = replace(stage, answers=_own_answers(spec, place, progress))
             _train_stage(stage)
@@ -107,7 +109,10 @@ def scaled(last: "Stage", dev: Sequence[Row], place: Place) -> Path:
     from trainer.methods.scaling import scale
 
     stage = replace(last, start=last.final, folder=place.target / "checkpoints" / "scaled")
-    return stage.final if stage.final.is_dir() else scale(stage, dev)
+    if not stage.final.is_dir():
+        with _memory_watched(stage):
+            scale(stage, dev)
+    return stage.final
 
 
 def _train_stage(stage: "Stage") -> None:

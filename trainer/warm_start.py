@@ -16,9 +16,14 @@ from service.engines.base import BASE
 def beginning(folder: Path, spec: RunSpec) -> Path | None:
     """The serving adapter to go on from; None: the base. Raises RunFailedForGood where that adapter is another kind."""
     chosen = spec.hyperparameters
-    if not chosen.warm_start or spec.baseline_version == BASE:
+    if not chosen.warm_start or spec.start_version == BASE:
         return None
-    serving = read_adapter(folder / "baseline", expected_sha256=spec.baseline_version)
+    if spec.start_version != spec.baseline_version:
+        raise RunFailedForGood(
+            f"warm_start was to go on from {spec.start_version}, which serves no more: start a new run "
+            "(`burnish train ASSISTANT`)."
+        )
+    serving = read_adapter(folder / "baseline", expected_sha256=spec.start_version)
     wanted = (chosen.r, float(chosen.lora_alpha), chosen.peft_type == "rslora")
     if (serving.r, serving.lora_alpha, serving.use_rslora) != wanted:
         raise RunFailedForGood(

@@ -191,6 +191,8 @@ class Worker:
             material = data.material(self._settings.files)
         policies = assistants.policies(assistant)
         own = policies.hyperparameters if job is None else applied(job, policies.hyperparameters)
+        if live.tainted_at is not None:  # going on from it would keep what was erased
+            own = own.model_copy(update={"warm_start": False})
         baseline = adapters.folder_of(self._settings.adapters, live)
 
         def spec(frozen: datasets.Frozen, hashes: dict[str, str]) -> RunSpec:
@@ -199,6 +201,7 @@ class Worker:
                 assistant=assistant.name,
                 base_model=assistant.base_model,
                 baseline_version=live.sha256,
+                start_version=live.sha256 if own.warm_start else assistants.BASE_VERSION,
                 methods=frozen.curated.methods,
                 hyperparameters=runs.with_search(own, run.search_trials),
                 verdict=policies.verdict,
@@ -281,7 +284,9 @@ class Worker:
             live = releases.live(session, assistant)
             if live.version.sha256 != spec.baseline_version:
                 return live.version
-            version = adapters.register(session, assistant, sha256, run.id)
+            version = adapters.register(
+                session, assistant, sha256, run.id, adapters.by_sha256(session, assistant, spec.start_version)
+            )
             label = f"{assistant.name}@{version.number}"
             actor = f"worker:{run.id}"
             audit.record(session, actor, "version.register", label, verdict=verdict.verdict)
@@ -299,7 +304,7 @@ class Worker:
             if job is not None:
                 metrics = metrics_of(self._settings.runs, run)
                 jobs.conclude(session, self._settings, job, metrics)
-            if evaluation.verdict == VerdictWord.PROMOTE:
+            if evaluation.verdict == VerdictWord.PROMOTE and version.tainted_at is None:
                 # what a job made goes live by an operator's word alone
                 if job is None and assistants.policies(assistant).release.promotion == "auto":
                     reason = "judged better than what served"

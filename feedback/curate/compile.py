@@ -101,8 +101,8 @@ def plan_rows(
 
 
 def methods_for(rows: list[Planned], policy: TrainingPolicy) -> list[Method]:
-    """SFT where there are corrections, then DPO, or KTO where pairs are too few and ratings are not."""
-    training = [planned.method for planned in rows if planned.side == Side.TRAIN]
+    """Of those that may: SFT where there are corrections, then DPO, or KTO where pairs are too few and ratings not."""
+    training = [planned.method for planned in rows if planned.side == Side.TRAIN and planned.method in policy.methods]
     methods: list[Method] = ["sft"] if "sft" in training else []
     if training.count("dpo") >= policy.min_preference_pairs:
         methods.append("dpo")
@@ -120,6 +120,7 @@ def leave_out_untrained(
     if "dpo" not in methods:
         ratings = f"fewer ratings than min_ratings ({policy.min_ratings}) to train on them"
     why = {"sft": "no correction is on the training side", "dpo": pairs, "kto": ratings}
+    why |= {method: f"training.methods leaves {method.upper()} out" for method in why if method not in policy.methods}
     kept: list[Planned] = []
     used = {one.item.id for one in rows if one.side == Side.GATE or one.method in methods}
     left_out: dict[int, tuple[Item, str]] = {}  # an item once, however many rows it would have made

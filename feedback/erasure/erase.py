@@ -170,17 +170,28 @@ def _holds(run: Run, marked: Marked) -> bool:
 
 
 def _learned_from(session: Session, marked: Marked) -> list[AdapterVersion]:
-    """The versions that trained on a marked row, stopped early by one, or were judged by one; not yet tainted."""
-    return [
+    """The versions that trained on a marked row, stopped early by one, or were judged by one, and those that went on
+    from them; not yet tainted."""
+    found: dict[int, AdapterVersion] = {}
+    new = [
         version
         for some in in_portions(marked.datasets)
         for version in session.exec(
             select(AdapterVersion)
             .join(Run, col(Run.id) == col(AdapterVersion.run_id))
-            .where(col(Run.dataset_version_id).in_(some), col(AdapterVersion.tainted_at).is_(None))
-            .order_by(col(AdapterVersion.number))
+            .where(col(Run.dataset_version_id).in_(some))
         )
     ]
+    while new:
+        found |= {version.id: version for version in new}
+        new = [
+            version
+            for some in in_portions([version.id for version in new])
+            for version in session.exec(select(AdapterVersion).where(col(AdapterVersion.began_from_id).in_(some)))
+            if version.id not in found
+        ]
+    untainted = (version for version in found.values() if version.tainted_at is None)
+    return sorted(untainted, key=lambda version: version.number)
 
 
 def _mark_datasets(session: Session, erasure: Erasure, marked: Marked) -> None:

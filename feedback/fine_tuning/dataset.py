@@ -108,7 +108,12 @@ def curate_examples(
     kept = passed("split", split(kept, looks, near))
     names = cluster_names(looks, {looks.asked[item.exchange.id].question for item in kept})
     all_of_them = policies.training.model_copy(
-        update={"max_preference_pairs": len(kept), "min_preference_pairs": 1, "min_ratings": 2}
+        update={
+            "max_preference_pairs": len(kept),
+            "min_preference_pairs": 1,
+            "min_ratings": 2,
+            "methods": ["sft", "dpo"],
+        }
     )
     rows, _ = plan_rows(kept, all_of_them, lambda exchange: names[looks.asked[exchange.id].question])
     portrait = portray(

@@ -74,6 +74,8 @@ class JobCreate(BaseModel):
 def applied(job: FineTuningJob, own: Hyperparameters) -> Hyperparameters:
     """The run's hyperparameters: the assistant's own, but for what the job says.
 
+    A job learns its file and nothing else, and no more epochs than it asks for: from the base, without a search.
+
     >>> job = FineTuningJob(method="supervised", hyperparameters={"n_epochs": 2, "learning_rate_multiplier": 0.5})
     >>> run = applied(job, Hyperparameters(learning_rate=1e-3))
     >>> run.num_train_epochs, run.learning_rate
@@ -82,7 +84,7 @@ def applied(job: FineTuningJob, own: Hyperparameters) -> Hyperparameters:
     dpo = job.method == "dpo"
     epochs, rate = ("preference_epochs", "preference_learning_rate") if dpo else ("num_train_epochs", "learning_rate")
     given = {name: value for name, value in job.hyperparameters.items() if value != "auto"}
-    changed: dict[str, Any] = {}
+    changed: dict[str, Any] = {"warm_start": False, "search_trials": 0}
     if "n_epochs" in given:
         changed[epochs] = given["n_epochs"]
     if "batch_size" in given:

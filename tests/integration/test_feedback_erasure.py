@@ -158,6 +158,28 @@ def test_what_learned_from_it_is_tainted_and_trained_anew_without_it(works: Work
     read_run(house.settings.runs / waiting.id)
 
 
+def test_what_went_on_from_a_tainted_version_is_tainted_too_and_nothing_new_goes_on_from_it(works: Works) -> None:
+    house, ada = works.house, person(works.house, Side.TRAIN)
+    works.policy(hyperparameters={"warm_start": True})
+    given = house.correct(f"Where is {ADAS}?", "No.", f"{ADAS} is in Tanzania.", user=ada)
+    first = works.learn()
+    works.promote(first)
+    with house.database.write() as session:
+        review.decide(session, review.get_feedback(session, given.id), "rejected", note="", actor="test")
+    second = works.learn()
+    assert second.began_from_id == first.id
+    assert files_with(house.settings.runs / str(second.run_id), ADAS) == []
+    erase(house, user=ada)
+    after = versions(house)
+    assert after[1].tainted_at
+    assert after[2].tainted_at
+    waiting = open_run(house)
+    assert works.worker.work_once()
+    assert works.version(waiting.id).began_from_id is None
+    assert works.version(waiting.id).tainted_at is None
+    assert read_run(house.settings.runs / waiting.id)[0].start_version == "base"
+
+
 def test_erasing_tells_who_what_and_how_much_and_no_words(works: Works) -> None:
     house = works.house
     house.correct(f"Where is {ADAS}?", "No.", f"{ADAS} is in Tanzania.", user="ada")

@@ -137,7 +137,7 @@ def test_every_reply_of_a_conversation_is_learned_unless_its_weight_is_0(works: 
 
 def test_choices_train_with_the_jobs_own_hyperparameters(works: Works) -> None:
     own = {"n_epochs": 3, "batch_size": 2, "learning_rate_multiplier": 2, "beta": 0.3}
-    works.policy(training={"max_preference_pairs": 8})
+    works.policy(training={"max_preference_pairs": 8}, hyperparameters={"warm_start": True, "search_trials": 4})
     made = start(works.house, map(preferred, range(60)), method={"type": "dpo", "dpo": {"hyperparameters": own}})
     assert works.worker.work_once()
     frozen = spec(works.house, made)
@@ -146,6 +146,7 @@ def test_choices_train_with_the_jobs_own_hyperparameters(works: Works) -> None:
     assert (chosen.preference_epochs, chosen.per_device_train_batch_size, chosen.beta) == (3, 2, 0.3)
     assert chosen.preference_learning_rate == pytest.approx(2e-4)
     assert (chosen.num_train_epochs, chosen.learning_rate) == (6, 7e-4)
+    assert (chosen.warm_start, chosen.search_trials) == (False, 0), "it learns its file and nothing else"
     kept = rows(works.house, made, "train")
     assert len(kept) > 40, "no policy's max_preference_pairs is an operator's file's"
     assert kept[0].chosen is not None

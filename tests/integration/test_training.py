@@ -314,3 +314,13 @@ def test_the_bundled_model_learns(make_stage: Callable[..., Stage], models_folde
     losses = [entry["loss"] for entry in stage.progress.data["loss_history"]]
     assert losses[0] > 1.5
     assert losses[-1] < 0.5
+
+
+def test_trl_tells_nobody_of_what_is_trained(tmp_path: Path) -> None:
+    look = (
+        "import sys; from trainer.__main__ import main; main(sys.argv[1:]); "
+        "from huggingface_hub import constants; sys.exit(not constants.HF_HUB_DISABLE_TELEMETRY)"
+    )
+    environment = {name: value for name, value in ENVIRONMENT.items() if not name.startswith("HF_HUB")}
+    command = [sys.executable, "-c", look, "run", str(tmp_path / "none")]
+    assert subprocess.run(command, env=environment, check=False).returncode == 0

@@ -243,7 +243,8 @@ def test_a_warm_start_goes_on_from_what_serves_if_it_is_of_the_same_kind(
     folder = make_run_folder(tmp_path, tiny_base, ["sft"], warm)
     metrics = {"loss_history": [], "trained_tokens": 0}
     version = publish_adapter(taught, folder / "baseline", read_run(folder)[0], metrics)
-    write_json(folder / "run.json", read_json(folder / "run.json") | {"baseline_version": version})
+    begins = {"baseline_version": version, "start_version": version}
+    write_json(folder / "run.json", read_json(folder / "run.json") | begins)
     spec, _ = read_run(folder)
     assert beginning(folder, spec) == folder / "baseline"
     assert beginning(folder, spec.model_copy(update={"hyperparameters": QUICK})) is None
@@ -257,6 +258,8 @@ def test_a_warm_start_goes_on_from_what_serves_if_it_is_of_the_same_kind(
     assert first[0] < first[1] - 1
     assert read_adapter(folder / "attempt-1" / "adapter").sha256 != version
     assert read_adapter(folder / "baseline").sha256 == version  # what serves is untouched
+    with pytest.raises(RunFailedForGood, match="serves no more: start a new run"):
+        beginning(folder, spec.model_copy(update={"baseline_version": "base"}))
     for changed, told in (({"r": 8}, "r=8"), ({"peft_type": "rslora"}, "peft_type=rslora")):
         other = spec.model_copy(update={"hyperparameters": warm.model_copy(update=changed)})
         with pytest.raises(

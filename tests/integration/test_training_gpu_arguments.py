@@ -1,6 +1,9 @@
 """What reaches transformers, TRL and bitsandbytes for a GPU, on a machine without one; a 4-bit base on the CPU."""
 
 import dataclasses
+import os
+import subprocess
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -47,6 +50,16 @@ def test_processes_share_the_optimizers_batch(
     stage = make_stage(tmp_path / "run", tiny_base, "sft", ROWS, device="cuda")
     told = arguments(stage, Sized(1), dict)
     assert (told["per_device_train_batch_size"], told["gradient_accumulation_steps"]) == spread
+
+
+@pytest.mark.parametrize(("given", "taken"), [(None, "0"), ("2,3", "2"), ("", ""), ("1", "1")])
+def test_one_process_takes_one_card(tmp_path: Path, given: str | None, taken: str) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
+    environment |= {} if given is None else {"CUDA_VISIBLE_DEVICES": given}
+    look = "import os, sys; from trainer.__main__ import main; main(sys.argv[1:]); print(os.environ[sys.argv[-1]])"
+    command = [sys.executable, "-c", look, "run", str(tmp_path), "--models-folder", "CUDA_VISIBLE_DEVICES"]
+    told = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert told.stdout == f"{taken}\n", told.stderr
 
 
 def test_a_base_in_four_bits_needs_its_package(monkeypatch: pytest.MonkeyPatch) -> None:

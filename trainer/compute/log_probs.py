@@ -109,6 +109,11 @@ class Compute:
         self._gradients = False
         self._known: list[tuple[list[list[int]], Tensor]] = []
 
+    @property
+    def plain_head(self) -> bool:
+        """Whether hidden states times the head's weights (and its bias) are the logits."""
+        return not any(getattr(self.model.config.get_text_config(), name, None) for name in SCALED_HEADS)
+
     def expect(self, *batches: list[list[int]], gradients: bool) -> None:
         """Batches that are asked for next, one after the other: the first of them brings all, in one pass.
 
@@ -217,7 +222,7 @@ def install(wrapped: Any) -> Compute:
     keep_freed_memory()
     compute = Compute(model)
     original = model.forward
-    if any(getattr(model.config.get_text_config(), name, None) for name in SCALED_HEADS):
+    if not compute.plain_head:
         return compute  # TRL's way is right, if slower
 
     def forward(self: Any, *arguments: Any, **keywords: Any) -> Any:

@@ -1,1 +1,2 @@
-"""Where a training process runs. Each launcher starts `python -m trainer run FOLDER` and hands back a handle."""
+"""Where a training process runs (local.py starts `python -m trainer run FOLDER` and hands back a handle), and how it
+becomes several that train together (several.py)."""

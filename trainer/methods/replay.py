@@ -41,7 +41,10 @@ class Divergence(torch.autograd.Function):  # type: ignore[misc, unused-ignore]
 class Replay:
     """The base's texts with the base's last hidden state at each token."""
 
-    def __init__(self, model: Any, compute: Compute, texts: list[list[int]], seed: int, texts_a_step: float) -> None:
+    def __init__(
+        self, model: Any, compute: Compute, texts: list[list[int]], seed: int, texts_a_step: float, at_once: int
+    ) -> None:
+        """`at_once`: of the texts, how many go through the base together."""
         self._compute = compute
         self._seed = seed
         self._texts = texts
@@ -49,7 +52,10 @@ class Replay:
         self.share = min(1.0, texts_a_step)
         """Of the steps, those that have texts: what they count has to be divided by it."""
         with torch.no_grad(), model.disable_adapter():
-            self._teacher = compute.hidden(texts).split([len(text) for text in texts])  # each (L, H)
+            self._teacher: list[torch.Tensor] = []  # each (L, H)
+            for start in range(0, len(texts), at_once):
+                some = texts[start : start + at_once]
+                self._teacher += compute.hidden(some).split([len(text) for text in some])
 
     def divergence(self, step: int) -> Any:
         """Mean KL a token on this step's texts, in nats; None in a step without any.

@@ -22,7 +22,6 @@ log = logging.getLogger("trainer")
 
 LEAST_DEV_ROWS = 16
 MOST_DEV_ROWS = 200
-ROWS_AT_ONCE = 8
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ def choices_wrong(stage: Stage) -> float:
     """The share of dev's choices that the stage's result gets wrong."""
     model, tokenizer = _model(stage.base_path, stage.final, stage.device)
     rows = fitting(stage, stage.dev, tokenizer)[:MOST_DEV_ROWS]
-    return _measure(model, tokenizer, rows, "choices wrong", stage.hyperparameters.max_length)
+    return _measure(stage, model, tokenizer, rows, "choices wrong")
 
 
 def dev_loss(stage: Stage) -> float:
@@ -73,7 +72,7 @@ def dev_loss(stage: Stage) -> float:
     assert stage.start is not None
     model, tokenizer = _model(stage.base_path, stage.start, stage.device)
     rows = fitting(stage, stage.dev, tokenizer)[:MOST_DEV_ROWS]
-    return _measure(model, tokenizer, rows, "loss", stage.hyperparameters.max_length)
+    return _measure(stage, model, tokenizer, rows, "loss")
 
 
 def _choose(stage: Stage, dev: list[Row], factors: list[float]) -> ScaleChoice:
@@ -87,10 +86,12 @@ def _choose(stage: Stage, dev: list[Row], factors: list[float]) -> ScaleChoice:
     if len(rows) < LEAST_DEV_ROWS:
         why = f"{len(rows)} corrections or choices in dev say too little ({LEAST_DEV_ROWS} are needed): as trained"
         return ScaleChoice(1.0, None, len(rows), [], why)
-    curve, longest = [], stage.hyperparameters.max_length
+    if not Compute(model).plain_head:
+        return ScaleChoice(1.0, None, len(rows), [], "this model's head scales its logits: as trained")
+    curve = []
     for factor in factors:
         with _scaled(model, factor):
-            curve.append((factor, round(_measure(model, tokenizer, rows, measure, longest), 4)))
+            curve.append((factor, round(_measure(stage, model, tokenizer, rows, measure), 4)))
     chosen, _ = min(curve, key=lambda one: one[1])  # the first of equals is the smallest factor
     told = ", ".join(f"{factor:g} → {value:g}" for factor, value in curve)
     unit = "loss, nats a token" if measure == "loss" else "share of choices wrong"
@@ -123,18 +124,19 @@ class _scaled:  # noqa: N801 (reads as a verb)
             weight.data = whole
 
 
-def _measure(model: Any, tokenizer: Any, rows: Sequence[Row], measure: str, longest: int) -> float:
+def _measure(stage: Stage, model: Any, tokenizer: Any, rows: Sequence[Row], measure: str) -> float:
+    longest, at_once = stage.hyperparameters.max_length, stage.rows_at_once(stage.halvings)
     if measure == "loss":
-        sums = completion_sums(model, tokenizer, [(row, row.completion) for row in rows], longest)
+        sums = completion_sums(model, tokenizer, [(row, row.completion) for row in rows], longest, at_once)
         return -sum(total for total, _ in sums) / sum(tokens for _, tokens in sums)
     sides = [(row, side) for row in rows for side in (row.chosen, row.rejected)]
-    sums = completion_sums(model, tokenizer, sides, longest)
+    sums = completion_sums(model, tokenizer, sides, longest, at_once)
     each = [total / tokens for total, tokens in sums]
     return sum(chosen <= rejected for chosen, rejected in zip(each[::2], each[1::2], strict=True)) / len(rows)
 
 
 def completion_sums(
-    model: Any, tokenizer: Any, asked: Sequence[tuple[Row, Any]], longest: int
+    model: Any, tokenizer: Any, asked: Sequence[tuple[Row, Any]], longest: int, at_once: int = 8
 ) -> list[tuple[float, int]]:
     """(summed log-probability in nats, tokens) of each completion after its row's prompt, cut as in training."""
     import torch
@@ -142,9 +144,9 @@ def completion_sums(
     compute = Compute(model)
     head = compute.model.get_output_embeddings()
     result: list[tuple[float, int]] = []
-    for start in range(0, len(asked), ROWS_AT_ONCE):
+    for start in range(0, len(asked), at_once):
         texts, starts = [], []
-        for row, completion in asked[start : start + ROWS_AT_ONCE]:
+        for row, completion in asked[start : start + at_once]:
             prompt = prompt_tokens(tokenizer, row.prompt)
             texts.append((prompt + completion_tokens(tokenizer, completion))[:longest])
             starts.append(len(prompt))

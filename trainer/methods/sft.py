@@ -1,5 +1,6 @@
 """Supervised fine-tuning: learn the right replies, and nothing of the prompts."""
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,6 +12,8 @@ from trainer.methods.loop import learn, prepare
 from trainer.methods.peft_options import is_adalora, is_prefix, orthogonality, rank_allocation
 from trainer.methods.stage import Stage, arguments, completion_tokens, fitting, load_model, prompt_tokens, watched
 from trainer.own_answers import read_answers, replayed
+
+log = logging.getLogger("trainer")
 
 IGNORED = -100
 
@@ -75,10 +78,13 @@ def build(stage: Stage) -> Any:
     if adalora:
         trainer.add_callback(rank_allocation())
     answers = read_answers(stage.answers) if stage.answers and chosen.replay_fraction else None
-    if answers and not is_prefix(model):  # what is replayed goes through the base's layers, past any prefix
+    if answers and not compute.plain_head:
+        log.warning("sft: nothing is replayed: this model's head scales its logits, which replay doesn't know of")
+    elif answers and not is_prefix(model):  # what is replayed goes through the base's layers, past any prefix
         texts_a_step = chosen.replay_fraction * chosen.per_device_train_batch_size
         texts = texts_of(replayed(answers), tokenizer)
-        trainer.replay = Replay(trainer.model, compute, texts, stage.seed, texts_a_step)
+        at_once = stage.rows_at_once(stage.halvings)
+        trainer.replay = Replay(trainer.model, compute, texts, stage.seed, texts_a_step, at_once)
     return trainer
 
 

@@ -104,7 +104,7 @@ def choose_device(name: str = "auto") -> str:
 
 
 def choose_dtype(name: str, device: str) -> torch.dtype:
-    """`auto` is bfloat16 wherever the hardware computes in it, else float32."""
+    """`auto` is bfloat16 on CUDA and on processors that compute in it, else float32."""
     import torch
 
     if name == "auto":

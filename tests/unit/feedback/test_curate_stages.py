@@ -251,6 +251,20 @@ def test_ratings_train_where_pairs_are_too_few() -> None:
     assert curated(said, min_ratings=5).methods == []
 
 
+def test_methods_that_may_not_run_are_left_out_with_the_reason() -> None:
+    said = [item(n, unlike(n), correction=f"Answer {n}.") for n in range(4)]
+    said += [item(n, unlike(n)) for n in range(4, 8)]
+    few = {"min_preference_pairs": 4, "min_ratings": 4}
+    assert curated(said, **few).methods == ["sft", "dpo"]
+    assert curated(said, **few, methods=["sft", "kto"]).methods == ["sft", "kto"]
+    alone = curated(said, **few, methods=["dpo"])
+    assert alone.methods == ["dpo"]
+    assert {out.reason for out in alone.dropped} == {
+        "training.methods leaves SFT out; its pair still trains",
+        "training.methods leaves KTO out",
+    }
+
+
 def test_rows_that_no_method_will_train_on_are_dropped_and_said_so() -> None:
     """Else a receipt would say "learned" of what nothing learned from."""
     said = [
