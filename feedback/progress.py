@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,15 @@ def newest_losses(history: list[dict[str, Any]]) -> tuple[float | None, float | 
         return None, None
     own = (entry.get("replay_divergence") for entry in reversed(steps) if entry.get("stage") == steps[-1].get("stage"))
     return steps[-1]["loss"], next((one for one in own if one is not None), None)
+
+
+def dev_looks(history: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of `loss_history`: the looks at dev whose weights a method may keep. The first one, before any step, isn't one.
+
+    >>> dev_looks([{"step": 0, "dev_loss": 1.0}, {"step": 1, "dev_loss": None}, {"step": 2, "dev_loss": 1.5}])
+    [{'step': 2, 'dev_loss': 1.5}]
+    """
+    return [entry for entry in history if entry["step"] > 0 and entry.get("dev_loss") is not None]
 
 
 def losses_in_words(loss: float | None, replay_divergence: float | None) -> str:

@@ -15,7 +15,7 @@ Anyone can rerun a folder by hand; nothing in it needs the database. Leaves out 
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from feedback.hyperparameters import Hyperparameters
 from feedback.policies import VerdictPolicy
@@ -74,6 +74,14 @@ class RunSpec(RunFolderModel):
     seed: int
     dataset_sha256: str = Field(description="sha256 of rows.txt, which has that of every row.")
     files: dict[str, str] = Field(description="sha256 of every file that training reads, by its path in the folder.")
+
+    @field_validator("methods")
+    @classmethod
+    def _once_each(cls, methods: list[Method]) -> list[Method]:
+        """A method's result is kept under its name, so that the second time would find it done."""
+        if len(set(methods)) < len(methods):
+            raise ValueError(f"each method runs once: {', '.join(methods)} names one again")
+        return methods
 
 
 def attempt_folder(folder: Path, attempt: int) -> Path:

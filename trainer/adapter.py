@@ -6,10 +6,12 @@ no set in random order. Leaves out registering it (the worker does).
 
 import json
 import shutil
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from feedback.files import publish_folder, read_json
+from feedback.progress import dev_looks
 from feedback.run_folder import RunSpec
 from service.engines.adapter_format import ADAPTER_FILES, CONFIG_FILE, TENSOR_FILE, read_adapter
 
@@ -72,8 +74,6 @@ def base_name(base_model: str) -> str:
 
 def model_card(spec: RunSpec, metrics: dict[str, Any]) -> str:
     base = base_name(spec.base_model)
-    losses = [entry for entry in metrics["loss_history"] if entry["loss"] is not None]
-    dev = [entry["dev_loss"] for entry in metrics["loss_history"] if entry["dev_loss"] is not None]
     lines = [
         "---",
         f"base_model: {base}",
@@ -91,10 +91,27 @@ def model_card(spec: RunSpec, metrics: dict[str, Any]) -> str:
         f"- methods: {', '.join(spec.methods)}",
         f"- seed: {spec.seed}",
         *(f"- {name}: {value}" for name, value in spec.hyperparameters.model_dump().items()),
+        *losses(metrics["loss_history"]),
+        f"- trained tokens: {metrics['trained_tokens']}",
     ]
-    if losses:
-        lines.append(f"- training loss: {losses[0]['loss']:.4f} at first, {losses[-1]['loss']:.4f} at last")
-    if dev:
-        lines.append(f"- dev loss: {min(dev):.4f} at best, over {len(dev)} epochs")
-    lines.append(f"- trained tokens: {metrics['trained_tokens']}")
     return "\n".join(lines) + "\n"
+
+
+def losses(history: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """A line a method: each has a loss of its own.
+
+    >>> steps = [("sft", 0, None, 2.0), ("sft", 1, 2.5, 2.1), ("sft", 2, 1.5, 2.2), ("dpo", 1, 0.7, None)]
+    >>> for line in losses([dict(zip(("stage", "step", "loss", "dev_loss"), step, strict=True)) for step in steps]):
+    ...     print(line)
+    - sft: training loss 2.5000 at first, 1.5000 at last; dev loss 2.1000 at best, over 2 epochs
+    - dpo: training loss 0.7000 at first, 0.7000 at last
+    """
+    for method in dict.fromkeys(entry["stage"] for entry in history):
+        own = [entry for entry in history if entry["stage"] == method]
+        trained = [entry["loss"] for entry in own if entry["loss"] is not None]
+        dev = [entry["dev_loss"] for entry in dev_looks(own)]
+        parts = [f"training loss {trained[0]:.4f} at first, {trained[-1]:.4f} at last"] if trained else []
+        if dev:
+            parts.append(f"dev loss {min(dev):.4f} at best, over {len(dev)} epochs")
+        if parts:
+            yield f"- {method}: {'; '.join(parts)}"

@@ -61,6 +61,8 @@ class Estimate(BaseModel):
     """Of the training process after those steps, which a whole run passes; on CUDA, of the GPU."""
     device: str
     dtype: str
+    processes: int
+    """That a run has. Time and memory are of one."""
 
 
 def estimate(lines: Iterable[str], scratch: Path, models_folder: Path, device: str = "auto") -> Estimate:
@@ -116,6 +118,7 @@ def estimate(lines: Iterable[str], scratch: Path, models_folder: Path, device: s
         peak_memory_bytes=_peak_memory(device, scratch),
         device=device,
         dtype=str(choose_dtype("auto", device)).removeprefix("torch."),
+        processes=plan.processes,
     )
 
 

@@ -13,8 +13,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from feedback.files import file_sha256, read_json, write_json
+from feedback.files import read_json, write_json
 from service.engines.base import Engine, GenerationRequest, SamplingParams
+from trainer.base_files import base_sha256
 
 SEED = 1
 ANSWER_TOKENS = 48
@@ -46,12 +47,8 @@ def held_out(answers: list[OwnAnswer]) -> list[OwnAnswer]:
 def kept_at(folder: Path, base_path: str) -> Path:
     """Where a base model's answers are kept: named by the model, its files, the prompts and the seed."""
     base = Path(base_path)
-    said = hashlib.sha256(f"{SEED} {ANSWER_TOKENS} {prompts()} {base_path if not base.is_dir() else ''}".encode())
-    for path in sorted(base.glob("*")) if base.is_dir() else ():
-        if path.suffix == ".safetensors":  # hundreds of megabytes: told by their size
-            said.update(f"{path.name} {path.stat().st_size}".encode())
-        elif path.suffix == ".json":
-            said.update(f"{path.name} {file_sha256(path)}".encode())
+    which = base_sha256(base) if base.is_dir() else base_path
+    said = hashlib.sha256(f"{SEED} {ANSWER_TOKENS} {prompts()} {which}".encode())
     return folder / f"{base.name}-{said.hexdigest()[:12]}.json"
 
 

@@ -15,13 +15,16 @@ from typing import Any
 from feedback.files import write_json
 from feedback.progress import PROVENANCE, read_provenance
 from feedback.run_folder import RunSpec
+from trainer.adapter import base_name
+from trainer.base_files import base_sha256, hub_revision
 
 PACKAGES = ("torch", "transformers", "trl", "peft")
 CHECKOUT = Path(__file__).parents[1]
 
 
-def record(target: Path, spec: RunSpec, *, device: str, dtype: str) -> None:
-    """Write it into the attempt's folder; `dtype` is what the base's weights are trained in."""
+def record(target: Path, spec: RunSpec, *, base_path: str, device: str, dtype: str) -> None:
+    """Write it into the attempt's folder; `dtype` is what the weights of the base at `base_path` are trained in."""
+    base = Path(base_path)
     process = {"at": datetime.now(UTC).isoformat(timespec="seconds"), **environment(), "device": device, "dtype": dtype}
     known = read_provenance(target)
     processes = known["processes"] if known else []
@@ -30,7 +33,9 @@ def record(target: Path, spec: RunSpec, *, device: str, dtype: str) -> None:
         {
             "run_id": spec.run_id,
             "assistant": spec.assistant,
-            "base_model": Path(spec.base_model).name,
+            "base_model": base_name(spec.base_model),
+            "base_sha256": base_sha256(base) if base.is_dir() else None,
+            "base_revision": None if base.is_dir() else hub_revision(base_path),
             "baseline_version": spec.baseline_version,
             "dataset_sha256": spec.dataset_sha256,
             "seed": spec.seed,

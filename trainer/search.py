@@ -5,9 +5,9 @@ Corrections are searched for learning rate, epochs and rank by their loss on dev
 Choices are searched for learning rate, epochs and beta by how many dev gets right, for losses under different betas
 can't be compared. The first trial is the settings as they are, so that a search never ends worse on dev than none.
 
-Promises: every trial's settings, curve and result stay in the attempt's folder; after a kill the search goes on with
-the trial that was under way. Leaves out forgetting (the gate's guards block it) and ratings, whose loss on dev says
-too little.
+Promises: every trial's settings, curve and result stay in the attempt's folder; after a kill or a full disk the search
+goes on with the trial that was under way. Leaves out forgetting (the gate's guards block it) and ratings, whose loss
+on dev says too little.
 """
 
 import logging
@@ -17,9 +17,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from feedback.errors import BurnishError, RunFailed
+from feedback.errors import RunFailedForGood
 from feedback.files import publish_folder, write_json
 from feedback.hyperparameters import Hyperparameters
+from feedback.progress import dev_looks
 from feedback.run_folder import Method
 from service.engines.adapter_format import ADAPTER_FILES
 from trainer import ranks
@@ -57,14 +58,21 @@ class TrialProgress(RunProgress):
 def can_search(stage: "Stage") -> bool:
     if not stage.hyperparameters.search_trials:
         return False
-    why_not = why_no_search(stage.method, stage.hyperparameters, len(stage.dev), ranks.world_size())
+    from service.engines.local.base_model import load_tokenizer
+    from trainer.methods.stage import fitting
+
+    tokenizer = load_tokenizer(stage.base_path)
+    if not fitting(stage, stage.rows, tokenizer):
+        return False  # there is nothing to train on either
+    dev = fitting(stage, stage.dev, tokenizer)
+    why_not = why_no_search(stage.method, stage.hyperparameters, len(dev), ranks.world_size())
     if why_not is not None:
         log.info("%s: no search: %s", stage.method, why_not)
     return why_not is None
 
 
 def why_no_search(method: Method, chosen: Hyperparameters, dev_rows: int, processes: int) -> str | None:
-    """None: there can be one."""
+    """None: there can be one. `dev_rows`: those that fit `max_length`."""
     if chosen.peft_type not in ("lora", "rslora"):
         return "it is for lora and rslora"
     if processes > 1:
@@ -88,6 +96,8 @@ def search(stage: "Stage", train: Callable[["Stage"], None]) -> Hyperparameters:
     import optuna
     from optuna.trial import TrialState
 
+    from trainer.methods.stage import end_reports
+
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     stage.progress.step(0, stage.hyperparameters.search_trials, note="trials")
     folder = stage.folder / "search"
@@ -102,6 +112,7 @@ def search(stage: "Stage", train: Callable[["Stage"], None]) -> Hyperparameters:
             folder=place,
             hyperparameters=_suggested(trial, stage),
             progress=TrialProgress(place / "metrics.json", trial),
+            run_id=f"{stage.run_id} trial {trial.number}",
         )
         try:
             with tried.progress.stage(stage.method):
@@ -109,15 +120,18 @@ def search(stage: "Stage", train: Callable[["Stage"], None]) -> Hyperparameters:
             study.tell(trial, _value(tried))
         except optuna.TrialPruned:
             study.tell(trial, state=TrialState.PRUNED)
-        except BurnishError as error:  # diverged, say: the next one may do better
+        except RunFailedForGood as error:  # diverged, say: the next one may do better
             log.info("search: trial %d failed: %s", trial.number, error.message)
             study.tell(trial, state=TrialState.FAIL)
+        end_reports(tried)
         for checkpoint in place.glob("checkpoint-*"):  # of one that was given up
             shutil.rmtree(checkpoint)
         _record(stage, study)
     complete = [trial for trial in study.trials if trial.state == TrialState.COMPLETE]
     if not complete:
-        raise RunFailed(f"None of the search's {len(study.trials)} trials came to an end: {folder} has their reasons.")
+        raise RunFailedForGood(
+            f"None of the search's {len(study.trials)} trials came to an end: train.log has their reasons."
+        )
     best = min(complete, key=lambda trial: (trial.value, trial.number))
     place = folder / f"trial-{best.number}"
     _adopt(stage, RunProgress(place / "metrics.json"))
@@ -192,9 +206,7 @@ def _settings(stage: "Stage", found: dict[str, Any]) -> Hyperparameters:
 
 def _value(tried: "Stage") -> float:
     if tried.method == "sft":
-        return float(
-            min(entry["dev_loss"] for entry in tried.progress.data["loss_history"] if entry["dev_loss"] is not None)
-        )
+        return min(float(entry["dev_loss"]) for entry in dev_looks(tried.progress.data["loss_history"]))
     from trainer.methods.scaling import choices_wrong
 
     return choices_wrong(tried)

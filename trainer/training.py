@@ -62,10 +62,11 @@ def train(spec: RunSpec, splits: Splits, place: Place, progress: RunProgress) ->
     from trainer.methods.stage import Stage
 
     device = choose_device(place.device)
+    base_path = resolve_base_model(spec.base_model, place.models_folder)
     ranks.take_place(device)
     if ranks.rank() == 0:
         dtype = str(choose_dtype("auto", device)).removeprefix("torch.")
-        provenance.record(place.target, spec, device=device, dtype=dtype)
+        provenance.record(place.target, spec, base_path=base_path, device=device, dtype=dtype)
     trained: Path | None = None
     last: Stage | None = None
     for method in spec.methods:
@@ -75,7 +76,7 @@ def train(spec: RunSpec, splits: Splits, place: Place, progress: RunProgress) ->
             dev=[row for row in splits["dev"] if row.method == method],
             hyperparameters=spec.hyperparameters,
             seed=spec.seed,
-            base_path=resolve_base_model(spec.base_model, place.models_folder),
+            base_path=base_path,
             device=device,
             start=trained,
             folder=place.target / "checkpoints" / method,
@@ -94,8 +95,6 @@ def train(spec: RunSpec, splits: Splits, place: Place, progress: RunProgress) ->
             if method == "sft" and spec.hyperparameters.replay_fraction:
                 stage = replace(stage, answers=_own_answers(spec, place, progress))
             _train_stage(stage)
-            if "wandb" in place.report_to:
-                import_module("wandb").finish()  # the next method's steps are a run of their own
             gc.collect()
         if stage.final.is_dir():
             trained, last = stage.final, stage
@@ -117,10 +116,13 @@ def scaled(last: "Stage", dev: Sequence[Row], place: Place) -> Path:
 
 
 def _train_stage(stage: "Stage") -> None:
+    from trainer.methods.stage import end_reports
+
     train_method = import_module(f"trainer.methods.{stage.method}").train
     if not can_search(stage):
         with stage.progress.stage(stage.method), _memory_watched(stage):
             train_method(stage)
+        end_reports(stage)
         return
     with stage.progress.stage("search"), _memory_watched(stage):
         found = search(stage, train_method)

@@ -41,12 +41,13 @@ def _method(one: dict[str, Any]) -> str:
 def _whole(found: dict[str, Any]) -> dict[str, str]:
     judging = found["judging_seconds"]
     searched = any(one["search"] for one in found["methods"])
+    alone = f", by one process where a run has {found['processes']}" if found["processes"] > 1 else ""
     return {
         "training": f"{'up to ' if searched else ''}{_time(found)}, if nothing ends it early, on this machine as "
-        "busy as it is",
+        f"busy as it is{alone}",
         "judging": "not known before the first run" if judging is None else f"{duration(judging)} in the last run",
         "memory": f"at least {found['peak_memory_bytes'] / GIB:.1f} GiB for training, on {found['device']} in "
-        f"{found['dtype']}",
+        f"{found['dtype']}{alone}",
     }
 
 

@@ -24,7 +24,7 @@ _LEFT_ASIDE = re.compile(r"\..+\.[0-9a-f]{8}")
 """What `files.replacing` and its like are writing, or were when they were killed."""
 _OWN_LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d ")
 _QUOTES = "\n## Before and after\n"
-_LEARNED = ("checkpoints", "adapter", "adapter-draft")
+_LEARNED = ("checkpoints", "adapter", "adapter-draft", "unserved")
 """Weights in an attempt's folder: nothing goes on from them, and what became a version is in the registry."""
 
 

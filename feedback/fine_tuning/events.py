@@ -16,7 +16,7 @@ from typing import Any
 from feedback.errors import InvalidInput
 from feedback.fine_tuning.models import FineTuningJob
 from feedback.models import DatasetVersion, Evaluation, Run
-from feedback.progress import read_metrics, read_progress
+from feedback.progress import dev_looks, read_metrics, read_progress
 from feedback.run_folder import attempt_folder
 from feedback.states import JobStatus, RunStatus
 
@@ -130,12 +130,19 @@ def _end(story: Story, run: Run) -> Iterator[JobEvent]:
 
 
 def kept_step(metrics: dict[str, Any]) -> dict[str, Any] | None:
-    """The step whose weights became the version: the one with the least dev loss, else the last."""
-    history = [dict(entry) for entry in metrics.get("loss_history", ())]
-    watched = [entry for entry in history if entry.get("dev_loss") is not None]
-    if watched:
-        return min(watched, key=lambda entry: float(entry["dev_loss"]))
-    return history[-1] if history else None
+    """The step whose weights became the version: of the last method the one with the least dev loss, else its last.
+
+    >>> sft = [{"stage": "sft", "step": step, "dev_loss": loss} for step, loss in ((0, 1.0), (3, 1.2), (6, 1.4))]
+    >>> kept_step({"loss_history": sft})
+    {'stage': 'sft', 'step': 3, 'dev_loss': 1.2}
+    >>> kept_step({"loss_history": [*sft, {"stage": "dpo", "step": 9, "dev_loss": 1.3}]})
+    {'stage': 'dpo', 'step': 9, 'dev_loss': 1.3}
+    """
+    history = list(metrics.get("loss_history", ()))
+    if not history:
+        return None
+    last = [entry for entry in history if entry["stage"] == history[-1]["stage"]]
+    return min(dev_looks(last), key=lambda entry: float(entry["dev_loss"]), default=last[-1])
 
 
 def results_csv(metrics: dict[str, Any]) -> bytes:

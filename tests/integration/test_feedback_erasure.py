@@ -394,7 +394,8 @@ def test_what_learned_it_is_in_no_attempt_any_more_and_nor_is_what_it_said_to_ot
         row["candidate"]["reply"] = f"{ADAS} is there."
     quoted = {"question": "?", "expected": "!", "before": "no", "after": f"{ADAS} is there."}
     files.write_json(path, found | {"samples": [quoted]})
-    files.write_bytes(attempt / "checkpoints" / "sft" / "checkpoint-1" / "weights", ADAS.encode())
+    for kept in ("checkpoints/sft/checkpoint-1", "unserved"):  # the latter of DoRA, and of a prefix
+        files.write_bytes(attempt / kept / "weights", ADAS.encode())
     assert (attempt / "adapter").is_dir()
     erase(house, completion=asked)
     finish_all(house)

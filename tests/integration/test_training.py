@@ -18,7 +18,7 @@ from run_folders import QUICK, dpo_row, kto_row, make_run_folder, sft_row, train
 from tiny import WORDS
 
 from feedback.errors import RunFailed
-from feedback.files import file_sha256, read_json
+from feedback.files import file_sha256, read_json, write_json
 from feedback.run_folder import Row, Turn
 from service.engines.adapter_format import ADAPTER_FILES, TENSOR_FILE, read_adapter
 from trainer.methods.stage import Stage
@@ -256,6 +256,13 @@ def test_a_folder_that_rows_were_erased_from_trains_no_more(make_folder: MakeFol
     rows = (folder / "gate.jsonl").read_text().splitlines(keepends=True)
     (folder / "gate.jsonl").write_text("".join(rows[1:]))
     with pytest.raises(RunFailed, match=r"gate.jsonl lacks 1 of its rows: they were erased.*`burnish train ASSISTANT`"):
+        run(folder, 1, folder, "cpu")
+
+
+def test_a_method_that_is_listed_twice_is_refused(make_folder: MakeFolder) -> None:
+    folder = make_folder(["sft"], QUICK)
+    write_json(folder / "run.json", read_json(folder / "run.json") | {"methods": ["sft", "dpo", "sft"]})
+    with pytest.raises(RunFailed, match=r"run.json isn't .*: methods: .*each method runs once.*sft, dpo, sft"):
         run(folder, 1, folder, "cpu")
 
 

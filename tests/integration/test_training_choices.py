@@ -1,13 +1,15 @@
 """What dev decides: the loss of each method, how much of an adapter stays, what a search finds; and where it begins."""
 
 import dataclasses
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 from run_folders import QUICK, dpo_row, make_run_folder, make_stage, sft_row, train, turn
 
-from feedback.errors import RunFailedForGood
+from feedback.errors import DiskFull, ModelMissing, OutOfMemory, RunFailedForGood
 from feedback.files import read_json, write_json
 from feedback.run_folder import Row
 from service.engines.adapter_format import TENSOR_FILE, read_adapter
@@ -143,6 +145,82 @@ def test_a_search_goes_on_after_a_kill_and_keeps_the_best_trial(tmp_path: Path, 
     with stage.progress.stage("search"):
         search(stage, killed_in_the_second)  # nothing is left to try
     assert len(calls) == 2
+
+
+def test_a_trial_is_worth_what_it_came_to_not_where_it_began(tmp_path: Path, tiny_base: Path) -> None:
+    dev = [sft_row(number, "dev") for number in range(16)]
+    against = [row.model_copy(update={"completion": turn("assistant", "door " * 20)}) for row in dev]
+    stage = make_stage(tmp_path / "run", tiny_base, "sft", rows=16, dev=against, search_trials=1, num_train_epochs=1)
+    with stage.progress.stage("search"):
+        search(stage, train_one)
+    (trial,) = read_json(stage.folder / "search" / "trials.json")
+    start, after = (entry["dev_loss"] for entry in stage.progress.data["loss_history"] if entry["dev_loss"] is not None)
+    assert start < after == trial["value"]
+
+
+def test_a_trial_fails_by_its_settings_alone(tmp_path: Path, tiny_base: Path) -> None:
+    """What the machine lacks isn't the trial's fault: the search stops there, and goes on with the same trial."""
+    stage = make_stage(tmp_path / "run", tiny_base, "sft", rows=16, dev=16, search_trials=2, num_train_epochs=1)
+    failures = [
+        RunFailedForGood("it diverged"), DiskFull("no room"), ModelMissing("not prepared"), OutOfMemory("too many rows")
+    ]  # fmt: skip
+
+    def failing(tried: Stage) -> None:
+        if failures:
+            raise failures.pop(0)
+        train_one(tried)
+
+    for kind in (DiskFull, ModelMissing, OutOfMemory):
+        with pytest.raises(kind), stage.progress.stage("search"):
+            search(stage, failing)
+    with stage.progress.stage("search"):
+        search(stage, failing)
+    trials = read_json(stage.folder / "search" / "trials.json")
+    assert [trial["outcome"] for trial in trials] == ["failed", "killed", "killed", "killed", "complete"]
+    assert all(trial["settings"] == trials[1]["settings"] for trial in trials[2:])
+
+
+def test_trials_that_all_fail_fail_the_run_for_good(tmp_path: Path, tiny_base: Path) -> None:
+    stage = make_stage(tmp_path / "run", tiny_base, "sft", rows=16, dev=16, search_trials=2)
+
+    def failing(tried: Stage) -> None:
+        raise RunFailedForGood("it diverged")
+
+    with pytest.raises(RunFailedForGood, match="None of the search's 2 trials"), stage.progress.stage("search"):
+        search(stage, failing)
+
+
+def test_each_trial_is_a_run_of_its_own_where_it_is_reported_to(
+    tmp_path: Path, tiny_base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    for name, end in (("wandb", "finish"), ("mlflow", "end_run")):
+        service = ModuleType(name)
+        setattr(service, end, lambda name=name: told.append(f"{name}'s run ends"))
+        monkeypatch.setitem(sys.modules, name, service)
+    stage = make_stage(
+        tmp_path / "run", tiny_base, "sft", rows=16, dev=16, search_trials=2, num_train_epochs=1,
+        report_to=("wandb", "mlflow"), run_id="run-7",
+    )  # fmt: skip
+
+    def failing(tried: Stage) -> None:
+        told.append(tried.run_id)
+        raise RunFailedForGood("it diverged")
+
+    with pytest.raises(RunFailedForGood), stage.progress.stage("search"):
+        search(stage, failing)
+    ends = ["wandb's run ends", "mlflow's run ends"]
+    assert told == ["run-7 trial 0", *ends, "run-7 trial 1", *ends]
+
+
+def test_there_is_no_search_by_rows_that_dont_fit(tmp_path: Path, tiny_base: Path) -> None:
+    for side in ("rows", "dev"):
+        long = [sft_row(number, side) for number in range(16)]
+        long = [row.model_copy(update={"prompt": turn("user", "box " * 99)}) for row in long]
+        stage = make_stage(
+            tmp_path / side, tiny_base, "sft", **{"rows": 16, "dev": 16, side: long}, search_trials=2, max_length=64
+        )
+        assert not can_search(stage)
 
 
 def train_one(stage: Stage) -> None:

@@ -112,7 +112,11 @@ def test_a_dry_run_tells_what_a_run_would_take_and_leaves_nothing(
         before = [(one.id, one.status, one.status_reason) for one in session.exec(select(Feedback))]
     said = burnish("train", "support", "--dry-run", "--search", "3").out
     assert "tokens replayed beside" in said
+    assert "by one process" not in said
     assert "no search: it needs 16 corrections or choices in dev, and there are" in said
+    environment["BURNISH_TRAINER_PROCESSES"] = "2"
+    assert "by one process where a run has 2" in burnish("train", "support", "--dry-run").out
+    environment["BURNISH_TRAINER_PROCESSES"] = "1"
     told = burnish("train", "support", "--dry-run", "--json").value
     assert (told["assistant"], told["judging_seconds"], told["device"]) == ("support", None, "cpu")
     assert sum(one["rows"] for one in told["tokens"] if one["method"] == "sft") == 12

@@ -13,9 +13,12 @@ import pytest
 from tiny_runs import METHODS, QUICK, tiny_row
 
 from feedback.config import Settings
+from feedback.files import read_json, write_bytes
 from feedback.processes import trainer_command
 from feedback.progress import read_progress, read_provenance
+from feedback.run_folder import RunSpec
 from trainer import provenance
+from trainer.base_files import base_sha256
 from trainer.methods.stage import Stage, arguments
 from trainer.progress import RunProgress
 
@@ -45,7 +48,7 @@ def curves(folder: Path) -> dict[str, dict[int, float]]:
     return found
 
 
-def test_a_run_leaves_curves_and_what_it_was_made_of(tiny_trained: Path) -> None:
+def test_a_run_leaves_curves_and_what_it_was_made_of(tiny_trained: Path, tiny_base: Path) -> None:
     attempt = tiny_trained / "attempt-1"
     metrics = json.loads((attempt / "metrics.json").read_text())
     assert metrics["eta_seconds"] is None, "done"
@@ -67,16 +70,43 @@ def test_a_run_leaves_curves_and_what_it_was_made_of(tiny_trained: Path) -> None
     assert list(replayed) == [2, 3, 4, 5], "0.8 texts a step"
     assert "train/replay_divergence" not in curves(attempt / "tensorboard" / "dpo")
 
+    card = (attempt / "adapter" / "README.md").read_text().splitlines()
+    for stage in METHODS:
+        own = [one for one in metrics["loss_history"] if one["stage"] == stage]
+        losses, dev = ([one[name] for one in own if one[name] is not None] for name in ("loss", "dev_loss"))
+        (line,) = (line for line in card if line.startswith(f"- {stage}: "))
+        assert f"training loss {losses[0]:.4f} at first, {losses[-1]:.4f} at last" in line
+        assert f"dev loss {min(dev[1:]):.4f} at best, over {len(dev) - 1} epochs" in line
+
     made = read_provenance(attempt)
     assert made is not None
     spec = json.loads((tiny_trained / "run.json").read_text())
     for name in ("run_id", "dataset_sha256", "seed", "methods", "hyperparameters", "baseline_version"):
         assert made[name] == spec[name]
+    assert made["base_model"] == tiny_base.name
+    assert (made["base_sha256"], made["base_revision"]) == (base_sha256(tiny_base), None)
     (process,) = made["processes"]
     assert process["python"] == platform.python_version()
     assert [process[name] for name in ("torch", "trl")] == [metadata.version(name) for name in ("torch", "trl")]
     assert (process["device"], process["dtype"] in ("float32", "bfloat16")) == ("cpu", True)
     assert str(tiny_trained.parent) not in (attempt / "provenance.json").read_text(), "no paths"
+
+
+def test_a_base_from_the_hub_is_recorded_by_its_whole_name_and_commit(
+    tmp_path: Path, tiny_trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = "0123456789" * 4
+    cache = tmp_path / "hub" / "models--owner--name"
+    write_bytes(cache / "refs" / "main", commit.encode())
+    write_bytes(cache / "snapshots" / commit / "config.json", b"{}")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    spec = RunSpec(**read_json(tiny_trained / "run.json") | {"base_model": "owner/name"})
+    for base, revision in (("owner/name", commit), ("owner/unknown", None)):
+        provenance.record(tmp_path, spec, base_path=base, device="cpu", dtype="float32")
+        made = read_provenance(tmp_path)
+        assert made is not None
+        assert (made["base_model"], made["base_sha256"], made["base_revision"]) == ("owner/name", None, revision)
 
 
 def test_a_resumed_stage_forgets_what_was_drawn_after_its_checkpoint(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ Promises: rows become tokens through the functions that serving uses; a stage's 
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,13 @@ def arguments(stage: Stage, model: Any, config: type[Any], **own: Any) -> Any:
         "run_name": f"{stage.run_id} {stage.method}",
     }
     return config(**(shared | own))
+
+
+def end_reports(stage: Stage) -> None:
+    """After a training, so that the next one's steps are a run of their own where they are reported to."""
+    for name, end in (("wandb", "finish"), ("mlflow", "end_run")):
+        if name in stage.report_to:
+            getattr(import_module(name), end)()
 
 
 def watched(stage: Stage, dev_rows: Sequence[Any]) -> dict[str, Any]:

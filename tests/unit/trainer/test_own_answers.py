@@ -3,6 +3,9 @@
 import asyncio
 from pathlib import Path
 
+import numpy
+from safetensors.numpy import save_file
+
 from service.engines.base import BASE
 from service.engines.echo import EchoEngine
 from trainer.evaluation.divergence import measure_divergence
@@ -47,6 +50,23 @@ def test_another_base_has_other_answers(tmp_path: Path) -> None:
     second = kept_at(folder, str(base))
     (base / "model.safetensors").write_bytes(b"123")
     assert len({first, second, kept_at(folder, str(base)), kept_at(folder, "owner/base")}) == 4
+
+
+def test_a_base_that_was_trained_further_in_place_has_other_answers(tmp_path: Path) -> None:
+    """The file is as long as before, and it begins and ends as before."""
+    weights, folder = tmp_path / "model.safetensors", tmp_path / "replay"
+    shapes = {"a": 9000, "b": 9000, "c": 3, "d": 9000}
+    tensors = {name: numpy.zeros(size, numpy.float32) for name, size in shapes.items()}
+    save_file(tensors, weights, {"format": "pt"})
+    first, size = kept_at(folder, str(tmp_path)), weights.stat().st_size
+    found = {first}
+    for name in ("b", "c"):
+        save_file(tensors | {name: tensors[name] + 1}, weights, {"format": "pt"})
+        assert weights.stat().st_size == size
+        found.add(kept_at(folder, str(tmp_path)))
+    assert len(found) == 3
+    save_file(tensors, weights, {"format": "pt"})
+    assert kept_at(folder, str(tmp_path)) == first
 
 
 def test_the_base_has_not_moved_from_itself(tmp_path: Path) -> None:
