@@ -169,6 +169,9 @@ def test_a_batch_of_one_that_does_not_fit_is_no_use_halving(tmp_path: Path, tiny
     stage = make_stage(tmp_path / "run", tiny_base, "sft", FEW, halvings=2)
     with pytest.raises(OutOfMemory, match=r"with 2 rows at once: .* with 1"), _memory_watched(stage):
         raise MemoryError
+    uneven = make_stage(tmp_path / "uneven", tiny_base, "sft", FEW, halvings=2, per_device_train_batch_size=22)
+    with pytest.raises(OutOfMemory, match=r"with 2 rows at once: .* with 1"), _memory_watched(uneven):
+        raise MemoryError
     few = make_stage(tmp_path / "few", tiny_base, "sft", FEW, halvings=3)
     with pytest.raises(RunFailedForGood, match=r"1 row\(s\) at once.*max_length"), _memory_watched(few):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")
