@@ -11,7 +11,7 @@ them (worker.py, __main__.py).
 | 74 | the disk is full | goes on from the last checkpoint |
 | 75 | another process works in the folder | isn't counted |
 | killed | from outside | goes on from the last checkpoint |
-| else | anything unforeseen | starts over |
+| else | anything unforeseen | goes on from the adapter if that is whole, else starts over |
 """
 
 import errno
@@ -21,8 +21,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from feedback.errors import DiskFull, OutOfMemory, RunFailed, RunFailedForGood
+from feedback.errors import AdapterRefused, DiskFull, OutOfMemory, RunFailed, RunFailedForGood, RunKilled
 from feedback.folder_lock import FolderBusy
+from service.engines.adapter_format import read_adapter
 from trainer.checkpoints import SEAL, latest_whole
 
 FOR_GOOD, OUT_OF_MEMORY, DISK_FULL, BUSY = 65, 71, 74, FolderBusy.exit_code
@@ -138,7 +139,7 @@ def failure_of(status: int, attempt: Path, *, memory_ran_out: bool) -> RunFailed
             "last checkpoint with half as many rows at once."
         )
     if status < 0:
-        return RunFailed(f"The training process was killed by {signal.Signals(-status).name}.")
+        return RunKilled(f"The training process was killed by {signal.Signals(-status).name}.")
     line = last_line(attempt / "train.log").removeprefix("error: ")
     kinds: dict[int, type[RunFailed]] = {FOR_GOOD: RunFailedForGood, DISK_FULL: DiskFull, OUT_OF_MEMORY: OutOfMemory}
     if status == DISK_FULL and "disk" not in line:  # the line itself found no room
@@ -146,9 +147,19 @@ def failure_of(status: int, attempt: Path, *, memory_ran_out: bool) -> RunFailed
     return kinds.get(status, RunFailed)(line)
 
 
-def goes_on(status: int) -> bool:
-    """Whether the next attempt goes on from what this one left."""
-    return status < 0 or status in (DISK_FULL, OUT_OF_MEMORY)
+def goes_on(failure: Exception, attempt: Path) -> bool:
+    """Whether the next attempt goes on from what this one left: checkpoints, or an adapter that needs judging alone."""
+    if not attempt.is_dir():
+        return False
+    return isinstance(failure, RunKilled | DiskFull | OutOfMemory) or _is_whole(attempt / "adapter")
+
+
+def _is_whole(adapter: Path) -> bool:
+    try:
+        read_adapter(adapter)
+    except (AdapterRefused, OSError):
+        return False
+    return True
 
 
 def last_line(log: Path) -> str:

@@ -192,6 +192,55 @@ def test_the_next_attempt_goes_on_from_what_a_killed_one_left(works: Works) -> N
     assert works.run(run_id).status == RunStatus.SUCCEEDED
 
 
+def left_for_the_next_attempt(works: Works, run_id: str) -> None:
+    """The folder, which the test has marked, with a whole adapter; with it the next attempt ends well."""
+    waiting = works.run(run_id)
+    assert (waiting.status, waiting.attempt) == (RunStatus.QUEUED, 2)
+    with works.house.database.write() as session:
+        runs.get_run(session, run_id).not_before = now()
+    works.launcher.command = "true"
+    assert works.worker.work_once()
+    assert works.run(run_id).status == RunStatus.SUCCEEDED
+    folder = works.house.settings.runs / run_id
+    assert not attempt_folder(folder, 1).exists()
+    assert (attempt_folder(folder, 2) / "mark").exists()
+
+
+def mark(works: Works, run_id: str) -> Callable[[], object]:
+    return lambda: (attempt_folder(works.house.settings.runs / run_id, works.run(run_id).attempt) / "mark").touch()
+
+
+def test_an_attempt_that_fails_in_judging_leaves_its_adapter_to_the_next(works: Works) -> None:
+    run_id = works.request()
+    works.launcher.command, works.launcher.meanwhile = "exit 1", mark(works, run_id)
+    assert works.worker.work_once()
+    works.launcher.meanwhile = lambda: None
+    left_for_the_next_attempt(works, run_id)
+
+
+def test_an_adapter_that_is_not_whole_is_trained_anew(works: Works) -> None:
+    run_id = works.request()
+    folder = works.house.settings.runs / run_id
+    works.launcher.meanwhile = lambda: (attempt_folder(folder, 1) / "adapter" / adapters.CONTENT[1]).unlink()
+    assert works.worker.work_once()
+    assert (works.run(run_id).status, works.run(run_id).attempt) == (RunStatus.QUEUED, 2)
+    assert "missing" in str(works.run(run_id).error)
+    assert attempt_folder(folder, 1).exists()
+    assert not attempt_folder(folder, 2).exists()
+
+
+def test_an_adapter_that_cannot_be_published_is_left_to_the_next_attempt(works: Works) -> None:
+    run_id = works.request()
+    works.launcher.meanwhile = mark(works, run_id)
+    in_the_way = works.house.settings.adapters
+    files.write_bytes(in_the_way, b"a file where a folder should be")
+    assert works.worker.work_once()
+    assert str(works.run(run_id).error).startswith("Unexpected: ")
+    in_the_way.unlink()
+    works.launcher.meanwhile = lambda: None
+    left_for_the_next_attempt(works, run_id)
+
+
 def test_a_cancelled_run_s_training_process_ends_at_once_and_the_run_can_go_on(
     works: Works, monkeypatch: pytest.MonkeyPatch
 ) -> None:
