@@ -17,7 +17,7 @@ BurnishError
     ├── RunFailedForGood   and would again: no retry
     ├── RunKilled          from outside: it goes on from its last checkpoint
     ├── OutOfMemory        it goes on with half as many rows at once
-    └── DiskFull           it goes on from its last checkpoint, once there is room
+    └── DiskFull           it goes on where it stood, once there is room
 """
 
 

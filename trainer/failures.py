@@ -91,22 +91,27 @@ def disk_watched(attempt: Path) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, RunFailed) or not is_disk_full(error):
             raise
-        full = disk_full(error, attempt)
+        full = disk_full(error, _being_written(attempt))
         for stage in attempt.glob("checkpoints/*"):
             latest_whole(stage)
         raise full from error
 
 
-def disk_full(error: BaseException, attempt: Path) -> DiskFull:
-    """What was being written: what the error names, else the newest file, if possible of an unsealed checkpoint."""
+def disk_full(error: BaseException, place: Path) -> DiskFull:
+    """`place`: what was being written, if the error names no file."""
     named = getattr(error, "filename", None)
+    written = Path(named) if named else place
+    return DiskFull(
+        f"The disk is full: {written} couldn't be written, {mebibytes(free_bytes(written))} are free there. "
+        f"Free some space; the run then goes on where it stood."
+    )
+
+
+def _being_written(attempt: Path) -> Path:
+    """The newest file, if possible of an unsealed checkpoint."""
     torn = [folder for folder in attempt.glob("checkpoints/*/checkpoint-*") if not (folder / SEAL).exists()]
     files = [path for folder in torn or [attempt] for path in folder.rglob("*") if path.is_file()]
-    written = Path(named) if named else max(files, key=lambda path: path.stat().st_mtime_ns, default=attempt)
-    return DiskFull(
-        f"The disk is full: {written} couldn't be written, {mebibytes(free_bytes(attempt))} are free there. "
-        f"Free some space; the run then goes on from its last checkpoint."
-    )
+    return max(files, key=lambda path: path.stat().st_mtime_ns, default=attempt)
 
 
 def require_room(folder: Path, needed_bytes: int) -> None:
@@ -119,8 +124,11 @@ def require_room(folder: Path, needed_bytes: int) -> None:
         )
 
 
-def free_bytes(folder: Path) -> int:
-    return shutil.disk_usage(folder).free
+def free_bytes(place: Path) -> int:
+    """On the disk that `place` is on, or would be."""
+    while not place.exists():
+        place = place.parent
+    return shutil.disk_usage(place).free
 
 
 def mebibytes(count: int) -> str:

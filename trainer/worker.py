@@ -38,7 +38,7 @@ from service.engines.adapter_format import read_adapter
 from trainer.baseline import align_baseline, replace_baseline
 from trainer.evaluation import record
 from trainer.evaluation.verdict import Verdict, judge
-from trainer.failures import BUSY, failure_of, goes_on, oom_kills
+from trainer.failures import BUSY, disk_full, failure_of, goes_on, is_disk_full, oom_kills
 from trainer.launchers.local import LocalLauncher
 from trainer.progress import RunProgress
 
@@ -135,12 +135,14 @@ class Worker:
         """Note a failed attempt; the next one goes on from what it left, if that is of use."""
         folder = self._settings.runs / held.run_id
         attempt = attempt_folder(folder, held.attempt)
-        if isinstance(error, BurnishError):
-            reason, details = error.message, {"reason": error.message}
+        no_room = not isinstance(error, BurnishError) and is_disk_full(error)
+        known = disk_full(error, folder) if no_room else error
+        if isinstance(known, BurnishError):
+            reason, details = known.message, {"reason": known.message}
         else:
             reason, details = f"Unexpected: {type(error).__name__}; see the worker's log.", logs.whereabouts(error)
-        final = isinstance(error, InvalidInput | RunFailedForGood)
-        if not final and not held.is_last and goes_on(error, attempt):
+        final = isinstance(known, InvalidInput | RunFailedForGood)
+        if not final and not held.is_last and goes_on(known, attempt):
             with self._fence(held), suppress(OSError):  # without it, the next attempt starts over
                 _hand_over(folder, held.attempt)
         status = runs.fail_attempt(self._database, held, reason, final=final)

@@ -1,5 +1,8 @@
 """The worker from claim to release, on real databases and folders, with a training process that only pretends."""
 
+import errno
+import os
+import re
 import shutil
 import threading
 import time
@@ -237,6 +240,22 @@ def test_an_adapter_that_cannot_be_published_is_left_to_the_next_attempt(works: 
     assert works.worker.work_once()
     assert str(works.run(run_id).error).startswith("Unexpected: ")
     in_the_way.unlink()
+    works.launcher.meanwhile = lambda: None
+    left_for_the_next_attempt(works, run_id)
+
+
+def test_a_disk_that_is_full_for_the_worker_is_told_as_such(works: Works, monkeypatch: pytest.MonkeyPatch) -> None:
+    def find_no_room(*_: Any) -> str:
+        monkeypatch.undo()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(works.house.settings.adapters / "new" / "weights"))
+
+    run_id = works.request()
+    works.launcher.meanwhile = mark(works, run_id)
+    monkeypatch.setattr(adapters, "publish", find_no_room)
+    assert works.worker.work_once()
+    told = re.match(r"The disk is full: (\S+) couldn't be written, \d+ MiB are free", str(works.run(run_id).error))
+    assert told
+    assert told[1] == str(works.house.settings.adapters / "new" / "weights")
     works.launcher.meanwhile = lambda: None
     left_for_the_next_attempt(works, run_id)
 
