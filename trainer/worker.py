@@ -171,6 +171,7 @@ class Worker:
     def _see_through(self, held: Claim, heart: Heartbeat) -> None:
         folder = self._settings.runs / held.run_id
         self._freeze(held, folder)
+        _take_back(folder, held.attempt)
         align_baseline(folder)
         self._process(held, heart, "run", folder)
         for _ in range(MAX_EVALUATIONS):
@@ -335,6 +336,14 @@ def _hand_over(folder: Path, attempt: int) -> None:
     shutil.rmtree(target, ignore_errors=True)
     attempt_folder(folder, attempt).rename(target)
     files.sync_folder(folder)
+
+
+def _take_back(folder: Path, attempt: int) -> None:
+    """Mend what a worker left that handed over and died before it could note the failed attempt."""
+    handed_over, own = attempt_folder(folder, attempt + 1), attempt_folder(folder, attempt)
+    if handed_over.is_dir() and not own.exists():
+        handed_over.rename(own)
+        files.sync_folder(folder)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -260,6 +260,27 @@ def test_a_disk_that_is_full_for_the_worker_is_told_as_such(works: Works, monkey
     left_for_the_next_attempt(works, run_id)
 
 
+def test_a_worker_that_dies_while_it_hands_over_loses_nothing(works: Works, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_id = works.request()
+    folder = works.house.settings.runs / run_id
+
+    def die(*_: Any, **__: Any) -> None:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    works.launcher.command, works.launcher.meanwhile = KILLED, mark(works, run_id)
+    monkeypatch.setattr(runs, "fail_attempt", die)
+    with pytest.raises(KeyboardInterrupt):
+        works.worker.work_once()
+    assert (attempt_folder(folder, 2) / "mark").exists()
+    with works.house.database.write() as session:
+        runs.get_run(session, run_id).lease_expires_at = now()
+    works.launcher.meanwhile = lambda: None
+    assert works.worker.work_once()
+    assert works.launcher.started == [("run", 1), ("run", 1)]
+    left_for_the_next_attempt(works, run_id)
+
+
 def test_a_cancelled_run_s_training_process_ends_at_once_and_the_run_can_go_on(
     works: Works, monkeypatch: pytest.MonkeyPatch
 ) -> None:
