@@ -160,8 +160,8 @@ def test_a_worker_that_was_taken_over_while_it_froze_replaces_no_training(
     another = Worker(works.house.settings, works.house.database, works.launcher)
     stall(works, run_id, monkeypatch, another.work_once)
     assert works.worker.work_once()
-    assert works.launcher.started == [("run", 1)]
-    assert (works.house.settings.runs / run_id / "attempt-1" / "adapter").exists()
+    assert works.launcher.started == [("run", 2)]
+    assert (works.house.settings.runs / run_id / "attempt-2" / "adapter").exists()
     assert works.run(run_id).status == RunStatus.SUCCEEDED
 
 
