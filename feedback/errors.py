@@ -15,8 +15,9 @@ BurnishError
 ├── LeaseLost              a run's lease was taken over: stop, write nothing
 └── RunFailed              a training run ended without a result
     ├── RunFailedForGood   and would again: no retry
+    ├── RunKilled          from outside: it goes on from its last checkpoint
     ├── OutOfMemory        it goes on with half as many rows at once
-    └── DiskFull           it goes on from its last checkpoint, once there is room
+    └── DiskFull           it goes on where it stood, once there is room
 """
 
 
@@ -94,6 +95,10 @@ class RunFailed(BurnishError):
 
 class RunFailedForGood(RunFailed):
     code = "run_failed_for_good"
+
+
+class RunKilled(RunFailed):
+    code = "run_killed"
 
 
 class OutOfMemory(RunFailed):

@@ -26,9 +26,13 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_bytes(path: Path, data: bytes, *, mode: int = 0o644) -> None:
-    """Replace `path` by `data`: a reader sees the old content or the new, never a part."""
-    with replacing(path, mode=mode) as file:
-        file.write(data)
+    """Replace `path` by `data`: a reader sees the old content or the new, never a part. An OSError names the file."""
+    try:
+        with replacing(path, mode=mode) as file:
+            file.write(data)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a write that finds no room names none
+        raise
 
 
 @contextmanager

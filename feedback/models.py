@@ -287,7 +287,7 @@ class Run(Table, table=True):
     seed: int = 0
     priority: int = Field(default=0, sa_column_kwargs={"server_default": "0"})  # highest first, then the oldest
     search_trials: int | None = None  # of this run alone; None: as the assistant's hyperparameters say
-    attempt: int = 1  # grows when an attempt fails; a takeover goes on with the same one
+    attempt: int = 1  # grows when one fails; a takeover goes on with the same one, but for a run without a dataset
     attempts_before: int = Field(default=0, sa_column_kwargs={"server_default": "0"})  # a retry by hand starts anew
     lease_token: str | None = Field(default=None, max_length=32)
     lease_expires_at: datetime | None = moment(nullable=True)

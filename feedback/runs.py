@@ -1,7 +1,8 @@
 """The run queue, on the database: request, claim, heartbeat, fail, finish, cancel, retry.
 
 A worker holds a run by a lease that it renews; every write carries the lease's token, so a worker that was taken
-over can write nothing (fencing). Taking over is no failed attempt. All transitions of a run's status are here.
+over can write nothing (fencing). Taking over is no failed attempt, but for a run that has no dataset yet: that one is
+made in the worker, and may be what ended it. All transitions of a run's status are here.
 Leaves out when a run becomes due by itself (due.py) and what it looks like from outside (run_report.py).
 """
 
@@ -10,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import func, or_, update
+from sqlalchemy import ColumnElement, case, func, or_, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
@@ -138,25 +139,24 @@ def set_priority(session: Session, run_id: str, priority: int, *, actor: str) ->
 def claim(database: Database, worker: str, lease_seconds: float) -> Claim | None:
     """Take the run that comes first: queued, or running under a lease that ran out."""
     at = now()
+    lost = (col(Run.status) == RunStatus.RUNNING) & (col(Run.lease_expires_at) < at)
+    lost_without_dataset = lost & col(Run.dataset_version_id).is_(None)
     due = (
         select(Run.id)
-        .where(
-            or_(
-                (col(Run.status) == RunStatus.QUEUED) & (col(Run.not_before) <= at),
-                (col(Run.status) == RunStatus.RUNNING) & (col(Run.lease_expires_at) < at),
-            )
-        )
+        .where(or_((col(Run.status) == RunStatus.QUEUED) & (col(Run.not_before) <= at), lost))
         .order_by(col(Run.priority).desc(), col(Run.created_at))
         .limit(1)
         .with_for_update(skip_locked=True)
     )
     token = secrets.token_hex(16)
     with database.write() as session:
+        _give_up(session, lost_without_dataset)
         taken = session.connection().execute(
             update(Run)
             .where(col(Run.id) == due.scalar_subquery())
             .values(
                 status=RunStatus.RUNNING,
+                attempt=case((lost_without_dataset, col(Run.attempt) + 1), else_=col(Run.attempt)),
                 lease_token=token,
                 lease_expires_at=at + timedelta(seconds=lease_seconds),
                 worker=worker,
@@ -166,6 +166,21 @@ def claim(database: Database, worker: str, lease_seconds: float) -> Claim | None
         )
         row = taken.first()
     return Claim(row[0], token, row[1], lease_seconds, row[2]) if row else None
+
+
+def _give_up(session: Session, lost: ColumnElement[bool]) -> None:
+    """Fail those that were lost in their last attempt; else they would end one worker after the other."""
+    last = lost & (col(Run.attempt) - col(Run.attempts_before) >= MAX_ATTEMPTS)
+    for run in session.exec(select(Run).where(last).with_for_update(skip_locked=True)).all():
+        run.status = RunStatus.FAILED
+        run.finished_at = now()
+        run.lease_token = run.lease_expires_at = None
+        run.error = (
+            f"Its worker ended while it made the dataset, in the last of {MAX_ATTEMPTS} attempts, perhaps because the "
+            "machine's memory ran out: the worker's log and the kernel's say more."
+        )
+        audit.record(session, f"worker:{run.id}", "run.attempt_failed", run.id, attempt=run.attempt)
+    session.flush()
 
 
 def heartbeat(database: Database, held: Claim) -> None:

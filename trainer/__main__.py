@@ -24,6 +24,7 @@ from feedback.complaints import complaint_of
 from feedback.errors import BurnishError, OutOfMemory
 from feedback.processes import die_with_parent, keep_files_private
 from feedback.run_folder import attempt_folder
+from trainer import ranks
 from trainer.evaluation.verdict import Verdict
 from trainer.failures import exit_status
 from trainer.launchers import several
@@ -66,10 +67,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(json.dumps(asdict(verdict)))
     except OutOfMemory as error:
         several.tell_launcher(error.message)
-        if several.is_rank():
-            return exit_status(error)
+        if several.is_rank() and chosen.die_with_parent is not None:
+            return exit_status(error)  # to our own launcher, which notes it and goes on
         print(error.message, file=sys.stderr, flush=True)
-        RunProgress(attempt_folder(chosen.folder, chosen.attempt) / "metrics.json").ran_out_of_memory()
+        if ranks.rank() == 0:
+            RunProgress(attempt_folder(chosen.folder, chosen.attempt) / "metrics.json").ran_out_of_memory()
+        if several.is_rank():
+            return exit_status(error)  # torchrun or accelerate ends its other ranks; started again, it goes on
         # a new process in place of this one: the same id, the same parent, and all memory given back
         os.execv(sys.executable, [sys.executable, "-m", "trainer", *_as_arguments(chosen, with_parent=True)])  # noqa: S606
     except KeyboardInterrupt:

@@ -11,7 +11,7 @@ them (worker.py, __main__.py).
 | 74 | the disk is full | goes on from the last checkpoint |
 | 75 | another process works in the folder | isn't counted |
 | killed | from outside | goes on from the last checkpoint |
-| else | anything unforeseen | starts over |
+| else | anything unforeseen | goes on from the adapter if that is whole, else starts over |
 """
 
 import errno
@@ -21,8 +21,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from feedback.errors import DiskFull, OutOfMemory, RunFailed, RunFailedForGood
+from feedback.errors import AdapterRefused, DiskFull, OutOfMemory, RunFailed, RunFailedForGood, RunKilled
 from feedback.folder_lock import FolderBusy
+from service.engines.adapter_format import read_adapter
 from trainer.checkpoints import SEAL, latest_whole
 
 FOR_GOOD, OUT_OF_MEMORY, DISK_FULL, BUSY = 65, 71, 74, FolderBusy.exit_code
@@ -90,22 +91,27 @@ def disk_watched(attempt: Path) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, RunFailed) or not is_disk_full(error):
             raise
-        full = disk_full(error, attempt)
+        full = disk_full(error, _being_written(attempt))
         for stage in attempt.glob("checkpoints/*"):
             latest_whole(stage)
         raise full from error
 
 
-def disk_full(error: BaseException, attempt: Path) -> DiskFull:
-    """What was being written: what the error names, else the newest file, if possible of an unsealed checkpoint."""
+def disk_full(error: BaseException, place: Path) -> DiskFull:
+    """`place`: what was being written, if the error names no file."""
     named = getattr(error, "filename", None)
+    written = Path(named) if named else place
+    return DiskFull(
+        f"The disk is full: {written} couldn't be written, {mebibytes(free_bytes(written))} are free there. "
+        f"Free some space; the run then goes on where it stood."
+    )
+
+
+def _being_written(attempt: Path) -> Path:
+    """The newest file, if possible of an unsealed checkpoint."""
     torn = [folder for folder in attempt.glob("checkpoints/*/checkpoint-*") if not (folder / SEAL).exists()]
     files = [path for folder in torn or [attempt] for path in folder.rglob("*") if path.is_file()]
-    written = Path(named) if named else max(files, key=lambda path: path.stat().st_mtime_ns, default=attempt)
-    return DiskFull(
-        f"The disk is full: {written} couldn't be written, {mebibytes(free_bytes(attempt))} are free there. "
-        f"Free some space; the run then goes on from its last checkpoint."
-    )
+    return max(files, key=lambda path: path.stat().st_mtime_ns, default=attempt)
 
 
 def require_room(folder: Path, needed_bytes: int) -> None:
@@ -118,8 +124,11 @@ def require_room(folder: Path, needed_bytes: int) -> None:
         )
 
 
-def free_bytes(folder: Path) -> int:
-    return shutil.disk_usage(folder).free
+def free_bytes(place: Path) -> int:
+    """On the disk that `place` is on, or would be."""
+    while not place.exists():
+        place = place.parent
+    return shutil.disk_usage(place).free
 
 
 def mebibytes(count: int) -> str:
@@ -138,7 +147,7 @@ def failure_of(status: int, attempt: Path, *, memory_ran_out: bool) -> RunFailed
             "last checkpoint with half as many rows at once."
         )
     if status < 0:
-        return RunFailed(f"The training process was killed by {signal.Signals(-status).name}.")
+        return RunKilled(f"The training process was killed by {signal.Signals(-status).name}.")
     line = last_line(attempt / "train.log").removeprefix("error: ")
     kinds: dict[int, type[RunFailed]] = {FOR_GOOD: RunFailedForGood, DISK_FULL: DiskFull, OUT_OF_MEMORY: OutOfMemory}
     if status == DISK_FULL and "disk" not in line:  # the line itself found no room
@@ -146,9 +155,19 @@ def failure_of(status: int, attempt: Path, *, memory_ran_out: bool) -> RunFailed
     return kinds.get(status, RunFailed)(line)
 
 
-def goes_on(status: int) -> bool:
-    """Whether the next attempt goes on from what this one left."""
-    return status < 0 or status in (DISK_FULL, OUT_OF_MEMORY)
+def goes_on(failure: Exception, attempt: Path) -> bool:
+    """Whether the next attempt goes on from what this one left: checkpoints, or an adapter that needs judging alone."""
+    if not attempt.is_dir():
+        return False
+    return isinstance(failure, RunKilled | DiskFull | OutOfMemory) or _is_whole(attempt / "adapter")
+
+
+def _is_whole(adapter: Path) -> bool:
+    try:
+        read_adapter(adapter)
+    except (AdapterRefused, OSError):
+        return False
+    return True
 
 
 def last_line(log: Path) -> str:

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from feedback.hyperparameters import Hyperparameters
 from feedback.run_folder import Method
+from trainer.methods.batches import FEWEST_AT_ONCE, whole_batch
 from trainer.own_answers import read_answers, replayed, stand_ins
 from trainer.progress import RunProgress
 from trainer.search import most_epochs, why_no_search
@@ -117,11 +118,10 @@ def steps_a_pass(method: Method, rows: int, hyperparameters: Hyperparameters) ->
     >>> [steps_a_pass(method, 17, Hyperparameters()) for method in ("sft", "dpo", "kto")]
     [3, 3, 2]
     """
-    batch = hyperparameters.per_device_train_batch_size
+    batch = whole_batch(hyperparameters.per_device_train_batch_size, least=FEWEST_AT_ONCE[method])
     if method != "kto":
         return math.ceil(rows / batch)
-    batch = max(2, batch)  # a last batch of one is dropped: it has nobody to be compared with
-    return rows // batch + (rows % batch > 1)
+    return rows // batch + (rows % batch > 1)  # a last batch of one is dropped: it has nobody to be compared with
 
 
 class Stopwatch(RunProgress):

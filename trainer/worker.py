@@ -12,6 +12,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -37,7 +38,7 @@ from service.engines.adapter_format import read_adapter
 from trainer.baseline import align_baseline, replace_baseline
 from trainer.evaluation import record
 from trainer.evaluation.verdict import Verdict, judge
-from trainer.failures import BUSY, failure_of, goes_on, oom_kills
+from trainer.failures import BUSY, disk_full, failure_of, goes_on, is_disk_full, oom_kills
 from trainer.launchers.local import LocalLauncher
 from trainer.progress import RunProgress
 
@@ -127,17 +128,32 @@ class Worker:
             raise
         except Stopped:
             runs.release_lease(self._database, held)
-        except BurnishError as error:
-            final = isinstance(error, InvalidInput | RunFailedForGood)
-            status = runs.fail_attempt(self._database, held, error.message, final=final)
-            _log.error("attempt failed", run=held.run_id, attempt=held.attempt, status=status, reason=error.message)
         except Exception as error:
-            status = runs.fail_attempt(
-                self._database, held, f"Unexpected: {type(error).__name__}; see the worker's log."
-            )
-            _log.error(
-                "attempt failed", run=held.run_id, attempt=held.attempt, status=status, **logs.whereabouts(error)
-            )
+            self._fail(held, error)
+
+    def _fail(self, held: Claim, error: Exception) -> None:
+        """Note a failed attempt; the next one goes on from what it left, if that is of use."""
+        folder = self._settings.runs / held.run_id
+        attempt = attempt_folder(folder, held.attempt)
+        no_room = not isinstance(error, BurnishError) and is_disk_full(error)
+        known = disk_full(error, folder) if no_room else error
+        if isinstance(known, BurnishError):
+            reason, details = known.message, {"reason": known.message}
+        else:
+            reason, details = f"Unexpected: {type(error).__name__}; see the worker's log.", logs.whereabouts(error)
+        final = isinstance(known, InvalidInput | RunFailedForGood)
+        if not final and not held.is_last and goes_on(known, attempt):
+            with self._fence(held), suppress(OSError):  # without it, the next attempt starts over
+                _hand_over(folder, held.attempt)
+        status = runs.fail_attempt(self._database, held, reason, final=final)
+        _log.error("attempt failed", run=held.run_id, attempt=held.attempt, status=status, **details)
+
+    @contextmanager
+    def _fence(self, held: Claim) -> Iterator[None]:
+        """Nobody takes the run over meanwhile. Raises LeaseLost if somebody has."""
+        with self._database.write() as session:
+            runs.require_lease(session, held)
+            yield
 
     def _outlast_outages(self, held: Claim, heart: Heartbeat) -> None:
         """Go through the steps again, after an outage, for as long as the run is ours. That is no failed attempt."""
@@ -155,6 +171,7 @@ class Worker:
     def _see_through(self, held: Claim, heart: Heartbeat) -> None:
         folder = self._settings.runs / held.run_id
         self._freeze(held, folder)
+        _take_back(folder, held.attempt)
         align_baseline(folder)
         self._process(held, heart, "run", folder)
         for _ in range(MAX_EVALUATIONS):
@@ -210,13 +227,8 @@ class Worker:
                 files=hashes,
             )
 
-        @contextmanager
-        def fence() -> Iterator[None]:
-            with self._database.write() as session:
-                runs.require_lease(session, held)
-                yield
-
         suites = {"general.txt": GENERAL_TEXT.read_bytes()}
+        fence = partial(self._fence, held)
         frozen = datasets.freeze(material, folder, suites, baseline, spec, fence, curating=curating)
         del material  # a million items
         # before it is recorded: a worker killed here freezes and tells again
@@ -251,8 +263,6 @@ class Worker:
         failure = failure_of(status, attempt_folder(folder, held.attempt), memory_ran_out=oom_kills() > kills)
         if isinstance(failure, OutOfMemory):
             RunProgress(attempt_folder(folder, held.attempt) / "metrics.json").ran_out_of_memory()
-        if goes_on(status) and not held.is_last:
-            _hand_over(folder, held.attempt)
         raise failure
 
     def _watch(self, heart: Heartbeat, process: subprocess.Popen[bytes]) -> int:
@@ -326,11 +336,19 @@ def read_results(folder: Path, attempt: int) -> tuple[RunSpec, record.Evaluation
 
 
 def _hand_over(folder: Path, attempt: int) -> None:
-    """Let the next attempt go on from what a killed one left."""
+    """Let the next attempt go on from what this one left."""
     target = attempt_folder(folder, attempt + 1)
     shutil.rmtree(target, ignore_errors=True)
     attempt_folder(folder, attempt).rename(target)
     files.sync_folder(folder)
+
+
+def _take_back(folder: Path, attempt: int) -> None:
+    """Mend what a worker left that handed over and died before it could note the failed attempt."""
+    handed_over, own = attempt_folder(folder, attempt + 1), attempt_folder(folder, attempt)
+    if handed_over.is_dir() and not own.exists():
+        handed_over.rename(own)
+        files.sync_folder(folder)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -5,12 +5,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from frozen import give_dataset
 from sqlmodel import select
 
 from feedback import assistants, due, runs, workers
 from feedback.columns import now
 from feedback.errors import Conflict, InvalidInput
-from feedback.models import Assistant, DatasetVersion, Feedback, Run
+from feedback.models import Assistant, Feedback, Run
 from feedback.run_report import waits_for
 from feedback.runs import Claim
 from feedback.states import RunStatus
@@ -127,7 +128,7 @@ def _names(house: House) -> list[str]:
 
 def test_a_failed_run_is_retried_in_its_last_attempts_folder_with_fresh_attempts(embedded: House) -> None:
     run_id = request(embedded)
-    _give_dataset(embedded, run_id)
+    give_dataset(embedded, run_id)
     began = None
     for error in ("first", "second", "third"):
         change(embedded, run_id, not_before=now())
@@ -160,7 +161,7 @@ def test_what_cannot_be_retried_says_why(embedded: House) -> None:
     run_id = request(embedded)
     with pytest.raises(Conflict, match="is queued: only"):
         retry(embedded, run_id)
-    _give_dataset(embedded, run_id, rows_erased=1)
+    give_dataset(embedded, run_id, rows_erased=1)
     cancel(embedded, run_id)
     with pytest.raises(Conflict, match="were erased since: start a new run with `burnish train support`"):
         retry(embedded, run_id)
@@ -173,17 +174,6 @@ def test_no_retry_beside_an_open_run(house: House) -> None:
     with pytest.raises(Conflict, match=newer):
         retry(house, old)
     assert get(house, old).status == RunStatus.CANCELLED
-
-
-def _give_dataset(house: House, run_id: str, rows_erased: int = 0) -> None:
-    with house.database.write() as session:
-        run = runs.get_run(session, run_id)
-        dataset = DatasetVersion(
-            assistant_id=run.assistant_id, number=1, sha256=secrets.token_hex(8), rows_erased=rows_erased
-        )
-        session.add(dataset)
-        session.flush()
-        run.dataset_version_id = dataset.id
 
 
 # ── schedules ────────────────────────────────────────────────────────────────────────────────────────────────

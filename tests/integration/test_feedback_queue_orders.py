@@ -84,6 +84,9 @@ class Queue(RuleBasedStateMachine):
 
     @rule()
     def claim(self) -> None:
+        self._claim_the_first()
+
+    def _claim_the_first(self) -> None:
         waiting = [run_id for run_id in self.order if self.known[run_id][1] == RunStatus.QUEUED]
         held = self._claim()
         if not waiting:
@@ -99,13 +102,20 @@ class Queue(RuleBasedStateMachine):
     @rule(pick=integers(0, 9))
     def die_and_be_taken_over(self, pick: int) -> None:
         run_id = sorted(self.held)[pick % len(self.held)]
-        self._change(run_id, lease_expires_at=now() - timedelta(seconds=1), priority=1000)
+        tried = self.known[run_id][3]  # it never has a dataset
+        self.lost.append(self.held.pop(run_id))
+        self._change(run_id, lease_expires_at=now() - timedelta(seconds=1))
+        if tried == runs.MAX_ATTEMPTS:
+            self._set(run_id, RunStatus.FAILED)
+            self._claim_the_first()
+            return
+        self._change(run_id, priority=1000)
         taken = self._claim()
         assert taken is not None
         self._change(run_id, priority=self.known[run_id][2])
-        assert (taken.run_id, taken.attempt) == (run_id, self.held[run_id].attempt)
-        self.lost.append(self.held[run_id])
+        assert (taken.run_id, taken.tries) == (run_id, tried + 1)
         self.held[run_id] = taken
+        self._set(run_id, RunStatus.RUNNING, tries=tried + 1)
 
     @precondition(lambda self: self.held)
     @rule(pick=integers(0, 9), how=sampled_from(["finish", "fail", "give up", "give back"]))

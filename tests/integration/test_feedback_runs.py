@@ -7,6 +7,7 @@ from datetime import timedelta
 from threading import Barrier
 
 import pytest
+from frozen import give_dataset
 from sqlmodel import select
 
 from feedback import assistants, runs
@@ -90,6 +91,7 @@ def test_claimers_at_once_never_get_the_same_run(house: House) -> None:
 
 def test_a_lease_that_ran_out_is_taken_over_within_the_same_attempt(house: House) -> None:
     run_id = request(house)
+    give_dataset(house, run_id)
     first = claim(house, "first", OVER_AT_ONCE)
     time.sleep(0.01)
     second = claim(house, "second")
@@ -98,6 +100,23 @@ def test_a_lease_that_ran_out_is_taken_over_within_the_same_attempt(house: House
     lost_lease_writes(house, first)
     runs.heartbeat(house.database, second)
     assert get(house, run_id).worker == "second"
+
+
+def test_a_run_that_ends_its_workers_while_they_make_its_dataset_is_given_up(house: House) -> None:
+    run_id, behind = request(house), request(house, "school")
+    for attempt in (1, 2, 3):
+        held = claim(house, f"worker {attempt}", OVER_AT_ONCE)
+        assert (held.run_id, held.attempt, held.is_last) == (run_id, attempt, attempt == 3)
+        time.sleep(0.01)
+    assert claim(house).run_id == behind
+    failed = get(house, run_id)
+    assert (failed.status, failed.attempt) == (RunStatus.FAILED, 3)
+    assert "ended while it made the dataset, in the last of 3 attempts" in str(failed.error)
+    lost_lease_writes(house, held)
+    with house.database.write() as session:
+        runs.retry(session, run_id, actor="test")
+    again = claim(house)
+    assert (again.run_id, again.tries) == (run_id, 1)
 
 
 def test_a_heartbeat_keeps_the_run(embedded: House) -> None:

@@ -20,7 +20,7 @@ from feedback.hyperparameters import Hyperparameters
 from feedback.run_folder import Row, attempt_folder
 from feedback.states import RunStatus
 from trainer import worker
-from trainer.failures import DISK_FULL, FOR_GOOD, oom_kills
+from trainer.failures import DISK_FULL, FOR_GOOD, OUT_OF_MEMORY, oom_kills
 from trainer.inputs import read_run
 from trainer.methods.guard import require_sound
 from trainer.progress import RunProgress
@@ -127,6 +127,28 @@ sys.exit(main(sys.argv[2:]))
 """
 
 
+def start_tight(folder: Path, **environment: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-c", TIGHT, str(ROOM_BYTES), "run", str(folder), "--device", "cpu"],
+        cwd=Path(__file__).parents[2],
+        env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: os.nice(5),  # or it would wait for everybody else
+    )
+
+
+@pytest.mark.slow
+def test_a_rank_of_another_launcher_notes_that_memory_ran_out(tmp_path: Path, tiny_base: Path) -> None:
+    """Whoever starts torchrun or accelerate again goes on with half."""
+    hyperparameters = QUICK.model_copy(update={"per_device_train_batch_size": 4096, "replay_fraction": 0.0})
+    folder = make_run_folder(tmp_path, tiny_base, ["sft"], hyperparameters, rows=4096, builders={"sft": long_row})
+    child = start_tight(folder, RANK="0", WORLD_SIZE="1")
+    said = (child.communicate()[1] or b"").decode()
+    assert child.returncode == OUT_OF_MEMORY, said
+    assert "memory ran out with 4096 rows at once" in said
+    assert len(read_json(folder / "attempt-1" / "metrics.json")["out_of_memory"]) == 1
+
+
 @pytest.mark.slow
 def test_memory_that_runs_out_halves_the_rows_at_once(tmp_path: Path, tiny_base: Path) -> None:
     """The losses are those of a run with room: the optimizer's batch is the same."""
@@ -138,14 +160,7 @@ def test_memory_that_runs_out_halves_the_rows_at_once(tmp_path: Path, tiny_base:
         make_run_folder(tmp_path, tiny_base, ["sft"], hyperparameters, name=name, rows=4096, builders=builders)
         for name in ("tight", "roomy")
     )
-    words = ["run", str(tight), "--device", "cpu"]
-    child = subprocess.Popen(
-        [sys.executable, "-c", TIGHT, str(ROOM_BYTES), *words],
-        cwd=Path(__file__).parents[2],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stderr=subprocess.PIPE,
-        preexec_fn=lambda: os.nice(5),  # or it would wait for everybody else
-    )
+    child = start_tight(tight)
     trained = tight / "attempt-1" / "checkpoints" / "sft" / "final"
     while not trained.is_dir() and child.poll() is None:
         time.sleep(0.05)
@@ -168,6 +183,9 @@ def test_memory_that_runs_out_halves_the_rows_at_once(tmp_path: Path, tiny_base:
 def test_a_batch_of_one_that_does_not_fit_is_no_use_halving(tmp_path: Path, tiny_base: Path) -> None:
     stage = make_stage(tmp_path / "run", tiny_base, "sft", FEW, halvings=2)
     with pytest.raises(OutOfMemory, match=r"with 2 rows at once: .* with 1"), _memory_watched(stage):
+        raise MemoryError
+    uneven = make_stage(tmp_path / "uneven", tiny_base, "sft", FEW, halvings=2, per_device_train_batch_size=22)
+    with pytest.raises(OutOfMemory, match=r"with 2 rows at once: .* with 1"), _memory_watched(uneven):
         raise MemoryError
     few = make_stage(tmp_path / "few", tiny_base, "sft", FEW, halvings=3)
     with pytest.raises(RunFailedForGood, match=r"1 row\(s\) at once.*max_length"), _memory_watched(few):

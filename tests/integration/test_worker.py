@@ -1,5 +1,8 @@
 """The worker from claim to release, on real databases and folders, with a training process that only pretends."""
 
+import errno
+import os
+import re
 import shutil
 import threading
 import time
@@ -157,8 +160,8 @@ def test_a_worker_that_was_taken_over_while_it_froze_replaces_no_training(
     another = Worker(works.house.settings, works.house.database, works.launcher)
     stall(works, run_id, monkeypatch, another.work_once)
     assert works.worker.work_once()
-    assert works.launcher.started == [("run", 1)]
-    assert (works.house.settings.runs / run_id / "attempt-1" / "adapter").exists()
+    assert works.launcher.started == [("run", 2)]
+    assert (works.house.settings.runs / run_id / "attempt-2" / "adapter").exists()
     assert works.run(run_id).status == RunStatus.SUCCEEDED
 
 
@@ -190,6 +193,92 @@ def test_the_next_attempt_goes_on_from_what_a_killed_one_left(works: Works) -> N
     assert works.worker.work_once()
     assert works.launcher.started == [("run", 1), ("run", 2)]
     assert works.run(run_id).status == RunStatus.SUCCEEDED
+
+
+def left_for_the_next_attempt(works: Works, run_id: str) -> None:
+    """The folder, which the test has marked, with a whole adapter; with it the next attempt ends well."""
+    waiting = works.run(run_id)
+    assert (waiting.status, waiting.attempt) == (RunStatus.QUEUED, 2)
+    with works.house.database.write() as session:
+        runs.get_run(session, run_id).not_before = now()
+    works.launcher.command = "true"
+    assert works.worker.work_once()
+    assert works.run(run_id).status == RunStatus.SUCCEEDED
+    folder = works.house.settings.runs / run_id
+    assert not attempt_folder(folder, 1).exists()
+    assert (attempt_folder(folder, 2) / "mark").exists()
+
+
+def mark(works: Works, run_id: str) -> Callable[[], object]:
+    return lambda: (attempt_folder(works.house.settings.runs / run_id, works.run(run_id).attempt) / "mark").touch()
+
+
+def test_an_attempt_that_fails_in_judging_leaves_its_adapter_to_the_next(works: Works) -> None:
+    run_id = works.request()
+    works.launcher.command, works.launcher.meanwhile = "exit 1", mark(works, run_id)
+    assert works.worker.work_once()
+    works.launcher.meanwhile = lambda: None
+    left_for_the_next_attempt(works, run_id)
+
+
+def test_an_adapter_that_is_not_whole_is_trained_anew(works: Works) -> None:
+    run_id = works.request()
+    folder = works.house.settings.runs / run_id
+    works.launcher.meanwhile = lambda: (attempt_folder(folder, 1) / "adapter" / adapters.CONTENT[1]).unlink()
+    assert works.worker.work_once()
+    assert (works.run(run_id).status, works.run(run_id).attempt) == (RunStatus.QUEUED, 2)
+    assert "missing" in str(works.run(run_id).error)
+    assert attempt_folder(folder, 1).exists()
+    assert not attempt_folder(folder, 2).exists()
+
+
+def test_an_adapter_that_cannot_be_published_is_left_to_the_next_attempt(works: Works) -> None:
+    run_id = works.request()
+    works.launcher.meanwhile = mark(works, run_id)
+    in_the_way = works.house.settings.adapters
+    files.write_bytes(in_the_way, b"a file where a folder should be")
+    assert works.worker.work_once()
+    assert str(works.run(run_id).error).startswith("Unexpected: ")
+    in_the_way.unlink()
+    works.launcher.meanwhile = lambda: None
+    left_for_the_next_attempt(works, run_id)
+
+
+def test_a_disk_that_is_full_for_the_worker_is_told_as_such(works: Works, monkeypatch: pytest.MonkeyPatch) -> None:
+    def find_no_room(*_: Any) -> str:
+        monkeypatch.undo()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(works.house.settings.adapters / "new" / "weights"))
+
+    run_id = works.request()
+    works.launcher.meanwhile = mark(works, run_id)
+    monkeypatch.setattr(adapters, "publish", find_no_room)
+    assert works.worker.work_once()
+    told = re.match(r"The disk is full: (\S+) couldn't be written, \d+ MiB are free", str(works.run(run_id).error))
+    assert told
+    assert told[1] == str(works.house.settings.adapters / "new" / "weights")
+    works.launcher.meanwhile = lambda: None
+    left_for_the_next_attempt(works, run_id)
+
+
+def test_a_worker_that_dies_while_it_hands_over_loses_nothing(works: Works, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_id = works.request()
+    folder = works.house.settings.runs / run_id
+
+    def die(*_: Any, **__: Any) -> None:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    works.launcher.command, works.launcher.meanwhile = KILLED, mark(works, run_id)
+    monkeypatch.setattr(runs, "fail_attempt", die)
+    with pytest.raises(KeyboardInterrupt):
+        works.worker.work_once()
+    assert (attempt_folder(folder, 2) / "mark").exists()
+    with works.house.database.write() as session:
+        runs.get_run(session, run_id).lease_expires_at = now()
+    works.launcher.meanwhile = lambda: None
+    assert works.worker.work_once()
+    assert works.launcher.started == [("run", 1), ("run", 1)]
+    left_for_the_next_attempt(works, run_id)
 
 
 def test_a_cancelled_run_s_training_process_ends_at_once_and_the_run_can_go_on(

@@ -11,6 +11,7 @@ from typing import Any
 
 from feedback.run_folder import Row
 from trainer import ranks
+from trainer.methods.batches import FEWEST_AT_ONCE, whole_batch
 from trainer.methods.loop import learn, make_fast, prepare
 from trainer.methods.reference import FastReference
 from trainer.methods.stage import Stage, arguments, completion_tokens, fitting, load_model, prompt_tokens, watched
@@ -45,7 +46,7 @@ def build(stage: Stage) -> Any:
     if not rows:
         return None
     random.Random(stage.seed).shuffle(rows)  # noqa: S311 (a reproducible order, no secret)
-    batch_size = max(2, chosen.per_device_train_batch_size)
+    batch_size = whole_batch(chosen.per_device_train_batch_size, ranks.world_size(), FEWEST_AT_ONCE["kto"])
     liked = sum(row["label"] for row in rows)
     dev_rows = mismatched(dev_rows, batch_size)
     trainer = TokenizedRatings(

@@ -20,7 +20,7 @@ from service.engines.local.base_model import (
     render,
 )
 from trainer import ranks
-from trainer.methods.batches import layout
+from trainer.methods.batches import FEWEST_AT_ONCE, layout
 from trainer.methods.loading import how_to_load, ready_for_lora
 from trainer.methods.peft_options import new_adapter, require_sft_alone
 from trainer.progress import RunProgress
@@ -63,12 +63,9 @@ class Stage:
         return self.spread(halvings)["per_device_train_batch_size"]
 
     def spread(self, halvings: int) -> dict[str, int]:
-        """The optimizer's batch over processes and time, as TrainingArguments spells it.
-
-        KTO's reference point needs two rows.
-        """
+        """The optimizer's batch over processes and time, as TrainingArguments spells it."""
         batch = self.hyperparameters.per_device_train_batch_size
-        return layout(batch, ranks.world_size(), halvings, least=2 if self.method == "kto" else 1)
+        return layout(batch, ranks.world_size(), halvings, least=FEWEST_AT_ONCE[self.method])
 
 
 def load_model(stage: Stage) -> tuple[Any, Any]:
