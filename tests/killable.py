@@ -50,8 +50,8 @@ def _train(folder: Path, what: tuple[Any, ...], how: dict[str, Any], largest_fil
             train(make_stage(folder, *what, **how))
         status = 0
     except BaseException as error:
-        traceback.print_exc()
         status = exit_status(error)
         write_bytes(folder / "error.txt", str(error).encode())
+        traceback.print_exc()  # last: the limit on files holds for a captured stderr, too
     finally:
         os._exit(status)
