@@ -17,9 +17,6 @@ from feedback.config import BUNDLED_MODEL, Settings
 from feedback.database import Database
 from feedback.testing import House, make_database, make_settings, open_house
 
-os.environ.setdefault("GOMP_SPINCOUNT", "2000")
-"""As training processes have it (trainer/__main__.py): tests train, beside services of theirs on the same cores."""
-
 REQUIRED = os.environ.get("BURNISH_TEST_REQUIRE", "").split()
 """Markers whose tests must not be skipped: CI sets them, so that a missing model can't hide."""
 
