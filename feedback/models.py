@@ -311,7 +311,7 @@ class AdapterVersion(Table, table=True):
     sha256: str = Field(max_length=64)  # of its files, or `base`
     run_id: str | None = Field(default=None, foreign_key="run.id", unique=True, max_length=40)
     guidelines_id: int | None = reference("guidelines.id", nullable=True, index=False)
-    began_from_id: int | None = reference("adapter_version.id", nullable=True, index=False)  # a warm start; None: base
+    began_from_id: int | None = Field(default=None, sa_type=BIG)  # the version of a warm start; None: the base
     created_at: datetime = moment()
     tainted_at: datetime | None = moment(nullable=True)  # when something that it learned from, or was judged by, went
     tainted_reason: str | None = None

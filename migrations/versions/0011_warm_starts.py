@@ -12,14 +12,8 @@ BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
-    with op.batch_alter_table("adapter_version") as batch_op:
-        batch_op.add_column(sa.Column("began_from_id", BIG, nullable=True))
-        batch_op.create_foreign_key(
-            batch_op.f("fk_adapter_version_began_from_id"), "adapter_version", ["began_from_id"], ["id"]
-        )
+    op.add_column("adapter_version", sa.Column("began_from_id", BIG, nullable=True))
 
 
 def downgrade() -> None:
-    with op.batch_alter_table("adapter_version") as batch_op:
-        batch_op.drop_constraint(batch_op.f("fk_adapter_version_began_from_id"), type_="foreignkey")
-        batch_op.drop_column("began_from_id")
+    op.drop_column("adapter_version", "began_from_id")
