@@ -144,16 +144,21 @@ class Watch:
             self._errors.append(error)
 
     def _all(self) -> dict[str, list[int]]:
-        """Process ids of `python -m trainer run|evaluate <folder>` by run."""
+        """Process ids of `python -m trainer run|evaluate <folder>` by run.
+
+        A process that such a one has just forked has its command until it becomes a program of its own.
+        """
         found: dict[str, list[int]] = {}
         for entry in os.listdir("/proc"):
             if not entry.isdigit():
                 continue
             try:
                 command = Path("/proc", entry, "cmdline").read_bytes().decode(errors="replace").split("\0")
+                parent = Path("/proc", entry, "stat").read_text().rpartition(")")[2].split()[1]
+                of_parent = Path("/proc", parent, "cmdline").read_bytes().decode(errors="replace").split("\0")
             except OSError:
                 continue
-            if "trainer" in command:
+            if "trainer" in command and command != of_parent:
                 for folder in (Path(word) for word in command if Path(word).parent == self._folder):
                     found.setdefault(folder.name, []).append(int(entry))
         return found
