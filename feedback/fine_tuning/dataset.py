@@ -111,7 +111,6 @@ def curate_examples(
         update={
             "max_preference_pairs": len(kept),
             "min_preference_pairs": 1,
-            "min_ratings": 2,
             "methods": ["sft", "dpo"],
         }
     )

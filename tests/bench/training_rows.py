@@ -16,7 +16,7 @@ from feedback.run_folder import Method, Row, Source, Turn
 SOURCES: dict[Method, Source] = {"sft": "correction", "dpo": "preference", "kto": "rating"}
 
 EARLIER_TURNS = (0, 1, 1, 2, 3)
-"""Before the last question, each as often as the others."""
+"""Before the last question; one is drawn."""
 MOST_SENTENCES = 3
 """Of a reply in a conversation; one at least, each number as often as the others."""
 GUIDELINES = """
