@@ -27,6 +27,7 @@ from trainer.compute.llama_layers import Layers
 from trainer.compute.lora_product import Unsupported
 from trainer.compute.memory import keep_freed_memory
 from trainer.compute.native.steps import softmax_in_place
+from trainer.compute.peft_layers import add_before_rounding
 from trainer.compute.prefix_tree import ancestors_mask, prefix_tree
 from trainer.failures import is_out_of_memory
 
@@ -95,6 +96,7 @@ class Compute:
 
     def __init__(self, model: Any) -> None:
         self.model = base_of(model)
+        add_before_rounding(self.model)
         self._ways: list[tuple[str, Way]] = []
         if self.model.device.type == "cpu":
             try:

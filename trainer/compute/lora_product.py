@@ -1,7 +1,9 @@
 """Linear layers of one input with their LoRA adapters, as one product forward and backward.
 
-An adapter's A and B are two thin products more, in the model's dtype; gradients come for them alone. Leaves out what
-stands between the products (llama_layers.py).
+An adapter's A and B are two thin products more, in the model's dtype; gradients come for them alone. What an adapter
+adds goes into the sum of its layer's product before that is rounded, as the engine has it: added to a product that is
+bfloat16 already, whatever is less than half a step between two such numbers is lost, often half of what a lightly
+trained adapter says. Leaves out what stands between the products (llama_layers.py).
 """
 
 from collections.abc import Iterator
@@ -62,19 +64,20 @@ class Product:
         except (AttributeError, RuntimeError):  # not in this build of torch, or not for this processor
             self.packed = None
 
-    def times(self, x: Tensor) -> Tensor:
-        """x @ weight.T (+ bias)."""
+    def times(self, x: Tensor, plus: Tensor | None) -> Tensor:
+        """x @ weight.T + plus (+ bias), rounded once."""
         if self.packed is None:
-            return torch.nn.functional.linear(x, self.weight, self.bias)
-        result: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.packed.forward, self.bias, "none", [], "")
-        return result
+            if plus is None:
+                return torch.nn.functional.linear(x, self.weight, self.bias)
+            result = torch.addmm(plus, x, self.weight.T)
+            return result if self.bias is None else result.add_(self.bias)
+        return _packed_product(x, self.packed.forward, self.bias, plus)
 
-    def times_back(self, d_out: Tensor) -> Tensor:
-        """d_out @ weight."""
+    def times_back(self, d_out: Tensor, plus: Tensor | None) -> Tensor:
+        """d_out @ weight + plus, rounded once."""
         if self.packed is None:
-            return d_out @ self.weight
-        result: Tensor = torch.ops.mkldnn._linear_pointwise(d_out, self.packed.backward, None, "none", [], "")
-        return result
+            return d_out @ self.weight if plus is None else torch.addmm(plus, d_out, self.weight)
+        return _packed_product(d_out, self.packed.backward, None, plus)
 
     def adapted(self) -> Iterator[tuple[Any, str, int, int]]:
         """The members with an active adapter: module, adapter's name, the columns of the product that are its."""
@@ -134,24 +137,27 @@ def join(weights: list[Tensor]) -> Tensor:
 
 
 def product(part: Product, lora: Lora | None, x: Tensor, added: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-    """x @ weight.T (+ bias, + `added`) + x @ a.T @ b, and x @ a.T."""
-    result = part.times(x)
-    if added is not None:
-        result += added
-    if lora is None:
-        return result, None
-    inside = x @ lora.a.T
-    return result.addmm_(inside, lora.b), inside
+    """x @ weight.T + x @ a.T @ b (+ bias, + `added`), and x @ a.T."""
+    inside = None if lora is None else x @ lora.a.T
+    result = part.times(x, None if lora is None or inside is None else inside @ lora.b)
+    return (result if added is None else result.add_(added)), inside
 
 
 def product_backward(
     part: Product, lora: Lora | None, d_out: Tensor, x: Tensor, inside: Tensor | None
 ) -> tuple[Tensor, list[Tensor]]:
-    d_x = part.times_back(d_out)
     if lora is None or inside is None:
-        return d_x, []
+        return part.times_back(d_out, None), []
     d_inside = d_out @ lora.b.T
-    return d_x.addmm_(d_inside, lora.a), part.gradients(d_out, inside, d_inside, x)
+    return part.times_back(d_out, d_inside @ lora.a), part.gradients(d_out, inside, d_inside, x)
+
+
+def _packed_product(x: Tensor, weight: Tensor, bias: Tensor | None, plus: Tensor | None) -> Tensor:
+    multiply = torch.ops.mkldnn._linear_pointwise
+    result: Tensor = (
+        multiply(x, weight, bias, "none", [], "") if plus is None else multiply.binary(x, plus, weight, bias, "add")
+    )
+    return result
 
 
 def plain_lora(module: Any) -> Iterator[Any]:

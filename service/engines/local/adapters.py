@@ -2,7 +2,9 @@
 
 Promises: each row of a batch gets exactly its own version's B·A; rows on the base get none; a batch without
 adapters pays one check a module. The active versions' halves are stacked along the rank, so that a module costs
-three more operations however many versions a batch mixes; a row's mask silences the others' ranks.
+three more operations however many versions a batch mixes; a row's mask silences the others' ranks. What they add goes
+into the sum of the module's own product before that is rounded: added to a product that is bfloat16 already, much of a
+lightly trained adapter would be lost.
 Leaves out reading and checking them (`adapter_format`, `decoder`).
 """
 
@@ -37,18 +39,22 @@ class _Site:
         self.inputs, self.outputs = linear_features(module)
         self.index = index
         self._forward: Callable[[torch.Tensor], torch.Tensor] = module.forward
+        self._module = module
         self._plan = plan
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:  # (B, Q, in) -> (B, Q, out)
-        y = self._forward(x)
         if self._plan.halves is None:
-            return y
+            return self._forward(x)
         a, b = self._plan.halves[self.index]
         low = functional.linear(x, a)  # (B, Q, R)
         if self._plan.rows is not None:
             low = low * self._plan.rows
-        y.view(-1, self.outputs).addmm_(low.view(-1, a.shape[0]), b)
-        return y
+        weight, bias = self._module.weight, self._module.bias
+        added = low.view(-1, a.shape[0]) @ b
+        y = added.addmm_(x.reshape(-1, self.inputs), weight if isinstance(self._module, Conv1D) else weight.t())
+        if bias is not None:
+            y += bias
+        return y.view(*x.shape[:-1], self.outputs)
 
 
 class Adapters:
