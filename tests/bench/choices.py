@@ -29,17 +29,10 @@ NEAR = TrainingPolicy().near_duplicate_similarity
 
 @dataclass(frozen=True)
 class Choice:
-    """What training takes, and the same as tokens."""
+    """What training takes, and how many tokens the prompt and the longer reply have."""
 
     row: Row
-    prompt: list[int]
-    chosen: list[int]
-    rejected: list[int]
-
-    @property
-    def longest(self) -> int:
-        """Tokens of the prompt and the longer reply."""
-        return len(self.prompt) + max(len(self.chosen), len(self.rejected))
+    tokens: int
 
 
 def read_choices(path: Path | None, tokenizer: Any, longest: int) -> tuple[list[Choice], Figures]:
@@ -54,7 +47,7 @@ def read_choices(path: Path | None, tokenizer: Any, longest: int) -> tuple[list[
     read = list(detect(path, "hh-rlhf").read(path))
     records = [one for one in read if isinstance(one, Record)]
     choices = [_choice(record, group, tokenizer) for record, group in zip(records, groups(records), strict=True)]
-    fitting = [choice for choice in choices if choice.longest <= longest]
+    fitting = [choice for choice in choices if choice.tokens <= longest]
     counts = {"in_the_file": len(read), "unreadable": len(read) - len(records), "too_long": len(records) - len(fitting)}
     return fitting, counts
 
@@ -126,9 +119,5 @@ def _choice(record: Record, group: str, tokenizer: Any) -> Choice:
         cluster=group,
         topic=group,
     )
-    return Choice(
-        row,
-        prompt_tokens(tokenizer, prompt),
-        completion_tokens(tokenizer, chosen),
-        completion_tokens(tokenizer, rejected),
-    )
+    replies = (completion_tokens(tokenizer, reply) for reply in (chosen, rejected))
+    return Choice(row, len(prompt_tokens(tokenizer, prompt)) + max(map(len, replies)))

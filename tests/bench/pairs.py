@@ -3,14 +3,15 @@
 Promises: pairs out of a file in hh-rlhf's format, divided into folds that share no question (bench/choices.py), and
 some set aside to choose settings by; for each fold an adapter trained on all other pairs by the stage that runs have,
 with an assistant's default settings unless `--set` says otherwise; both replies of each of the fold's pairs scored by
-transformers' and PEFT's own forward pass, with none of the trainer's. A reply's likelihood is its mean log-probability
-a token, the end of the turn included; the margin is the chosen one's minus the other's. The gain is the adapter's minus
-the base's on the same pairs; its bounds are those of a bootstrap of groups of pairs (95 %). With `--choose`, the pairs
-set aside judge an adapter trained on the others, to choose settings by. Exits with 1 if the share's gain may be none.
+the engine that serves, with none of the trainer's code. A reply's likelihood is its mean log-probability a token, the
+end of the turn included; the margin is the chosen one's minus the other's. The gain is the adapter's minus the base's
+on the same pairs; its bounds are those of a bootstrap of groups of pairs (95 %). With `--choose`, the pairs set aside
+judge an adapter trained on the others, to choose settings by. Exits with 1 if the share's gain may be none.
 Leaves out what the adapter writes.
 """
 
 import argparse
+import asyncio
 import tempfile
 import time
 from collections import defaultdict
@@ -18,7 +19,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import mean
-from typing import Any
 
 from bench.choices import Choice, divided, read_choices
 from bench.figures import Result, tell
@@ -30,6 +30,7 @@ from feedback.config import BUNDLED_MODEL
 from feedback.errors import InvalidInput
 from feedback.hyperparameters import Hyperparameters
 from feedback.models import Assistant
+from service.engines.base import BASE, Engine, ScoreRequest
 from trainer.evaluation.statistics import Difference, exact_mcnemar, paired_difference
 from trainer.progress import RunProgress
 
@@ -67,31 +68,39 @@ class ToldProgress(RunProgress):
 
 
 def measure(options: argparse.Namespace, models: Path) -> Result:
-    from peft import PeftModel
+    return asyncio.run(_measure(options, models))
 
-    from service.engines.local.base_model import choose_device, choose_dtype, load_base_model, resolve_base_model
+
+async def _measure(options: argparse.Namespace, models: Path) -> Result:
+    from service.engines.adapter_format import adapter_sha256
+    from service.engines.local.base_model import choose_device, load_tokenizer, resolve_base_model
+    from service.engines.local.engine import LocalEngine
 
     hyperparameters = _settings(options.set)
     device = choose_device()
     base_path = resolve_base_model(BUNDLED_MODEL, models)
     seconds: dict[str, float] = defaultdict(float)
     began = time.perf_counter()
-    model, tokenizer = load_base_model(base_path, choose_dtype("auto", device), device)
-    choices, counts = read_choices(options.file, tokenizer, options.longest)
+    choices, counts = read_choices(options.file, load_tokenizer(base_path), options.longest)
     divisions = divisions_of(choices, options.folds, options.aside, options.seed, choose=options.choose)
     judged = [choice for fold, _ in divisions for choice in fold]
     tell(f"{len(judged)} pairs to judge by, {len(divisions[0][1])} to train on, {counts}")
-    with _timed(seconds, "score_base"):
-        base = margins(model, judged, "base")
     adapted: list[float] = []
-    for number, (fold, train) in enumerate(divisions, 1):
-        with tempfile.TemporaryDirectory(prefix="burnish-bench-") as place:
-            with _timed(seconds, "train"):
-                adapter = _trained(train, hyperparameters, options.seed, base_path, device, Path(place))
-            wrapped = PeftModel.from_pretrained(model, str(adapter), autocast_adapter_dtype=False).eval()
-        with _timed(seconds, "score_adapters"):
-            adapted += margins(wrapped, fold, f"adapter {number} of {len(divisions)}")
-        model = wrapped.unload()
+    engine = LocalEngine(BUNDLED_MODEL, models, device=device)
+    try:
+        with _timed(seconds, "score_base"):
+            await engine.start()
+            base = await margins(engine, judged, BASE, "base")
+        for number, (fold, train) in enumerate(divisions, 1):
+            with tempfile.TemporaryDirectory(prefix="burnish-bench-") as place:
+                with _timed(seconds, "train"):
+                    adapter = _trained(train, hyperparameters, options.seed, base_path, device, Path(place))
+                version = adapter_sha256(adapter)
+                await engine.load(version, adapter)
+            with _timed(seconds, "score_adapters"):
+                adapted += await margins(engine, fold, version, f"adapter {number} of {len(divisions)}")
+    finally:
+        await engine.close()
     seconds["all"] = time.perf_counter() - began
     return {
         **compared(base, adapted, [choice.row.cluster for choice in judged]),
@@ -141,31 +150,20 @@ def compared(base: Sequence[float], adapted: Sequence[float], clusters: Sequence
     }
 
 
-def margins(model: Any, choices: Sequence[Choice], what: str) -> list[float]:
+async def margins(engine: Engine, choices: Sequence[Choice], version: str, what: str) -> list[float]:
     """By how much each chosen reply is likelier than the other, in nats a token."""
     found = []
-    for number, choice in enumerate(choices, 1):
-        chosen, rejected = mean_log_probs(model, choice.prompt, [choice.chosen, choice.rejected])
-        found.append(chosen - rejected)
-        if number % TOLD_PAIRS == 0 or number == len(choices):
-            tell(f"{what}: {number} of {len(choices)} pairs scored")
+    for start in range(0, len(choices), TOLD_PAIRS):
+        rows = [choice.row for choice in choices[start : start + TOLD_PAIRS]]
+        asked = [
+            ScoreRequest([turn.model_dump() for turn in row.prompt], reply[0].content, version)
+            for row in rows
+            for reply in (row.chosen or [], row.rejected or [])
+        ]
+        means = [mean(tokens) for tokens in await engine.score(asked)]
+        found += [chosen - rejected for chosen, rejected in zip(means[::2], means[1::2], strict=True)]
+        tell(f"{what}: {len(found)} of {len(choices)} pairs scored")
     return found
-
-
-def mean_log_probs(model: Any, prompt: list[int], replies: list[list[int]]) -> list[float]:
-    """Of each reply's tokens, in nats. The prompt is read once for all of them."""
-    import torch
-
-    longest = max(map(len, replies))
-    padded = [reply + [0] * (longest - len(reply)) for reply in replies]  # behind, where no token of the reply looks
-    with torch.inference_mode(), model.device:
-        read = model(input_ids=torch.tensor([prompt]), use_cache=True, logits_to_keep=1)
-        read.past_key_values.batch_repeat_interleave(len(replies))
-        following = model(input_ids=torch.tensor(padded), past_key_values=read.past_key_values, use_cache=True)
-        first = read.logits.expand(len(replies), -1, -1)
-        log_probs = torch.cat([first, following.logits[:, :-1]], dim=1).float().log_softmax(-1)  # (replies, T, V)
-        told = log_probs.gather(-1, torch.tensor(padded)[:, :, None])[:, :, 0]
-        return [float(of_reply[: len(reply)].mean()) for reply, of_reply in zip(replies, told, strict=True)]
 
 
 def _settings(assignments: list[str]) -> Hyperparameters:

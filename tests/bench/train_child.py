@@ -1,7 +1,7 @@
 """What `burnish bench train` measures: one method on the same rows, as a run trains them or as plain TRL does.
 
-    python tests/bench/train_child.py METHOD ours|trl ROWS SEED conversations|questions
-    python tests/bench/train_child.py METHOD ours|trl ROWS SEED FILE LONGEST
+    python tests/bench/train_child.py METHOD ours|trl|trl-float32 ROWS SEED conversations|questions
+    python tests/bench/train_child.py METHOD ours|trl|trl-float32 ROWS SEED FILE LONGEST
 
 Prints one line of JSON. A process of its own, so that its peak memory is that of one way alone.
 """
@@ -59,8 +59,8 @@ def measured(stage: Any, way: str) -> dict[str, Any]:
     from importlib import import_module
 
     with stage.progress.stage(stage.method):
-        build = import_module(f"trainer.methods.{stage.method}").build if way == "ours" else plain
-        trainer = build(stage)
+        ours = import_module(f"trainer.methods.{stage.method}").build
+        trainer = ours(stage) if way == "ours" else plain(stage, exact=way == "trl-float32")
         began = time.perf_counter()
         trainer.train()
         seconds = time.perf_counter() - began + getattr(trainer, "reference_seconds", 0.0)
@@ -74,8 +74,11 @@ def measured(stage: Any, way: str) -> dict[str, Any]:
     }
 
 
-def plain(stage: Any) -> Any:
-    """TRL as it comes, on the same tokens, made as good as its settings allow: bf16 base, no gradient checkpointing."""
+def plain(stage: Any, *, exact: bool = False) -> Any:
+    """TRL as it comes, on the same tokens, made as good as its settings allow: bf16 base, no gradient checkpointing.
+
+    `exact`: in float32, on the same weights.
+    """
     import random
     from importlib import import_module
 
@@ -88,6 +91,8 @@ def plain(stage: Any) -> Any:
     name = stage.method.upper()
     ours = import_module(f"trainer.methods.{stage.method}")
     model, tokenizer = load_model(stage)
+    if exact:
+        model.float()
     data = ours.tokenized(stage.rows, tokenizer)
     chosen = stage.hyperparameters
     epochs = chosen.num_train_epochs if stage.method == "sft" else chosen.preference_epochs

@@ -1,14 +1,18 @@
-"""What `burnish bench pairs` divides and counts, and that its scores are transformers'."""
+"""What `burnish bench pairs` divides and counts, and how it asks the engine."""
 
+import asyncio
 import json
 from pathlib import Path
+from statistics import mean
 
 import pytest
 from bench.choices import Choice, divided, read_choices
-from bench.pairs import compared, divisions_of, mean_log_probs
+from bench.pairs import compared, divisions_of, margins
 
 from feedback.errors import InvalidInput
 from feedback.run_folder import Row, Turn
+from service.engines.base import BASE, ScoreRequest
+from service.engines.echo import EchoEngine
 from service.engines.local.base_model import load_tokenizer
 
 
@@ -25,7 +29,7 @@ def written(folder: Path, *pairs: tuple[list[str], str, str]) -> Path:
 
 def choice(number: int, group: int) -> Choice:
     row = Row(id=f"line-{number}", method="dpo", source="preference", prompt=[], cluster=f"group-{group}", topic="")
-    return Choice(row, [1], [2], [3])
+    return Choice(row, tokens=2)
 
 
 def test_no_group_is_on_two_sides_and_no_pair_is_lost() -> None:
@@ -100,14 +104,32 @@ def test_every_fold_is_judged_by_what_the_others_and_those_aside_teach() -> None
         divisions_of(choices, folds=1, aside=8, seed=1, choose=False)
 
 
-def test_replies_scored_side_by_side_have_transformers_own_loss(tiny_base: Path) -> None:
-    import torch
+def test_a_margin_is_that_of_the_engines_scores() -> None:
+    rows = [("Ping?", "Pong, pong.", "No."), ("Why?", "Never.", "So it is, my friend.")]
+    choices = [
+        Choice(
+            Row(
+                id=ask,
+                method="dpo",
+                source="preference",
+                cluster=ask,
+                topic="",
+                prompt=[Turn(role="user", content=ask)],
+                chosen=[Turn(role="assistant", content=chosen)],
+                rejected=[Turn(role="assistant", content=rejected)],
+            ),
+            tokens=9,
+        )
+        for ask, chosen, rejected in rows
+    ]
 
-    from service.engines.local.base_model import load_base_model
+    async def found_and_scored() -> tuple[list[float], list[list[float]]]:
+        engine = EchoEngine()
+        await engine.start()
+        asked = [ScoreRequest([{"role": "user", "content": ask}], reply) for ask, *replies in rows for reply in replies]
+        return await margins(engine, choices, BASE, "base"), await engine.score(asked)
 
-    model, _ = load_base_model(str(tiny_base), torch.float32)
-    for prompt, replies in (([5, 6, 7], [[8, 9], [4, 3, 2, 1]]), ([5], [[6, 7, 8, 9], [5]]), ([3] * 20, [[4], [9, 8]])):
-        for reply, score in zip(replies, mean_log_probs(model, prompt, replies), strict=True):
-            labels = torch.tensor([[-100] * len(prompt) + reply])
-            loss = model(input_ids=torch.tensor([prompt + reply]), labels=labels).loss
-            assert score == pytest.approx(-float(loss.detach()), abs=1e-5)
+    found, scored = asyncio.run(found_and_scored())
+    assert found == pytest.approx(
+        [mean(chosen) - mean(rejected) for chosen, rejected in zip(scored[::2], scored[1::2], strict=True)]
+    )
