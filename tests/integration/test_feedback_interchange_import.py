@@ -1,9 +1,9 @@
-"""Records come in and go out: once each, by intake's rules, credited to no version, and the same after a round trip."""
+"""Records come in: once each, by intake's rules, with the grants that they have, and credited to no version."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from threading import Barrier, Thread
 from typing import Any
@@ -11,81 +11,19 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlmodel import col, func, select
+from imported_records import ASKED, LONG_AGO, counts, exported, sample, stored_feedback, take_in, taught, total
+from sqlmodel import func, select
 
-import migrations
 from feedback import assistants, datasets, due, keys, review, runs
-from feedback.collect import intake
 from feedback.columns import now
 from feedback.gather import gather
-from feedback.interchange import export, ours, store
-from feedback.interchange.export import ExportFormat
-from feedback.interchange.records import BadLine, Read, Record, Tie, correction, preference, rating
-from feedback.interchange.stored import current_records
+from feedback.interchange import store
+from feedback.interchange.records import BadLine, Read, Record, Tie, preference
 from feedback.models import AuditEntry, Contributor, Conversation, Feedback, Message
-from feedback.states import Consent, FeedbackKind, FeedbackStatus, ReviewDecision, RunStatus, Side
-from feedback.testing import SECRET, House, open_house
+from feedback.states import Consent, FeedbackKind, FeedbackStatus, RunStatus, Side
+from feedback.testing import SECRET, House
 
-ASKED = (("user", "How tall?"),)
 MANY = " ".join(f"w{number}" for number in range(21))
-LONG_AGO = datetime(2024, 2, 29, 12, tzinfo=UTC)
-
-
-def taught(line: int, answer: str = "330 metres.", **more: Any) -> Record:
-    return correction(line, (("user", f"How tall is tower {line}?"),), answer, **more)
-
-
-def sample() -> list[Read]:
-    history = (("system", "Be brief."), ("user", "Hello."), ("assistant", "Hi."), ("user", "How tall?"))
-    return [
-        taught(1),
-        preference(2, history, "330 metres.", "Tall.", contributor="ada", created_at=LONG_AGO, tags=("a", "b")),
-        rating(3, ASKED, "Tall.", -1, contributor="bob", comment="How much?"),
-        BadLine(4, "it isn't JSON"),
-        Tie(5, "annotator1 found both replies equally good"),
-        Record(6, ASKED, "Tall.", FeedbackKind.RATING, {"stars": 4}, contributor="ada"),
-        Record(7, ASKED, "Tall.", FeedbackKind.COMMENT, "Nice.", training=False, cut_off=True),
-        taught(1),
-    ]
-
-
-def take_in(house: House, reads: Iterable[Read], name: str = "a.jsonl", training: bool | None = None) -> store.Stored:
-    """Everything that became of `reads`, in one."""
-    source = store.Source(name, training)
-    return total(store.take_in(house.database, SECRET, house.reload(), reads, source, actor="test"))
-
-
-def total(steps: Iterable[store.Stored]) -> store.Stored:
-    whole = store.Stored(0)
-    for one in steps:
-        whole = store.Stored(
-            one.line,
-            whole.taken + one.taken,
-            whole.known + one.known,
-            whole.known_otherwise + one.known_otherwise,
-            whole.ties + one.ties,
-            whole.bad + one.bad,
-        )
-    return whole
-
-
-def counts(stored: store.Stored) -> tuple[int, int, int, int]:
-    return stored.taken, stored.known, len(stored.ties), len(stored.bad)
-
-
-def stored_feedback(house: House) -> list[Feedback]:
-    with house.database.read() as session:
-        return list(session.exec(select(Feedback).order_by(col(Feedback.id))))
-
-
-def exported(house: House) -> list[str]:
-    assistant = house.reload()
-    return list(export.lines(current_records(house.database, assistant), ExportFormat.BURNISH, assistant.consent))
-
-
-def imported(path: Path, lines: list[str]) -> Iterator[Read]:
-    path.write_text("".join(lines), "utf-8", newline="")
-    return ours.read(path)
 
 
 # ── what is stored ───────────────────────────────────────────────────────────────────────────────────────────
@@ -157,6 +95,13 @@ def test_a_correction_of_nothing_teaches_sft_alone(embedded: House) -> None:
     with embedded.database.read() as session:
         curated = datasets.preview(session, embedded.reload()).curated
     assert {planned.method for planned in curated.rows} == {"sft"}
+
+
+def test_a_reply_that_was_cut_off_stays_one(embedded: House, tmp_path: Path) -> None:
+    take_in(embedded, [Record(1, ASKED, "Ta", FeedbackKind.RATING, 1, cut_off=True)])
+    with embedded.database.read() as session:
+        curated = datasets.preview(session, embedded.reload()).curated
+    assert [out.reason for out in curated.dropped] == ["the reply was cut off"]
 
 
 @pytest.mark.parametrize(
@@ -305,153 +250,7 @@ def test_what_is_known_already_keeps_its_grant_and_is_told_of(embedded: House) -
     assert {one.training for one in stored_feedback(embedded)} == {None, False}
 
 
-# ── out and in again ─────────────────────────────────────────────────────────────────────────────────────────
-
-
-def say_everything(house: House) -> None:
-    both = house.reply("Which colour?", ["Red.", "Blue."], user="ada")
-    house.say(both, "preference", {"rejected": {"choice": 1}}, tags=("tone",))
-    house.say(both, "preference", {"tie": "good", "other": {"choice": 1}}, user="eve")
-    house.say(both, "rating", {"stars": 4}, user="bob", comment="Fine.")
-    house.say(both, "rating", -1, user="cy", training=False)
-    house.say(both, "comment", "Nice.", anonymous=True)
-    house.say(both, "comment", comment=" Nice \u2028 and short. ", anonymous=True)
-    long = house.reply(
-        [{"role": "system", "content": "Rhyme."}, {"role": "user", "content": "Hello"}], "Yellow.", store=True
-    )
-    house.say(long, "correction", {"content": "Mellow.", "key_facts": ["mellow"]}, anonymous=True, training=True)
-    house.say(house.reply("Again?", "No.", store=False), "correction", "x" * intake.MAX_TEXT)
-    sale = {"content": "Until Sunday.", "key_facts": ["Sunday"], "expires_at": "2025-02-03T00:00:00+01:00"}
-    house.say(house.reply("Sale?", "No."), "correction", sale)
-    house.say(both, "report", "abuse")
-    house.say(both, "rating", 1, user="bob")  # takes the stars back
-
-
-def test_what_goes_out_comes_in_as_it_was(house: House, tmp_path: Path) -> None:
-    say_everything(house)
-    first = exported(house)
-    assert len(first) == 9
-    assert "ada" not in re.findall(r"\w+", "".join(first))
-    (tmp_path / "fresh").mkdir()
-    with open_house(tmp_path / "fresh") as fresh:
-        assert counts(take_in(fresh, imported(tmp_path / "out.jsonl", first))) == (9, 0, 0, 0)
-        assert exported(fresh) == first
-        assert counts(take_in(fresh, imported(tmp_path / "out.jsonl", first))) == (0, 9, 0, 0)
-        (tie,) = [said for said in stored_feedback(fresh) if "tie" in said.value]
-        assert tie.score == 1.0  # so that it counts as a tie here too
-
-
-def test_our_own_export_adds_nothing_where_it_came_from(house: House, tmp_path: Path) -> None:
-    say_everything(house)
-    take_in(house, sample())
-    first = exported(house)
-    assert counts(take_in(house, imported(tmp_path / "out.jsonl", first), training=True)) == (0, len(first), 0, 0)
-    assert exported(house) == first
-
-
-def test_a_line_that_was_changed_under_its_id_is_refused(embedded: House, tmp_path: Path) -> None:
-    embedded.correct("Which colour?", "Red.", "Blue.", user="ada")
-    (line,) = exported(embedded)
-    path = tmp_path / "out.jsonl"
-    done = take_in(embedded, imported(path, [line, line.replace("Blue.", "Green.")]))
-    assert (done.known, [bad.line for bad in done.bad]) == (1, [2])
-    assert "something else" in done.bad[0].reason
-    (tmp_path / "fresh").mkdir()
-    with open_house(tmp_path / "fresh") as fresh:
-        done = take_in(fresh, imported(path, [line, line, line.replace("Blue.", "Green.")]))
-        assert counts(done) == (1, 1, 0, 1)
-
-
-def test_another_assistant_gets_ids_and_people_of_its_own(embedded: House, tmp_path: Path) -> None:
-    embedded.correct("Which colour?", "Red.", "Blue.", user="ada")
-    path = tmp_path / "out.jsonl"
-    school = House(embedded.settings, embedded.database, "school")
-    for expected in ((1, 0, 0, 0), (0, 1, 0, 0)):
-        assert counts(take_in(school, imported(path, exported(embedded)))) == expected
-    native, copied = stored_feedback(embedded)
-    assert native.public_id != copied.public_id
-    assert native.contributor_id != copied.contributor_id
-    with embedded.database.read() as session:
-        people = {person.id: person.assistant_id for person in session.exec(select(Contributor))}
-    assert people == {native.contributor_id: native.assistant_id, copied.contributor_id: copied.assistant_id}
-
-
-def test_what_a_reviewer_turned_down_or_a_giver_took_back_stays_here(embedded: House) -> None:
-    kept, out = (embedded.correct(f"Question {number}?", "No.", "Yes.", user=f"u{number}") for number in range(2))
-    with embedded.database.write() as session:
-        for given, decision in (
-            (kept, ReviewDecision.REJECTED),
-            (kept, ReviewDecision.APPROVED),
-            (out, ReviewDecision.REJECTED),
-        ):
-            review.decide(session, review.get_feedback(session, given.id), decision, note=None, actor="test")
-    assert [kept.id in line for line in exported(embedded)] == [True]
-
-
-def test_a_reply_that_was_cut_off_stays_one(embedded: House, tmp_path: Path) -> None:
-    take_in(embedded, [Record(1, ASKED, "Ta", FeedbackKind.RATING, 1, cut_off=True)])
-    with embedded.database.read() as session:
-        curated = datasets.preview(session, embedded.reload()).curated
-    assert [out.reason for out in curated.dropped] == ["the reply was cut off"]
-
-
-@pytest.fixture(scope="module")
-def two_deployments(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[House, House]]:
-    with open_house(tmp_path_factory.mktemp("one")) as one, open_house(tmp_path_factory.mktemp("other")) as other:
-        yield one, other
-
-
-TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
-SOME_TEXT = TEXT.filter(str.strip)
-
-
-@st.composite
-def records(draw: st.DrawFn) -> Record:
-    kind, value = draw(
-        st.one_of(
-            st.tuples(st.just(FeedbackKind.CORRECTION), SOME_TEXT),
-            st.tuples(
-                st.just(FeedbackKind.CORRECTION),
-                st.builds(lambda text, day: {"content": text, "expires_at": str(day)}, SOME_TEXT, st.dates()),
-            ),
-            st.tuples(st.just(FeedbackKind.RATING), st.sampled_from([1, -1, {"stars": 3}])),
-            st.tuples(st.just(FeedbackKind.COMMENT), SOME_TEXT),
-            st.tuples(st.just(FeedbackKind.PREFERENCE), st.builds(lambda text: {"rejected": text}, TEXT)),
-            st.tuples(st.just(FeedbackKind.PREFERENCE), st.builds(lambda text: {"tie": "bad", "other": text}, TEXT)),
-        )
-    )
-    return Record(
-        line=1,
-        messages=tuple(draw(st.lists(st.tuples(st.sampled_from(["user", "assistant"]), TEXT), min_size=1, max_size=4))),
-        reply=draw(TEXT),
-        kind=kind,
-        value=value,
-        contributor=draw(st.none() | st.sampled_from("abc")),
-        comment=draw(st.none() | TEXT),
-        tags=tuple(draw(st.lists(SOME_TEXT, max_size=2))),
-        created_at=draw(st.none() | st.datetimes(datetime(1970, 1, 1), datetime(2025, 1, 1), timezones=st.just(UTC))),
-        store=draw(st.none() | st.booleans()),
-        training=draw(st.none() | st.booleans()),
-        cut_off=draw(st.booleans()),
-    )
-
-
-@given(said=st.lists(records(), max_size=8))
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_whatever_was_said_is_the_same_in_a_fresh_deployment(
-    two_deployments: tuple[House, House], tmp_path_factory: pytest.TempPathFactory, said: list[Record]
-) -> None:
-    path = tmp_path_factory.mktemp("out") / "out.jsonl"
-    here, there = (House(house.settings, house.database, path.parent.name) for house in two_deployments)
-    first = take_in(here, said)
-    assert first.taken + first.known == len(said)
-    lines = exported(here)
-    assert counts(take_in(there, imported(path, lines))) == (first.taken, 0, 0, 0)
-    assert exported(there) == lines
-    assert counts(take_in(here, imported(path, lines))) == (0, first.taken, 0, 0)
-
-
-# ── runs, keys, history ──────────────────────────────────────────────────────────────────────────────────────
+# ── runs, keys, names ────────────────────────────────────────────────────────────────────────────────────────
 
 
 def set_training(house: House, **policy: Any) -> None:
@@ -485,14 +284,6 @@ def test_the_key_of_imports_opens_nothing_and_the_deed_is_in_the_audit_log(house
         {"source": "import:a.jsonl", "training": True, "licence": None},
         {"source": "import:a.jsonl", "training": None, "licence": None},
     ]
-
-
-def test_feedback_outlives_the_schemas_change_and_its_way_back(house: House) -> None:
-    house.correct("Which colour?", "Red.", "Blue.", user="ada")
-    before = exported(house)
-    migrations.downgrade(house.database, "0001")
-    migrations.upgrade(house.database)
-    assert exported(house) == before
 
 
 def test_a_file_name_that_is_no_text_is_kept_as_far_as_it_is(embedded: House) -> None:
