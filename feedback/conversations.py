@@ -151,7 +151,10 @@ def has_siblings(session: Session, reply: Message) -> bool:
     return session.exec(other.limit(1)).first() is not None
 
 
-def get_reply(session: Session, assistant_ids: frozenset[int] | None, completion_id: str, choice: int) -> Message:
+def get_reply(
+    session: Session, assistant_ids: frozenset[int] | None, completion_id: str, choice: int
+) -> tuple[Message, Conversation]:
+    """Both as of one moment: after it, either may be erased. Raises NotFound."""
     found = session.exec(
         select(Message, Conversation)
         .join(Conversation, col(Message.conversation_id) == col(Conversation.id))
@@ -163,7 +166,7 @@ def get_reply(session: Session, assistant_ids: frozenset[int] | None, completion
             param="completion_id",
             code="completion_not_found",
         )
-    return found[0]
+    return found
 
 
 def history(session: Session, message: Message) -> list[ChatMessage]:

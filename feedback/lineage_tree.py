@@ -96,8 +96,7 @@ class _Tracer:
             assistant = self._session.get_one(Assistant, run.assistant_id)
             return assistant, self._of_run(assistant, run)
         if reply := _REPLY.fullmatch(reference):
-            message = get_reply(self._session, None, reply["id"], int(reply["choice"] or 0))
-            conversation = self._session.get_one(Conversation, message.conversation_id)
+            message, conversation = get_reply(self._session, None, reply["id"], int(reply["choice"] or 0))
             assistant = self._session.get_one(Assistant, conversation.assistant_id)
             return assistant, self._of_message(assistant, message, conversation)
         if reference.startswith("fb-"):

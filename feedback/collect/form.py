@@ -27,8 +27,7 @@ def draw(
     session: Session, secret: bytes, caller: Caller, completion_id: str, choice: int, *, user: str | None = None
 ) -> Form:
     """The form for `user`, by default the one who chatted. Raises NotFound (no such completion for this key)."""
-    reply = get_reply(session, caller.assistant_ids, completion_id, choice)
-    conversation = session.get_one(Conversation, reply.conversation_id)
+    reply, conversation = get_reply(session, caller.assistant_ids, completion_id, choice)
     policy = assistants.policies(session.get_one(Assistant, conversation.assistant_id)).collect
     left_out = set(LEARNABLE) if conversation.ui_task else set()
     if not has_siblings(session, reply):

@@ -80,8 +80,7 @@ def _receive(session: Session, secret: bytes, caller: Caller, given: Given, idem
     repeated = _find_repeated(session, secret, caller, given, idempotency_key)
     if repeated is not None:
         return repeated
-    reply = get_reply(session, caller.assistant_ids, given.completion_id, given.choice)
-    conversation = session.get_one(Conversation, reply.conversation_id)
+    reply, conversation = get_reply(session, caller.assistant_ids, given.completion_id, given.choice)
     assistant = session.get_one(Assistant, conversation.assistant_id)
     policies = assistants.policies(assistant)
     _check_allowed(policies.collect, conversation, given)

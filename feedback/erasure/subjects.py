@@ -123,8 +123,8 @@ def of_conversation(session: Session, assistant: Assistant, label: str) -> Subje
 
 def of_completion(session: Session, assistant: Assistant, completion_id: str) -> Subject:
     """The whole conversation that a reply belongs to: what follows it quotes it."""
-    reply = get_reply(session, frozenset({assistant.id}), completion_id, 0)
-    return Subject(ErasureKind.CONVERSATION, _numbers([reply.conversation_id]), conversations=[reply.conversation_id])
+    _, conversation = get_reply(session, frozenset({assistant.id}), completion_id, 0)
+    return Subject(ErasureKind.CONVERSATION, _numbers([conversation.id]), conversations=[conversation.id])
 
 
 def of_feedback(session: Session, assistant: Assistant, public_id: str) -> Subject:

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
@@ -260,11 +261,10 @@ def test_words_given_while_their_conversation_is_erased_are_in_or_refused_and_no
                 with suppress(NotFound):
                     house.say(asked, "comment", ADAS)
 
-        givers = [threading.Thread(target=give) for _ in range(3)]
+        with ThreadPoolExecutor(3) as threads:
+            givers = [threads.submit(give) for _ in range(3)]
+            go.wait()
+            erase(house, completion=asked)
         for giver in givers:
-            giver.start()
-        go.wait()
-        erase(house, completion=asked)
-        for giver in givers:
-            giver.join()
+            giver.result()
         assert tables_with(house.database, ADAS) == []
