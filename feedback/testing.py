@@ -3,10 +3,15 @@
 Everything goes through the public functions that the service uses; nothing is written to tables behind their backs.
 """
 
+import atexit
 import secrets
+import shutil
+import sqlite3
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -76,10 +81,29 @@ def make_settings(folder: Path, **changes: Any) -> Settings:
 def make_database(settings: Settings) -> Database:
     """A migrated database with the built-in assistant `base`."""
     database = settings.open_database()
-    migrations.upgrade(database)
+    if database.is_sqlite and not (file := Path(database.url.removeprefix("sqlite:///"))).exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(migrated_file(), file)
+    elif len(set(migrations.schema_state(database))) > 1:
+        migrations.upgrade(database)
     with database.write() as session:
         assistants.ensure_base(session, settings.base_model)
     return database
+
+
+@cache
+def migrated_file() -> Path:
+    """An SQLite file of the newest schema, made once by each process: to migrate takes longer than most tests do."""
+    folder = Path(tempfile.mkdtemp(prefix="burnish-schema-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    grown, copied = folder / "grown.sqlite3", folder / "schema.sqlite3"
+    database = Database(f"sqlite:///{grown}")
+    migrations.upgrade(database)
+    database.close()
+    connection = sqlite3.connect(grown)
+    connection.execute("VACUUM INTO ?", (str(copied),))  # one file, whatever the write-ahead log holds
+    connection.close()
+    return copied
 
 
 class House:

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 from tiny import make_tiny_base
 
+import migrations
 from feedback.config import BUNDLED_MODEL, Settings
 from feedback.database import Database
 from feedback.testing import House, make_database, make_settings, open_house
@@ -68,16 +69,34 @@ def postgresql_server() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.fixture(scope="session")
+def migrated_postgresql(postgresql_server: str) -> str:
+    """The name of a database with the newest schema, to be copied: to migrate takes longer than most tests do."""
+    with psycopg.connect(postgresql_server, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE migrated")
+    database = Database(postgresql_server.rpartition("/")[0] + "/migrated")
+    migrations.upgrade(database)
+    database.close()
+    return "migrated"
+
+
+@pytest.fixture
+def template(request: pytest.FixtureRequest) -> str:
+    """What a new PostgreSQL database is a copy of."""
+    name: str = request.getfixturevalue("migrated_postgresql")
+    return name
+
+
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """An empty database of each kind."""
+    """A new database of each kind: no file yet, or the newest schema."""
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'burnish.sqlite3'}"
         return
     server = request.getfixturevalue("postgresql_server")
     name = f"test_{os.urandom(6).hex()}"
     with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {request.getfixturevalue('template')}")
     yield server.rpartition("/")[0] + f"/{name}"
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")

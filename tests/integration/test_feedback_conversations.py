@@ -50,7 +50,7 @@ def reply(house: House, messages: list[dict[str, str]], answer: str, **more: Any
 
 def get(house: House, completion_id: str, choice: int = 0) -> Message:
     with house.database.read() as session:
-        return conversations.get_reply(session, None, completion_id, choice)
+        return conversations.get_reply(session, None, completion_id, choice)[0]
 
 
 def all_messages(house: House) -> list[Message]:

@@ -204,7 +204,7 @@ def test_a_choice_against_an_unfinished_reply_teaches_nothing(embedded: House) -
     user = person(embedded, Side.TRAIN)
     chosen, other = (embedded.reply("Which colour?", text, user=user) for text in ("Blue.", "Re"))
     with embedded.database.write() as session:
-        rejected = conversations.get_reply(session, None, other, 0)
+        rejected, _ = conversations.get_reply(session, None, other, 0)
         conversations.finish_reply(
             session, rejected.id, "Re", MessageStatus.STOPPED, finish_reason=None, prompt_tokens=1, completion_tokens=1
         )

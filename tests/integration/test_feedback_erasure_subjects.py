@@ -165,7 +165,7 @@ def test_a_user_is_found_under_every_key_or_under_one(house: House) -> None:
 def test_a_client_cant_hide_a_conversation_behind_another_ones_number(house: House) -> None:
     asked = house.reply(f"Where is {ADAS}?", "There.")
     with house.database.write() as session:
-        number = conversations.get_reply(session, None, asked, 0).conversation_id
+        number = conversations.get_reply(session, None, asked, 0)[1].id
         taken = Conversation(
             assistant_id=house.assistant.id, api_key_id=house.caller.api_key_id, external_id=f"conv-{number}"
         )
@@ -199,7 +199,7 @@ def test_a_completion_stands_for_its_whole_conversation(house: House) -> None:
     house.reply(history, f"{ADAS} is far.")
     house.reply(f"Where is {BOBS}?", "Here.")
     with house.database.read() as session:
-        number = conversations.get_reply(session, None, first, 0).conversation_id
+        number = conversations.get_reply(session, None, first, 0)[1].id
     _, done = erase(house, completion=first)
     assert done.counts == {"conversation": 1, "message": 4}
     assert tables_with(house.database, ADAS) == []
@@ -238,7 +238,7 @@ def test_a_giver_takes_their_words_back(works: Works) -> None:
 def test_a_reply_whose_conversation_is_erased_while_it_is_written_is_not_stored(house: House) -> None:
     asked = house.reply("Where?", "", user="ada")
     with house.database.read() as session:
-        reply = conversations.get_reply(session, None, asked, 0)
+        reply, _ = conversations.get_reply(session, None, asked, 0)
     erase(house, completion=asked)
     with house.database.write() as session:
         conversations.finish_reply(

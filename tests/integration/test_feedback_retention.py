@@ -42,7 +42,7 @@ def keeping(house: House) -> House:
 def age(house: House, completion_id: str, days: float) -> None:
     """Let a conversation have been held so many days ago."""
     with house.database.write() as session:
-        number = get_reply(session, None, completion_id, 0).conversation_id
+        number = get_reply(session, None, completion_id, 0)[1].id
         then = {"created_at": now() - timedelta(days=days)}
         session.connection().execute(update(Message).where(col(Message.conversation_id) == number).values(then))
         session.connection().execute(update(Conversation).where(col(Conversation.id) == number).values(then))

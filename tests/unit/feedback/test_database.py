@@ -115,7 +115,7 @@ def test_what_was_deleted_is_in_no_byte_of_the_database(embedded: House) -> None
         if len(growing) == 10:  # replies being written at once
             with embedded.database.write() as session:
                 for completion_id in chance.sample(sorted(growing), 10):
-                    reply = conversations.get_reply(session, None, completion_id, 0)
+                    reply, _ = conversations.get_reply(session, None, completion_id, 0)
                     reply.content = growing[completion_id]
                     session.flush()
             growing.clear()

@@ -20,6 +20,12 @@ from feedback.states import CaseOutcome, CaseStatus, FeedbackKind, ReviewDecisio
 from feedback.testing import SECRET
 
 
+@pytest.fixture
+def template() -> str:
+    """PostgreSQL's databases begin empty here."""
+    return "template1"
+
+
 def test_upgrade_downgrade_upgrade(settings: Settings) -> None:
     database = settings.open_database()
     migrations.upgrade(database)
