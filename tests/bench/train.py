@@ -42,6 +42,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def measure(options: argparse.Namespace, models: Path) -> Result:
     if options.file is not None and not options.file.is_file():
         raise InvalidInput(f"{options.file} isn't there: `--file` names people's choices in hh-rlhf's format.")
+    if options.runs < 1:
+        raise InvalidInput("`--runs` is how often each way is measured: at least once.")
     methods = [options.method] if options.method else METHODS
     peak = _bf16_flops_per_second()
     rows = [_compared(method, options, models, peak) for method in methods]

@@ -2,8 +2,8 @@
 
 An adapter's A and B are two thin products more, in the model's dtype; gradients come for them alone. What an adapter
 adds goes into the sum of its layer's product before that is rounded, as the engine has it: added to a product that is
-bfloat16 already, whatever is less than half a step between two such numbers is lost, often half of what a lightly
-trained adapter says. Leaves out what stands between the products (llama_layers.py).
+bfloat16 already, whatever is less than half a step between two such numbers is lost, and with it much of a lightly
+trained adapter. Leaves out what stands between the products (llama_layers.py).
 """
 
 from collections.abc import Iterator
@@ -65,7 +65,7 @@ class Product:
             self.packed = None
 
     def times(self, x: Tensor, plus: Tensor | None) -> Tensor:
-        """x @ weight.T + plus (+ bias), rounded once."""
+        """x @ weight.T + plus (+ bias); `plus` goes in before the sum is rounded."""
         if self.packed is None:
             if plus is None:
                 return torch.nn.functional.linear(x, self.weight, self.bias)
@@ -74,7 +74,7 @@ class Product:
         return _packed_product(x, self.packed.forward, self.bias, plus)
 
     def times_back(self, d_out: Tensor, plus: Tensor | None) -> Tensor:
-        """d_out @ weight + plus, rounded once."""
+        """d_out @ weight + plus, likewise."""
         if self.packed is None:
             return d_out @ self.weight if plus is None else torch.addmm(plus, d_out, self.weight)
         return _packed_product(d_out, self.packed.backward, None, plus)
