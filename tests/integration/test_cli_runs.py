@@ -1,6 +1,7 @@
 """`burnish train` and `burnish status`: runs queued, moved, retried and watched, by people, pipes and programs."""
 
 import json
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -43,27 +44,38 @@ def note(closed: Deployment, held: Claim, step: int, loss: float) -> None:
 
 
 class Training(threading.Thread):
-    """Claims what is queued, notes two steps and fails for good."""
+    """Claims what is queued, notes two steps and fails for good; goes on when each of `awaited` was told in turn."""
 
-    def __init__(self, closed: Deployment) -> None:
+    def __init__(self, closed: Deployment, told: Callable[[], str], awaited: tuple[str, str, str]) -> None:
         super().__init__()
-        self.closed = closed
+        self.closed, self.told, self.awaited = closed, told, awaited
+        workers.show(closed.database, "w")
         self.start()
 
     def run(self) -> None:
-        workers.show(self.closed.database, "w")
-        time.sleep(0.3)
-        while (held := runs.claim(self.closed.database, "w", 60)) is None:
-            time.sleep(0.02)
-        for step, loss in ((1, 2.5), (2, 1.25)):
+        queued, *steps = self.awaited
+        self.wait_for(queued)
+        held = runs.claim(self.closed.database, "w", 60)
+        assert held is not None
+        for step, (awaited, loss) in enumerate(zip(steps, (2.5, 1.25), strict=True), start=1):
             note(self.closed, held, step, loss)
-            time.sleep(0.3)
+            self.wait_for(awaited)
         runs.fail_attempt(self.closed.database, held, "a broken disk", final=True)
         workers.leave(self.closed.database, "w")
 
+    def wait_for(self, words: str) -> None:
+        until = time.monotonic() + 60
+        while words not in self.told() and time.monotonic() < until:
+            time.sleep(0.02)
+
+
+def printed() -> str:
+    """What pytest caught of the standard output so far."""
+    return sys.stdout.getvalue()
+
 
 def test_a_program_that_waits_gets_a_line_for_every_change(run: Run, closed: Deployment) -> None:
-    training = Training(closed)
+    training = Training(closed, printed, ('"queued"', '"step": 1', '"step": 2'))
     waited = run("train", "support", "--wait", "--json")
     training.join()
     assert waited.status == 1
@@ -78,7 +90,7 @@ ORDER = ("queued", "running", "failed")
 
 
 def test_a_pipe_gets_sparse_lines_and_the_whole_at_the_end(run: Run, closed: Deployment) -> None:
-    training = Training(closed)
+    training = Training(closed, printed, ("queued", "step 1/", "step 1/"))
     waited = run("train", "support", "--wait")
     training.join()
     lines = [line for line in waited.out.splitlines() if line.startswith("run-")]
@@ -92,7 +104,7 @@ def test_a_terminal_gets_one_line_that_moves(run: Run, closed: Deployment, monke
     screen = StringIO()
     monkeypatch.setattr(watching, "console", Console(file=screen, force_terminal=True, width=150))
     queued = run("train", "support", "--json").value
-    training = Training(closed)
+    training = Training(closed, screen.getvalue, ("queued, waits", "step 1/", "step 2/"))
     assert run("status", queued["run"], "--watch").status == 1
     training.join()
     assert "queued, waits for a worker" in screen.getvalue()
