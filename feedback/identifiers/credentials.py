@@ -12,7 +12,8 @@ from feedback.identifiers.tokens import share_of_words
 
 _PRIVATE_KEY = re.compile(
     r"-----BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----"
-    r"(?:(?:[^-]|-(?!----))*+-----END [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----|(?:\s|\\n|[A-Za-z0-9+/=]{16,})*+)"
+    # no possessive repeat of a group: Python before 3.11.5 gets some of them wrong
+    r"(?:[^-]*+(?:-(?!----)[^-]*+)*-----END [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----|(?:\s|\\n|[A-Za-z0-9+/=]{16,})*)"
 )
 _IN_URL = re.compile(
     r"(?<=://)[^\s/@:\"'<>\[\]]{0,100}:(?!(?:pass(?:word|wd)?|pwd|secret|token|[*x]+)@)[^\s/@\"'<>\[\]]{1,200}(?=@)"
