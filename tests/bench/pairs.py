@@ -158,8 +158,7 @@ async def margins(engine: Engine, choices: Sequence[Choice], version: str, what:
         asked = [
             ScoreRequest([turn.model_dump() for turn in row.prompt], reply[0].content, version)
             for row in rows
-            for reply in (row.chosen, row.rejected)
-            if reply
+            for reply in (row.chosen or [], row.rejected or [])
         ]
         means = [mean(tokens) for tokens in await engine.score(asked)]
         found += [chosen - rejected for chosen, rejected in zip(means[::2], means[1::2], strict=True)]
