@@ -8,7 +8,7 @@ import pytest
 from burnish_server import Deployment
 
 HEADERS = {"content-type": "application/json"}
-SECONDS = 1.0
+SECONDS = 4.0
 """A refusal takes a tenth of it; describing each wrong item takes many times as long."""
 
 

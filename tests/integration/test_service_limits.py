@@ -27,7 +27,7 @@ from service.engines.echo import EchoEngine
 from service.engines.local import LocalEngine
 
 MANY_WORDS = " ".join(f"word{number}" for number in range(600))
-SLOT_FREE_SECONDS = 0.25
+SLOT_FREE_SECONDS = 1.0
 """How long after its client has gone a slot may stay taken."""
 
 
@@ -77,7 +77,7 @@ def one_slot(tmp_path: Path, endless_base: Path) -> Iterator[LocalHouse]:
 @pytest.fixture
 def slow(tmp_path: Path) -> Iterator[tuple[Deployment, EchoEngine]]:
     """An application whose replies take longer than they may."""
-    with deployment(tmp_path, request_seconds=0.5) as made:
+    with deployment(tmp_path, request_seconds=3) as made:
         engine = EchoEngine(delay_seconds=0.02)
         app = InProcess(made, engine)
         yield made, engine

@@ -90,7 +90,8 @@ def test_a_run_is_followed_to_its_end(server: Deployment) -> None:
     def follow() -> None:
         with server.http.stream("GET", f"/v1/runs/{run['id']}/events") as stream:
             assert stream.headers["content-type"].startswith("text/event-stream")
-            told.extend(data(stream.iter_lines()))
+            for one in data(stream.iter_lines()):
+                told.append(one)
 
     following = threading.Thread(target=follow)
     following.start()
@@ -108,9 +109,9 @@ def test_a_run_is_followed_to_its_end(server: Deployment) -> None:
     eventually(
         lambda: server.http.get(f"/v1/runs/{run['id']}").json()["progress"], "the service reads the run's folder"
     )
-    time.sleep(1.2)  # the stream looks once a second
+    eventually(lambda: told and told[-1]["progress"], "the stream, which looks once a second, tells of the progress")
     cancel(server, run["id"])
-    following.join(10)
+    following.join(60)
     assert not following.is_alive(), "the stream ends with the run"
     assert told[-1]["status"] == "cancelled"
     assert told[-1]["progress"]["eta_seconds"] is None

@@ -96,12 +96,12 @@ def before_curating(monkeypatch: pytest.MonkeyPatch, deed: Callable[[], object])
 
 
 def test_a_long_freeze_keeps_the_lease(embedded: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    works = Works(embedded, lease_seconds=0.8)
+    works = Works(embedded, lease_seconds=2)
     claimed = []
 
     def take_long() -> None:
         for _ in range(20):
-            time.sleep(0.1)
+            time.sleep(0.2)
             claimed.append(runs.claim(embedded.database, "another", 60))
 
     before_curating(monkeypatch, take_long)
