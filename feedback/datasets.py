@@ -33,6 +33,7 @@ from feedback.review import is_rejected, is_undecided
 from feedback.row_hashes import RowsWriter, Salts, find_rows, rows_file
 from feedback.run_folder import SPLITS, Row, RunSpec, Turn
 from feedback.states import FeedbackStatus
+from feedback.suites.freezing import texts_of
 
 DATASHEET, PAGE = "datasheet.json", "datasheet.md"
 GIVERS_AT_ONCE = 10_000
@@ -149,7 +150,7 @@ def freeze(
     `spec` makes run.json's content from the dataset and the hashes of the other files. `fence` is held while the
     folder is put in its place; it raises if the run isn't ours any more.
     """
-    curated = curating(material, _paragraphs(suites.values()), progress)
+    curated = curating(material, texts_of(suites), progress)
     prompt = prompt_of(material.guidelines)
     with fence():
         pass  # a run that an erasure cancelled meanwhile writes none of it
@@ -294,10 +295,6 @@ def _insert_examples(session: Session, dataset: DatasetVersion, frozen: Frozen, 
             {"example_id": number, "feedback_id": source} for number, one, _ in some for source in one.feedback_ids
         ]
         connection.execute(insert(ExampleSource), sources)
-
-
-def _paragraphs(suites: Iterable[bytes]) -> list[str]:
-    return [text for suite in suites for text in suite.decode("utf-8", "replace").split("\n\n") if text.strip()]
 
 
 def _beside(folder: Path) -> Path:

@@ -7,6 +7,7 @@
       datasheet.json datasheet.md        where the rows came from and what was dropped
       baseline/                the serving adapter (missing: the bare base serves)
       suites/general.txt       general text for the perplexity guard; paragraphs apart by a blank line
+      suites/<kind>.<name>.jsonl   what the other guards ask: an item a line (feedback.suites)
       attempt-<n>/             what comes out: checkpoints/ adapter/ metrics.json evaluation.json train.log
 
 Anyone can rerun a folder by hand; nothing in it needs the database. Leaves out how training is done.
@@ -23,6 +24,8 @@ from feedback.policies import VerdictPolicy
 Split = Literal["train", "dev", "gate"]
 Method = Literal["sft", "dpo", "kto"]
 Source = Literal["correction", "preference", "rating"]
+SUITES = Path("suites")
+GENERAL_TEXT = SUITES / "general.txt"
 SPLITS: tuple[Split, ...] = ("train", "dev", "gate")
 ROWS = "rows.txt"
 
@@ -60,6 +63,14 @@ class Row(RunFolderModel):
     rejected_version: str | None = Field(None, description="The same for `rejected`; None: a person, or unknown.")
 
 
+class FrozenGuidelines(RunFolderModel):
+    """What of an assistant's guidelines a guard asks about."""
+
+    system_prompt: str = ""
+    disclaimer: str = ""
+    sensitive_topics: list[str] = []
+
+
 class RunSpec(RunFolderModel):
     run_id: str
     assistant: str
@@ -71,6 +82,10 @@ class RunSpec(RunFolderModel):
     methods: list[Method] = Field(description="In the order in which they run.")
     hyperparameters: Hyperparameters
     verdict: VerdictPolicy
+    guidelines: FrozenGuidelines | None = Field(None, description="The assistant's, for the guard that asks of them.")
+    tries: int = Field(
+        1, ge=1, description="Which candidate this is that was held against its baseline: each may err less often."
+    )
     seed: int
     dataset_sha256: str = Field(description="sha256 of rows.txt, which has that of every row.")
     files: dict[str, str] = Field(description="sha256 of every file that training reads, by its path in the folder.")

@@ -93,11 +93,23 @@ class VerdictWord(StrEnum):
     BLOCKED = "BLOCKED"  # a guard failed, whatever was gained
 
 
+class GuardOutcome(StrEnum):
+    PASSED = "passed"  # a fall by the margin or more is ruled out
+    FAILED = "failed"  # it fell beyond chance, and a fall by the margin isn't ruled out: BLOCKED
+    NOT_MEASURABLE = "not measurable"  # so few items, or this model, can't tell; blocks where the policy requires it
+
+
 class ReleaseState(StrEnum):
     PROPOSED = "proposed"  # judged PROMOTE; waits for an operator's word
+    SHADOW = "shadow"  # answers beside the live version; nobody is shown it
+    CANARY = "canary"  # serves a share of the conversations
     LIVE = "live"  # serves the assistant; one at a time
+    HOLDOUT = "holdout"  # was live before, and keeps a small share of the conversations, to be compared with
     RETIRED = "retired"  # served once
-    DECLINED = "declined"  # proposed, and overtaken or turned down
+    DECLINED = "declined"  # proposed or tried, and overtaken, turned down or taken back
+
+
+ON_TRIAL = (ReleaseState.SHADOW, ReleaseState.CANARY)
 
 
 class ErasureKind(StrEnum):

@@ -58,6 +58,8 @@ def drift(database: "Database") -> list[object]:
     """What the models say and the migrated schema doesn't, or the other way round."""
     import feedback.fine_tuning.models
     import feedback.models
+    import feedback.suites.models
+    import feedback.trials
     import feedback.workers  # noqa: F401  all fill the metadata
     from feedback.columns import Table
 

@@ -4,6 +4,8 @@ from alembic import context
 
 import feedback.fine_tuning.models
 import feedback.models
+import feedback.suites.models
+import feedback.trials
 import feedback.workers  # noqa: F401  all fill the metadata
 from feedback.columns import Table
 

@@ -11,7 +11,7 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 
 from feedback.config import Settings
-from service import upkeep
+from service import rollouts, upkeep
 from service.api import (
     assistants,
     cases,
@@ -27,6 +27,7 @@ from service.api import (
     models,
     review,
     runs,
+    suites,
 )
 from service.auth import provide_caller
 from service.chat import Chat
@@ -54,6 +55,7 @@ def create_app(settings: Settings, engine: Engine) -> Litestar:
             raise
         background = [
             asyncio.create_task(routing.follow()),
+            asyncio.create_task(rollouts.tend(database, routing)),
             asyncio.create_task(upkeep.tend(database, routing.problems, request_seconds=settings.request_seconds)),
         ]
         try:
@@ -93,9 +95,14 @@ def create_app(settings: Settings, engine: Engine) -> Litestar:
             guidelines.put_guidelines,
             guidelines.list_guidelines,
             guidelines.get_guidelines_version,
+            suites.list_suites,
+            suites.put_suite,
+            suites.remove_suite,
             assistants.get_versions,
             assistants.promote,
             assistants.roll_back,
+            assistants.veto,
+            assistants.get_trial,
             runs.request_run,
             runs.list_assistants_runs,
             runs.list_runs,

@@ -148,6 +148,10 @@ class Works:
         with self.house.database.write() as session:
             releases.promote(session, self.house.reload(), version, actor="test", reason="a test", force=True)
 
+    def roll_back(self) -> None:
+        with self.house.database.write() as session:
+            releases.roll_back(session, self.house.reload(), actor="test", reason="a test")
+
     def live(self) -> int:
         with self.house.database.read() as session:
             return releases.live(session, self.house.assistant).version.number

@@ -26,6 +26,7 @@ from trainer import ranks
 from trainer.adapter import publish_adapter
 from trainer.evaluation.curves import training_words
 from trainer.evaluation.evaluate import evaluate
+from trainer.evaluation.page import page
 from trainer.evaluation.record import Evaluation
 from trainer.evaluation.report import report
 from trainer.evaluation.verdict import Verdict, judge
@@ -70,7 +71,7 @@ def run(
             evaluation = _finished_evaluation(spec, target, version)
             if evaluation is None:
                 evaluation = _evaluate(spec, splits, place, version, progress)
-            return _write(target, spec, evaluation, progress)
+            return _write(folder, target, spec, evaluation, progress)
 
 
 def evaluate_again(
@@ -92,7 +93,7 @@ def evaluate_again(
             progress = RunProgress(target / "metrics.json")
             version = read_adapter(target / "adapter").sha256
             evaluation = _evaluate(spec, splits, place, version, progress)
-            return _write(target, spec, evaluation, progress)
+            return _write(folder, target, spec, evaluation, progress)
 
 
 def _evaluate(spec: RunSpec, splits: Splits, place: Place, version: str, progress: RunProgress) -> Evaluation:
@@ -111,6 +112,7 @@ def _evaluate(spec: RunSpec, splits: Splits, place: Place, version: str, progres
                 version,
                 lambda what, done, total: progress.step(done, total, note=what),
                 answers=place.answers(spec),
+                where=f"{place.device} {place.dtype}",
             )
         finally:
             await engine.close()
@@ -145,10 +147,12 @@ def _finished_evaluation(spec: RunSpec, target: Path, version: str) -> Evaluatio
     return evaluation if same else None
 
 
-def _write(target: Path, spec: RunSpec, evaluation: Evaluation, progress: RunProgress) -> Verdict:
+def _write(folder: Path, target: Path, spec: RunSpec, evaluation: Evaluation, progress: RunProgress) -> Verdict:
     verdict = judge(evaluation, spec.verdict)
     write_json(target / "evaluation.json", evaluation.model_dump(mode="json"))
     write_bytes(target / "report.md", report(evaluation, verdict, progress.data).encode())
+    sheet = read_json(folder / "datasheet.json") if (folder / "datasheet.json").is_file() else {}
+    write_bytes(target / "report.html", page(evaluation, verdict, progress.data, sheet).encode())
     progress.data["stage"] = "done"
     progress.write()
     log.info("%s: %s", verdict.verdict.value, " ".join(verdict.reasons))

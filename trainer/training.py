@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 from feedback.errors import OutOfMemory, RunFailedForGood
 from feedback.run_folder import Row, RunSpec, Split, attempt_folder
 from trainer import provenance, ranks
+from trainer.canaries import planted
 from trainer.failures import is_out_of_memory
-from trainer.own_answers import kept_at, write_answers
+from trainer.own_answers import kept_at, read_answers, write_answers
 from trainer.progress import RunProgress
 from trainer.search import can_search, search
 from trainer.warm_start import beginning
@@ -93,7 +94,9 @@ def train(spec: RunSpec, splits: Splits, place: Place, progress: RunProgress) ->
             if last is None:
                 stage = replace(stage, start=beginning(place.folder, spec))
             if method == "sft" and spec.hyperparameters.replay_fraction:
-                stage = replace(stage, answers=_own_answers(spec, place, progress))
+                answers = _own_answers(spec, place, progress)
+                canaries = planted(place.folder, read_answers(answers) or [])
+                stage = replace(stage, answers=answers, rows=[*stage.rows, *canaries])
             _train_stage(stage)
             gc.collect()
         if stage.final.is_dir():

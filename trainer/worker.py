@@ -26,13 +26,15 @@ from feedback.fine_tuning import jobs
 from feedback.fine_tuning.dataset import JobData, curate_examples
 from feedback.fine_tuning.events import metrics_of
 from feedback.fine_tuning.requests import applied
+from feedback.guidelines import system_prompt_of
 from feedback.heartbeat import Heartbeat
 from feedback.housekeeping import Housekeeping
 from feedback.models import AdapterVersion, Assistant, Evaluation, Run
 from feedback.processes import TrainerTask
-from feedback.run_folder import RunSpec, attempt_folder
+from feedback.run_folder import FrozenGuidelines, RunSpec, attempt_folder
 from feedback.runs import Claim
 from feedback.states import RunStatus, VerdictWord
+from feedback.suites.freezing import added_suites, new_canaries, shortened
 from feedback.workers import Presence
 from service.engines.adapter_format import read_adapter
 from trainer.baseline import align_baseline, replace_baseline
@@ -40,11 +42,11 @@ from trainer.evaluation import record
 from trainer.evaluation.verdict import Verdict, judge
 from trainer.failures import BUSY, disk_full, failure_of, goes_on, is_disk_full, oom_kills
 from trainer.launchers.local import LocalLauncher
+from trainer.own_suites import own_suites
 from trainer.progress import RunProgress
 
 _log = structlog.get_logger()
 
-GENERAL_TEXT = Path(__file__).parent / "evaluation" / "general.txt"
 MAX_EVALUATIONS = 5
 """How often a candidate is judged again because the baseline changed while it was judged."""
 
@@ -186,7 +188,9 @@ class Worker:
                 continue  # another release went live at this moment, and nothing was registered: look again
             if newer is None:
                 return
-            replace_baseline(folder, adapters.folder_of(self._settings.adapters, newer))
+            with self._database.read() as session:
+                tries = releases.judged_against(session, newer) + 1
+            replace_baseline(folder, adapters.folder_of(self._settings.adapters, newer), tries)
         raise RunFailed(f"The baseline changed {MAX_EVALUATIONS} times while the candidate was judged.")
 
     def _freeze(self, held: Claim, folder: Path) -> None:
@@ -199,6 +203,8 @@ class Worker:
                 return
             assistant = session.get_one(Assistant, run.assistant_id)
             live = releases.live(session, assistant).version
+            suites = own_suites() | added_suites(session, assistant) | new_canaries()
+            tries = releases.judged_against(session, live) + 1
             job = jobs.of_run(session, run.id)
             if job is None:
                 material, curating = datasets.gather_material(session, assistant), datasets.curate_material
@@ -222,12 +228,18 @@ class Worker:
                 methods=frozen.curated.methods,
                 hyperparameters=runs.with_search(own, run.search_trials),
                 verdict=policies.verdict,
+                guidelines=guidelines,
+                tries=tries,
                 seed=run.seed,
                 dataset_sha256=frozen.sha256,
                 files=hashes,
             )
 
-        suites = {"general.txt": GENERAL_TEXT.read_bytes()}
+        said = material.guidelines
+        guidelines = FrozenGuidelines(
+            system_prompt=system_prompt_of(said), disclaimer=said.disclaimer, sensitive_topics=said.sensitive_topics
+        )
+        suites = {name: shortened(name, content, policies.verdict.max_suite_items) for name, content in suites.items()}
         fence = partial(self._fence, held)
         frozen = datasets.freeze(material, folder, suites, baseline, spec, fence, curating=curating)
         del material  # a million items

@@ -14,6 +14,7 @@ from feedback.cli import (
     programs,
     recipes,
     review,
+    suites,
     talk,
 )
 from feedback.cli.app import app, visible
@@ -32,6 +33,7 @@ guidelines.register(access.assistant_app)
 review.register(app, data.feedback_app)
 cases.register(app)
 recipes.register(app)
+suites.register(app)
 
 
 def main() -> None:

@@ -272,7 +272,7 @@ def _look_at_all(
         )
     if spoken:
         for look, text, toxicity in zip(looks, masked, _toxicity(masked), strict=True):
-            look.language = _language(text)
+            look.language = language_of(text)
             look.repetition = _repetition(text)
             look.toxicity = toxicity
             look.refusal = _REFUSAL.match(text) is not None
@@ -319,7 +319,7 @@ def _estimate_tokens(text: str) -> int:
     return wide + (len(text) - wide + 3) // 4
 
 
-def _language(text: str) -> str:
+def language_of(text: str) -> str:
     """By fastText's lid.176 (Joulin et al. 2016), on the first words."""
     start = " ".join(text[:_LANGUAGE_CHARACTERS].split())
     if not _WORDS.search(start):

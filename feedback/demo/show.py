@@ -1,5 +1,6 @@
 """What came of it: a table for people, one JSON line for programs."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,7 +40,7 @@ class Outcome:
         attempt = attempt_folder(stage.settings.runs / run.id, run.attempt)
         metrics = files.read_json(attempt / "metrics.json")
         guards = files.read_json(attempt / "evaluation.json")["guards"]
-        perplexity = next(guard for guard in guards if guard["name"] == "general_perplexity")
+        general = next(guard for guard in guards if guard["name"] == "general_perplexity")["measures"][0]
         with stage.database.read() as session:
             evaluation = session.exec(select(Evaluation).where(Evaluation.run_id == run.id)).one()
             candidate = session.get_one(AdapterVersion, evaluation.candidate_id)
@@ -51,7 +52,7 @@ class Outcome:
             reasons=evaluation.reasons,
             statistics=evaluation.statistics,
             promoted=live.id == candidate.id,
-            perplexity=(perplexity["baseline"], perplexity["candidate"]),
+            perplexity=(math.exp(-general["baseline"]), math.exp(-general["candidate"])),
             requests=audience.requests,
             dropped=audience.dropped,
             swap_requests=audience.swap_requests,

@@ -8,7 +8,7 @@ from time import perf_counter
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-GENERAL_TEXT = Path(__file__).parents[2] / "trainer" / "evaluation" / "general.txt"
+GENERAL_TEXT = Path(__file__).parents[2] / "trainer" / "evaluation" / "suites" / "general.txt"
 
 
 def main() -> None:

@@ -113,7 +113,7 @@ async def _look(stage: Any, factor: float, seed: int, models: Path, answers: Pat
         _, _, exam = lessons(seed)
         said = await replies(engine, exam, version, VerdictPolicy(max_new_tokens=32), lambda _: None)
         right = [contains_facts(reply or "", row.key_facts) for reply, row in zip(said, exam, strict=True)]
-        text = (Path(__file__).parents[2] / "trainer" / "evaluation" / "general.txt").read_text("utf-8")
+        text = (Path(__file__).parents[2] / "trainer" / "evaluation" / "suites" / "general.txt").read_text("utf-8")
         paragraphs = [part.strip() for part in text.split("\n\n") if part.strip()]
         rise = await perplexity(engine, paragraphs, version) / await perplexity(engine, paragraphs, BASE) - 1
         moved = await measure_divergence(engine, answers, (version, BASE), lambda *_: None)

@@ -34,7 +34,6 @@ from service.engines.base import BASE, Engine, ScoreRequest
 from trainer.evaluation.statistics import Difference, exact_mcnemar, paired_difference
 from trainer.progress import RunProgress
 
-RESAMPLES = 10_000
 TOLD_STEPS, TOLD_PAIRS = 10, 100
 """Steps of training, and pairs scored, between two lines of progress."""
 SHOWN = ("preference_learning_rate", "preference_epochs", "per_device_train_batch_size", "dpo_loss", "beta",
@@ -145,7 +144,6 @@ def compared(base: Sequence[float], adapted: Sequence[float], clusters: Sequence
         "turned_right": righted,
         "turned_wrong": wronged,
         "mcnemar_p": exact_mcnemar(righted, wronged),
-        "bootstrap_resamples": RESAMPLES,
         "bootstrap_groups": share.contributors,
     }
 
@@ -203,7 +201,7 @@ def _row(what: str, share: float, margin: float) -> Figures:
 def _gain(before: Sequence[float], after: Sequence[float], clusters: Sequence[str]) -> Difference:
     """With the bounds of a two-sided interval of 95 %. Only groups are drawn: they are all about one thing."""
     differences = [now - was for was, now in zip(before, after, strict=True)]
-    return paired_difference(differences, clusters, ["all"] * len(clusters), alpha=0.025, resamples=RESAMPLES, seed=0)
+    return paired_difference(differences, clusters, None, alpha=0.025)
 
 
 @contextmanager

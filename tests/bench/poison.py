@@ -11,21 +11,18 @@ trolls give them, training learns from them, facts decide.
 """
 
 import argparse
-import os
-import subprocess
 import tempfile
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
-from time import perf_counter, sleep
 
-from bench.client import BenchmarkFailed
-from bench.figures import Result, tell
+from bench.figures import Result
 from bench.figures import Row as Figures
 from bench.poisoned_crowd import FALSE_FACTS, PoisonedCrowd
 from bench.stored_stream import ASSISTANT, store
+from bench.trainings import train_all
 from bench.trolls import SUSPECTING
 
 from feedback import assistants, datasets, files
@@ -34,7 +31,6 @@ from feedback.demo.product import FAST, load_product
 from feedback.demo.stage import policies_of
 from feedback.key_facts import contains_facts
 from feedback.policies import Changes
-from feedback.processes import trainer_command
 from feedback.row_hashes import write_rows
 from feedback.run_folder import ROWS, Row, RunSpec, Split, attempt_folder
 from feedback.testing import make_settings
@@ -43,7 +39,7 @@ from trainer.evaluation.statistics import Difference, paired_difference
 from trainer.inputs import read_run
 
 GENERAL = "suites/general.txt"
-GENERAL_TEXT = Path(__file__).parents[2] / "trainer" / "evaluation" / "general.txt"
+GENERAL_TEXT = Path(__file__).parents[2] / "trainer" / "evaluation" / "suites" / "general.txt"
 NO_SUSPICION: Changes = {
     "trust": {
         "min_voices": 1,
@@ -57,7 +53,6 @@ NO_SUSPICION: Changes = {
 }
 LIED_ABOUT = {fact.id: fact.key_facts for fact in load_product(100).facts if fact.id in FALSE_FACTS}
 """The truth."""
-RESAMPLES = 10_000
 SIZE = replace(FAST, gate_fraction=0.55)
 """As many rows to judge by as to learn from."""
 
@@ -92,7 +87,7 @@ def measure(options: argparse.Namespace, models: Path) -> Result:
             return {"rows": curation, **told}
         runs = [(seed, arm) for seed in range(options.seeds) for arm in arms]
         folders = [_write_run(arm, seed, folder / f"run-{place}") for place, (seed, arm) in enumerate(runs)]
-        seconds = _run(folders, options.at_once, models)
+        seconds = train_all(folders, options.at_once, models, lambda folder: str(_scores(_evaluation(folder))))
         evaluations = [_evaluation(run) for run in folders]
     scores = [
         {"arm": arm.name, "seed": seed, **_scores(evaluation), "seconds": took}
@@ -187,35 +182,6 @@ def _write_run(arm: Arm, seed: int, folder: Path) -> Path:
     return folder
 
 
-def _run(folders: list[Path], at_once: int, models: Path) -> list[float]:
-    """Runs them as a worker does, some side by side, each with its share of the cores; returns how long each took."""
-    settings = make_settings(folders[0].parent, models_folder=models)
-    threads = max(1, (os.cpu_count() or 1) // at_once)
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    waiting, running, seconds = list(folders), dict[Path, subprocess.Popen[bytes]](), dict[Path, float]()
-    try:
-        while waiting or running:
-            while waiting and len(running) < at_once:
-                folder = waiting.pop(0)
-                command = [*trainer_command(settings, "run", folder, 1), "--die-with-parent", str(os.getpid())]
-                with (folder / "process.log").open("wb") as log:
-                    running[folder] = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
-                seconds[folder] = perf_counter()
-            for folder, process in list(running.items()):
-                if process.poll() is None:
-                    continue
-                if running.pop(folder).returncode:
-                    raise BenchmarkFailed(f"A training run failed: {(folder / 'process.log').read_text()[-2000:]}")
-                seconds[folder] = perf_counter() - seconds[folder]
-                tell(f"{folder.name} of {len(folders)}: {seconds[folder]:.0f} s, {_scores(_evaluation(folder))}")
-            sleep(0.5)
-    finally:
-        for process in running.values():
-            process.kill()
-            process.wait()
-    return [seconds[folder] for folder in folders]
-
-
 def _evaluation(folder: Path) -> Evaluation:
     return Evaluation.model_validate(files.read_json(attempt_folder(folder, 1) / "evaluation.json"))
 
@@ -227,7 +193,7 @@ def _scores(evaluation: Evaluation) -> Figures:
         "lies": _mean_lies(evaluation),
         "contrast": mean(_contrast(row) for row in evaluation.rows),
         "loss": mean(row.candidate.loss for row in evaluation.rows),
-        "perplexity": next(guard.candidate for guard in evaluation.guards if guard.name == "general_perplexity"),
+        "perplexity": evaluation.perplexity()[1],
     }
 
 
@@ -286,7 +252,7 @@ def _difference(arm: list[Evaluation], clean: list[Evaluation], score: Callable[
         for there, here in zip(_by_row(arm), _by_row(clean), strict=True)
     ]
     people, topics = [row.contributor for row in rows], [row.topic for row in rows]
-    return paired_difference(gains, people, topics, alpha=0.025, resamples=RESAMPLES, seed=0)
+    return paired_difference(gains, people, topics, alpha=0.025)
 
 
 def _by_row(evaluations: list[Evaluation]) -> list[tuple[RowResult, ...]]:

@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench import (
     beside_training,
+    candidates,
     context,
     curate,
     decoders,
@@ -32,6 +33,7 @@ from bench import (
     swaps,
     train,
     trolls,
+    verdict,
 )
 from bench.figures import Result, machine, rounded, table, tell
 
@@ -53,6 +55,8 @@ BENCHMARKS: dict[str, Any] = {
     "curate": curate,
     "trolls": trolls,
     "poison": poison,
+    "verdict": verdict,
+    "candidates": candidates,
     "exact": exact,
 }
 GIVEN_A_FILE = ("pairs",)

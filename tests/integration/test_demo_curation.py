@@ -19,7 +19,7 @@ from feedback.states import FeedbackKind, Side
 from feedback.testing import House, open_house
 
 DEFAULT_TRUST = {"min_voices": 2}
-GENERAL = Path(__file__).parents[2] / "trainer" / "evaluation" / "general.txt"
+GENERAL = Path(__file__).parents[2] / "trainer" / "evaluation" / "suites" / "general.txt"
 
 
 class QuietStage:

@@ -17,9 +17,10 @@ from structlog.testing import capture_logs
 
 from feedback import adapters, datasets, files, releases, runs
 from feedback.columns import now
-from feedback.models import Release
+from feedback.models import AdapterVersion, Release
 from feedback.run_folder import attempt_folder
 from feedback.states import RunStatus
+from feedback.suites import registry
 from feedback.testing import House
 from trainer.worker import Worker
 
@@ -44,6 +45,37 @@ def test_a_run_may_search_though_its_assistant_does_not_and_the_reverse(works: W
     assert [trials(search_trials=3), trials()] == [3, 0]
     works.policy(hyperparameters={"search_trials": 5})
     assert [trials(search_trials=0), trials()] == [0, 5]
+
+
+def spec_of(works: Works, version: AdapterVersion) -> dict[str, Any]:
+    found: dict[str, Any] = files.read_json(works.house.settings.runs / str(version.run_id) / "run.json")
+    return found
+
+
+def test_each_candidate_held_against_one_baseline_is_another_try(works: Works) -> None:
+    first, second = works.learn(), works.learn()
+    assert [spec_of(works, one)["tries"] for one in (first, second)] == [1, 2]
+    works.promote(second)
+    assert spec_of(works, works.learn())["tries"] == 1
+    works.launcher.meanwhile = lambda: works.live() == 0 or works.roll_back()
+    third = works.learn()
+    assert works.judged_against(third) == 0
+    assert spec_of(works, third)["tries"] == 3, "the third that was held against the base"
+
+
+def test_a_run_freezes_what_guards_ask_and_plants_strings_of_its_own(works: Works) -> None:
+    with works.house.database.write() as session:
+        golden = b'{"messages": [{"role": "user", "content": "How long?"}], "must": ["two years"]}\n'
+        registry.add(session, works.house.reload(), "returns", golden, actor="test")
+    folders = [works.house.settings.runs / str(works.learn().run_id) for _ in range(2)]
+    frozen = {path.name for path in (folders[0] / "suites").iterdir()}
+    own = {f"{kind}.own.jsonl" for kind in ("sycophancy", "refusals", "toxicity", "bias", "instructions", "prompts")}
+    assert frozen == own | {"general.txt", "golden.returns.jsonl", "canaries.run.jsonl"}
+    spec = files.read_json(folders[0] / "run.json")
+    assert spec["guidelines"]["system_prompt"] == "Answer briefly."
+    assert {f"suites/{name}" for name in frozen} <= spec["files"].keys()
+    canaries = [(folder / "suites" / "canaries.run.jsonl").read_bytes() for folder in folders]
+    assert canaries[0] != canaries[1]
 
 
 def test_a_candidate_is_judged_again_when_something_else_went_live(works: Works) -> None:

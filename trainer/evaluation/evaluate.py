@@ -10,8 +10,11 @@ from pathlib import Path
 
 from feedback.run_folder import Row, RunSpec, Split
 from service.engines.base import BASE, Engine
+from trainer.evaluation.analysis import groups, worst
 from trainer.evaluation.divergence import measure_divergence
-from trainer.evaluation.guards import GUARDS, Findings
+from trainer.evaluation.guards import GUARDS
+from trainer.evaluation.guards.findings import Findings
+from trainer.evaluation.guards.kept import Kept
 from trainer.evaluation.metrics import (
     OTHER_COMPLETIONS,
     MeanLogProbs,
@@ -35,10 +38,12 @@ async def evaluate(
     progress: Callable[[str, int, int], None] = lambda what, done, total: None,
     *,
     answers: Path | None = None,
+    where: str = "",
 ) -> Evaluation:
     """`engine` is started; it gets candidate and baseline loaded and keeps them.
 
-    `answers`: where the base's own answers are kept, or will be; without it no divergence is measured.
+    `answers`: where the base's own answers are kept, or will be, and what guards measured of a version beside them;
+    without it no divergence is measured, and nothing kept. `where`: device and dtype.
     """
     seconds, started = {}, time.perf_counter()
     gate = splits["gate"]
@@ -68,8 +73,23 @@ async def evaluate(
     seconds["score"] = time.perf_counter() - clock
 
     clock = time.perf_counter()
-    findings = Findings(engine, folder, *versions, spec.verdict, splits, rows, pairs, ratings)
-    guards = [await guard(findings) for guard in GUARDS]
+    findings = Findings(
+        engine,
+        folder,
+        *versions,
+        spec.verdict,
+        splits,
+        rows,
+        pairs,
+        ratings,
+        log_probs,
+        Kept(answers.parent / "guards" if answers else None, f"{answers.name if answers else ''} {where}"),
+        spec.guidelines,
+    )
+    guards = []
+    for done, guard in enumerate(GUARDS):
+        progress("guards", done, len(GUARDS))
+        guards.append(await guard(findings))
     seconds["guards"] = time.perf_counter() - clock
 
     clock = time.perf_counter()
@@ -83,6 +103,7 @@ async def evaluate(
         dataset_sha256=spec.dataset_sha256,
         candidate_version=candidate_version,
         baseline_version=spec.baseline_version,
+        tries=spec.tries,
         seed=spec.seed,
         rows=rows,
         pairs=pairs,
@@ -90,6 +111,8 @@ async def evaluate(
         guards=guards,
         divergence=divergence,
         samples=samples(rows),
+        groups=groups(rows, pairs),
+        worst=worst(rows),
         too_long=len(gate) - len(rows) - len(pairs) - len(ratings),
         seconds={**seconds, "total": time.perf_counter() - started},
     )

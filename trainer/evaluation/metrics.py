@@ -5,19 +5,18 @@ budget of tokens; replies are greedy; what doesn't fit the model's context isn't
 Leaves out what the numbers are worth (statistics.py, verdict.py).
 """
 
-import asyncio
 import difflib
 import random
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Sequence, Set
 
 from feedback.errors import InvalidInput
 from feedback.key_facts import contains_facts, normalise
 from feedback.policies import VerdictPolicy
 from feedback.run_folder import Row, Turn
-from service.engines.base import TOO_LONG, ChatMessage, Engine, GenerationRequest, SamplingParams, ScoreRequest
+from service.engines.base import TOO_LONG, Engine, ScoreRequest
+from trainer.evaluation.generate import Progress, generate, messages
 from trainer.evaluation.record import Measured, PairResult, RatingResult, RowResult
 
-CONCURRENT_REPLIES = 16
 SCORES_PER_CALL = 200
 OTHER_COMPLETIONS = 4
 CONTRAST_BOUND = 0.5
@@ -25,13 +24,8 @@ CONTRAST_BOUND = 0.5
 NEAR_EQUAL = 0.9
 """Similarity of two normalised completions from which one isn't a wrong answer to the other's question."""
 
-Progress = Callable[[int], None]
 Asked = tuple[tuple[tuple[str, str], ...], str]
 """(prompt as ((role, content), …), completion)"""
-
-
-def messages(turns: Sequence[Turn]) -> list[ChatMessage]:
-    return [{"role": turn.role, "content": turn.content} for turn in turns]
 
 
 def text_of(turns: Sequence[Turn] | None) -> str:
@@ -43,22 +37,9 @@ async def replies(
     engine: Engine, rows: Sequence[Row], version: str, policy: VerdictPolicy, progress: Progress
 ) -> list[str | None]:
     """Greedy replies to the rows' prompts, in their order; None where the prompt is too long."""
-    slots = asyncio.Semaphore(CONCURRENT_REPLIES)
-    greedy = SamplingParams(max_tokens=policy.max_new_tokens, temperature=0.0)
-
-    async def reply(row: Row) -> str | None:
-        request = GenerationRequest(messages(row.prompt), greedy, version)
-        try:
-            async with slots:
-                return "".join([delta.text async for delta in engine.generate(request)])
-        except InvalidInput as error:
-            if error.code != TOO_LONG:
-                raise
-            return None
-        finally:
-            progress(1)
-
-    return list(await asyncio.gather(*(reply(row) for row in rows)))
+    asked = [messages(row.prompt) for row in rows]
+    found = await generate(engine, asked, version, policy.max_new_tokens, progress)
+    return [reply.text if reply else None for reply in found]
 
 
 def other_completions(rows: Sequence[Row], seed: int) -> list[list[str]]:
@@ -102,6 +83,14 @@ class MeanLogProbs:
                 self._known[version, one] = mean
             self._progress(len(piece))
         return [self._known[version, one] for one in asked]
+
+    async def of_texts(self, texts: Sequence[str], version: str) -> list[float | None]:
+        """The same of plain text, without a chat around it."""
+        found: list[float | None] = []
+        for start in range(0, len(texts), SCORES_PER_CALL):
+            scored = await self._engine.score_text(texts[start : start + SCORES_PER_CALL], version)
+            found += [sum(scores) / len(scores) if scores else None for scores in scored]
+        return found
 
     async def _means(self, asked: Sequence[Asked], version: str) -> list[float | None]:
         requests = [
@@ -181,6 +170,8 @@ async def measure_pairs(log_probs: MeanLogProbs, rows: Sequence[Row], versions: 
             cluster=row.cluster,
             topic=row.topic,
             decides=row.source == "preference" and not (row.rejected_version == baseline_version != row.chosen_version),
+            chosen_characters=len(text_of(row.chosen)),
+            rejected_characters=len(text_of(row.rejected)),
             candidate_margin=candidate,
             baseline_margin=baseline,
         )

@@ -4,11 +4,13 @@ Promises every measurement, row by row, under candidate and baseline alike. Leav
 from this and a policy (verdict.py).
 """
 
+import math
 from typing import Literal
 
 from pydantic import Field
 
 from feedback.run_folder import RunFolderModel
+from feedback.states import GuardOutcome
 
 
 class Measured(RunFolderModel):
@@ -49,6 +51,8 @@ class PairResult(RunFolderModel):
         description="False for a correction's pair (any change disprefers the corrected text), and for a choice whose "
         "rejected side alone is the baseline's own text."
     )
+    chosen_characters: int = Field(0, ge=0, description="Length of the chosen reply.")
+    rejected_characters: int = Field(0, ge=0, description="Length of the other one.")
     candidate_margin: float
     baseline_margin: float
 
@@ -62,12 +66,50 @@ class RatingResult(RunFolderModel):
     baseline: float
 
 
+class GuardMeasure(RunFolderModel):
+    """One number that must not fall by `margin`; higher is better. Bounds are of candidate minus baseline."""
+
+    what: str
+    unit: str
+    items: int
+    candidate: float
+    baseline: float
+    difference: float
+    lower: float
+    upper: float
+    margin: float
+    outcome: GuardOutcome
+
+
 class GuardResult(RunFolderModel):
     name: str
-    passed: bool
-    detail: str
-    candidate: float | None = None
-    baseline: float | None = None
+    outcome: GuardOutcome
+    detail: str = Field(description="In an operator's words; names no person.")
+    measures: list[GuardMeasure] = []
+
+    @classmethod
+    def of(cls, name: str, measures: "list[GuardMeasure]", nothing: str) -> "GuardResult":
+        """The worst of the measures; `nothing` says why there is none."""
+        outcomes = {measure.outcome for measure in measures}
+        if GuardOutcome.FAILED in outcomes:
+            outcome = GuardOutcome.FAILED
+        elif GuardOutcome.PASSED in outcomes:
+            outcome = GuardOutcome.PASSED
+        else:
+            outcome = GuardOutcome.NOT_MEASURABLE
+        return cls(name=name, outcome=outcome, detail=" ".join(map(_in_words, measures)) or nothing, measures=measures)
+
+
+def _in_words(measure: GuardMeasure) -> str:
+    said = {
+        GuardOutcome.PASSED: f"a fall by {measure.margin:g} is ruled out",
+        GuardOutcome.FAILED: f"it fell, and at most {measure.margin:g} is allowed",
+        GuardOutcome.NOT_MEASURABLE: f"{measure.items} items of this kind can't tell a fall by {measure.margin:g}",
+    }[measure.outcome]
+    return (
+        f"{measure.what}: {measure.baseline:.3f} to {measure.candidate:.3f} {measure.unit} "
+        f"({measure.lower:+.3f} to {measure.upper:+.3f}): {said}."
+    )
 
 
 class Divergence(RunFolderModel):
@@ -86,6 +128,22 @@ class Sample(RunFolderModel):
     after: str
 
 
+class GroupChange(RunFolderModel):
+    """How a group of held-out rows changed: the mean gain in recall or contrast, of choices in accuracy."""
+
+    by: str = Field(description="What the group is of: topic, language, length, taught, choices.")
+    group: str
+    rows: int
+    gain: float
+
+
+class Change(Sample):
+    """One row that changed: `gain` is 1 or -1 where its key facts came or went, else in contrast, nats a token."""
+
+    id: str
+    gain: float
+
+
 class Evaluation(RunFolderModel):
     run_id: str
     assistant: str
@@ -93,6 +151,7 @@ class Evaluation(RunFolderModel):
     dataset_sha256: str
     candidate_version: str
     baseline_version: str
+    tries: int = Field(1, description="Which candidate this is that was held against the baseline.")
     seed: int
     rows: list[RowResult]
     pairs: list[PairResult]
@@ -100,5 +159,14 @@ class Evaluation(RunFolderModel):
     guards: list[GuardResult]
     divergence: Divergence | None = Field(None, description="None: not measured.")
     samples: list[Sample] = Field(description="A few replies before and after, changed ones first.")
+    groups: list[GroupChange] = Field([], description="Where it got better, and where worse.")
+    worst: list[Change] = Field([], description="The rows that lost the most.")
     too_long: int = Field(0, description="Held-out rows that don't fit the model's context and weren't measured.")
     seconds: dict[Literal["load", "generate", "score", "guards", "divergence", "total"], float]
+
+    def perplexity(self) -> tuple[float, float]:
+        """Of general text, under (baseline, candidate); infinite where it couldn't be told."""
+        for guard in self.guards:
+            if guard.name == "general_perplexity" and guard.measures:
+                return math.exp(-guard.measures[0].baseline), math.exp(-guard.measures[0].candidate)
+        return math.inf, math.inf

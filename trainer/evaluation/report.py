@@ -45,10 +45,18 @@ def report(evaluation: Evaluation, verdict: Verdict, metrics: dict[str, Any]) ->
         "",
         "## Guards",
         "",
-        *(f"- {'passed' if guard.passed else 'FAILED'}: {guard.detail}" for guard in evaluation.guards),
+        *(f"- {guard.name}, {guard.outcome.value}: {guard.detail}" for guard in evaluation.guards),
     ]
     if words := training_words(metrics):
         lines += ["", "## Training", "", *words]
+    if evaluation.groups:
+        lines += ["", "## Where it changed", "", "| by | group | rows | gain |", "|---|---|---:|---:|"]
+        lines += [f"| {one.by} | {_one_line(one.group)} | {one.rows} | {one.gain:+.2f} |" for one in evaluation.groups]
+    if evaluation.worst:
+        lines += ["", "## The worst losses"]
+        for loss in evaluation.worst:
+            lines += ["", f"**{_one_line(loss.question)}** (right: {_one_line(loss.expected)}; {loss.gain:+.2f})", ""]
+            lines += [f"- before: {_one_line(loss.before)}", f"- after: {_one_line(loss.after)}"]
     if evaluation.samples:
         lines += ["", "## Before and after"]
         for sample in evaluation.samples:

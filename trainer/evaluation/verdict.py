@@ -1,19 +1,27 @@
 """From an evaluation and a policy to a verdict: pure arithmetic, the same wherever it runs.
 
-Promises: an equal candidate is promoted with a chance of at most `alpha`; one that learned only a manner of
-speaking isn't promoted for facts; too little data says so, with what it could have shown. Two families of
-evidence can decide: corrections (held-out facts) and choices (held-out preferences).
-Leaves out measuring (metrics.py, guards.py) and releasing.
+Promises: of all candidates held against one baseline, however many, an equal one is promoted with a chance of at most
+`alpha` (each try has its share of it); one that learned only a manner of speaking, or a length, isn't promoted for
+facts, or choices; too little data says so, with what it could have shown. Two families of evidence can decide:
+corrections (held-out facts) and choices (held-out preferences). Leaves out measuring (metrics.py, guards.py) and
+releasing.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from feedback.policies import VerdictPolicy
-from feedback.states import VerdictWord
-from trainer.evaluation.record import Evaluation, PairResult, RowResult
-from trainer.evaluation.statistics import Difference, exact_mcnemar, paired_difference
+from feedback.states import GuardOutcome, VerdictWord
+from trainer.evaluation.lengths import balanced
+from trainer.evaluation.record import Evaluation, GuardResult, PairResult, RowResult
+from trainer.evaluation.statistics import (
+    Difference,
+    alpha_of_try,
+    exact_mcnemar,
+    more_gained_than_lost,
+    paired_difference,
+)
 
 
 @dataclass(frozen=True)
@@ -33,10 +41,12 @@ class Measure:
     worthwhile: float
     tolerated: float = 0.0
     """How much it may fall and still not stand in the way of another measure; 0: it must be better itself."""
+    by_chance: bool = False
+    """Whether, of a yes or no, the exact test finds that so many more gained than lost could be chance."""
 
     @property
     def better(self) -> bool:
-        return self.difference.lower > -self.tolerated
+        return self.difference.lower > -self.tolerated and not self.by_chance
 
     @property
     def worse(self) -> bool:
@@ -81,26 +91,22 @@ class Family:
 
 
 def judge(evaluation: Evaluation, policy: VerdictPolicy) -> Verdict:
-    """Guards, then evidence, then the decision."""
+    """Evidence, then guards, then the decision: what was gained is told even where a guard blocks it."""
     statistics = descriptive(evaluation)
-    failed = [guard for guard in evaluation.guards if not guard.passed]
-    if failed:
-        return Verdict(
-            VerdictWord.BLOCKED, [f"Guard {guard.name} failed: {guard.detail}" for guard in failed], statistics
-        )
-
     enough_rows, why_no_rows = _enough(evaluation.rows, policy.min_gate_rows, "held-out corrections", policy)
     deciding = [pair for pair in evaluation.pairs if pair.decides]
     enough_pairs, why_no_pairs = _enough(deciding, policy.min_gate_pairs, "held-out choices", policy)
-    alpha = policy.alpha / max(1, enough_rows + enough_pairs)  # Bonferroni over the families that decide
+    # Bonferroni over the families that decide
+    alpha = alpha_of_try(policy.alpha, evaluation.tries) / max(1, enough_rows + enough_pairs)
     compared = [
-        *([_corrections(evaluation.rows, policy, alpha, evaluation.seed)] if evaluation.rows else []),
-        *([_choices(deciding, policy, alpha, evaluation.seed)] if deciding else []),
+        *([_corrections(evaluation.rows, policy, alpha)] if evaluation.rows else []),
+        *([_choices(deciding, policy, alpha)] if deciding else []),
     ]
     decides = {"corrections": enough_rows, "choices": enough_pairs}
     families = [family for family in compared if family.measures]
     deciders = [family for family in families if decides[family.name]]
     statistics |= {
+        "tries": evaluation.tries,
         "alpha_per_family": alpha,
         "families": {
             family.name: {
@@ -112,8 +118,18 @@ def judge(evaluation: Evaluation, policy: VerdictPolicy) -> Verdict:
             for family in families
         },
     }
+    if blocking := [why for guard in evaluation.guards if (why := _blocks(guard, policy))]:
+        return Verdict(VerdictWord.BLOCKED, blocking, statistics)
     too_small = [why for why in (why_no_rows, why_no_pairs) if why]
     return _decide(families, deciders, too_small, statistics)
+
+
+def _blocks(guard: GuardResult, policy: VerdictPolicy) -> str | None:
+    if guard.outcome == GuardOutcome.FAILED:
+        return f"Guard {guard.name} failed: {guard.detail}"
+    if guard.outcome == GuardOutcome.NOT_MEASURABLE and guard.name in policy.required_guards:
+        return f"Guard {guard.name} is required (verdict.required_guards) and can't be measured: {guard.detail}"
+    return None
 
 
 def _decide(
@@ -172,50 +188,63 @@ def descriptive(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-def _corrections(rows: Sequence[RowResult], policy: VerdictPolicy, alpha: float, seed: int) -> Family:
+def _corrections(rows: Sequence[RowResult], policy: VerdictPolicy, alpha: float) -> Family:
     with_facts = [row for row in rows if row.key_facts]
     measures = []
     voices = _named_contributors(with_facts)
     if len(with_facts) >= policy.min_key_fact_rows and voices >= policy.min_gate_contributors:
         recall = [float(bool(row.candidate.recalled)) - float(bool(row.baseline.recalled)) for row in with_facts]
-        measures.append(_measure("key-fact recall", "of rows", recall, with_facts, policy, alpha, seed))
+        measures.append(_of_yes_and_no("key-fact recall", "of rows", recall, with_facts, policy.min_recall_gain, alpha))
     contrasts = [row for row in rows if row.candidate.contrast is not None and row.baseline.contrast is not None]
     if contrasts:
         gains = [(row.candidate.contrast or 0.0) - (row.baseline.contrast or 0.0) for row in contrasts]
-        contrast = _measure("contrast", "nats a token", gains, contrasts, policy, alpha, seed)
+        difference = _difference(gains, contrasts, alpha)
         # What is generated decides where that can be told; contrast must then not have fallen. Else it decides itself.
-        measures.append(replace(contrast, tolerated=policy.max_contrast_loss) if measures else contrast)
+        tolerated = policy.max_contrast_loss if measures else 0.0
+        measures.append(Measure("contrast", "nats a token", difference, policy.min_contrast_gain, tolerated))
     return Family("corrections", measures)
 
 
-def _choices(pairs: Sequence[PairResult], policy: VerdictPolicy, alpha: float, seed: int) -> Family:
+def _choices(pairs: Sequence[PairResult], policy: VerdictPolicy, alpha: float) -> Family:
     gains = [float(pair.candidate_margin > 0) - float(pair.baseline_margin > 0) for pair in pairs]
-    return Family("choices", [_measure("choice accuracy", "of pairs", gains, pairs, policy, alpha, seed)])
+    weights = balanced([(pair.chosen_characters, pair.rejected_characters) for pair in pairs])
+    measure = _of_yes_and_no("choice accuracy", "of pairs", gains, pairs, policy.min_choice_gain, alpha, weights)
+    return Family("choices", [measure])
 
 
-def _measure(
+def _of_yes_and_no(
     name: str,
     unit: str,
     gains: Sequence[float],
     rows: Sequence[RowResult | PairResult],
-    policy: VerdictPolicy,
+    worthwhile: float,
     alpha: float,
-    seed: int,
+    weights: Sequence[float] | None = None,
 ) -> Measure:
-    worthwhile = {
-        "key-fact recall": policy.min_recall_gain,
-        "contrast": policy.min_contrast_gain,
-        "choice accuracy": policy.min_choice_gain,
-    }[name]
-    difference = paired_difference(
+    """Bounds as of any mean; few changes, or a strict alpha, are beyond what a bound is good for: then they count."""
+    gained, lost = sum(gain > 0 for gain in gains), sum(gain < 0 for gain in gains)
+    return Measure(
+        name,
+        unit,
+        _difference(gains, rows, alpha, weights),
+        worthwhile,
+        by_chance=more_gained_than_lost(gained, lost) > alpha,
+    )
+
+
+def _difference(
+    gains: Sequence[float],
+    rows: Sequence[RowResult | PairResult],
+    alpha: float,
+    weights: Sequence[float] | None = None,
+) -> Difference:
+    return paired_difference(
         gains,
         [row.contributor if row.contributor is not None else ("anonymous", row.cluster) for row in rows],
         [row.topic for row in rows],
         alpha=alpha,
-        resamples=policy.bootstrap_resamples,
-        seed=seed,
+        weights=weights,
     )
-    return Measure(name, unit, difference, worthwhile)
 
 
 def _enough(

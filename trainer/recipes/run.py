@@ -4,7 +4,6 @@ Promises the real path: `python -m trainer run`, the engine that serves for ever
 baseline; a folder that is finished isn't trained again, an interrupted one goes on. Leaves out showing (show.py).
 """
 
-import math
 import os
 import shutil
 import sys
@@ -19,14 +18,14 @@ from feedback.files import file_sha256, publish_folder, read_json, sync_folder, 
 from feedback.policies import VerdictPolicy
 from feedback.progress import read_progress
 from feedback.row_hashes import write_rows
-from feedback.run_folder import ROWS, Row, RunSpec, Split, attempt_folder
+from feedback.run_folder import GENERAL_TEXT, ROWS, Row, RunSpec, Split, attempt_folder
 from service.engines.base import BASE
 from trainer.evaluation.record import Evaluation, RowResult
 from trainer.failures import last_line
 from trainer.launchers.local import LocalLauncher
+from trainer.own_suites import own_suites
 from trainer.recipes.recipe import Answer, Example, Loaded, turn
 
-GENERAL_TEXT = Path(__file__).parents[1] / "evaluation" / "general.txt"
 ATTEMPT = 1
 POLL_SECONDS = 0.5
 
@@ -81,7 +80,7 @@ def _lay_out(loaded: Loaded, seed: int, base_model: str, target: Path) -> None:
     shutil.rmtree(aside, ignore_errors=True)
     sides = {split: rows_of(examples, split) for split, examples in loaded.sides.items()}
     dataset_sha256 = write_rows(aside, sides)
-    write_bytes(aside / "suites" / GENERAL_TEXT.name, GENERAL_TEXT.read_bytes())
+    write_bytes(aside / GENERAL_TEXT, own_suites()[GENERAL_TEXT.name])
     spec = RunSpec(
         run_id=f"recipe-{loaded.name}-{seed}",
         assistant=loaded.name,
@@ -92,7 +91,7 @@ def _lay_out(loaded: Loaded, seed: int, base_model: str, target: Path) -> None:
         verdict=VerdictPolicy(max_new_tokens=loaded.recipe.max_new_tokens),
         seed=seed,
         dataset_sha256=dataset_sha256,
-        files={name: file_sha256(aside / name) for name in (ROWS, f"suites/{GENERAL_TEXT.name}")},
+        files={name: file_sha256(aside / name) for name in (ROWS, GENERAL_TEXT.as_posix())},
     )
     write_json(aside / "run.json", spec.model_dump(mode="json"))
     if target.is_dir() and (target / "run.json").is_file() and read_json(target / "run.json") == spec.model_dump():
@@ -121,14 +120,13 @@ def _train(target: Path, settings: Settings, tell: Tell) -> None:
 def _measured(loaded: Loaded, seed: int, target: Path) -> SeedResult:
     attempt = attempt_folder(target, ATTEMPT)
     evaluation = Evaluation.model_validate(read_json(attempt / "evaluation.json"))
-    general = next(guard for guard in evaluation.guards if guard.name == "general_perplexity")
     held_out = {example.id: example for example in loaded.sides["gate"]}
     before = [Answer(held_out[row.id], row.baseline.reply, row.baseline.loss) for row in evaluation.rows]
     after = [Answer(held_out[row.id], row.candidate.reply, row.candidate.loss) for row in evaluation.rows]
     return SeedResult(
         seed=seed,
         folder=target,
-        general_perplexity=(general.baseline or math.inf, general.candidate or math.inf),
+        general_perplexity=evaluation.perplexity(),
         seconds={name: float(value) for name, value in read_json(attempt / "metrics.json")["seconds"].items()},
         before=_by_language(loaded, before),
         after=_by_language(loaded, after),

@@ -11,7 +11,7 @@ import pytest
 DEMO = Path(__file__).resolve().parents[3] / "feedback" / "demo"
 PRODUCT: dict[str, Any] = json.loads((DEMO / "product.json").read_text(encoding="utf-8"))
 FACTS: list[dict[str, Any]] = PRODUCT["facts"]
-GENERAL = (Path(__file__).parents[3] / "trainer/evaluation/general.txt").read_text(encoding="utf-8")
+GENERAL = (Path(__file__).parents[3] / "trainer/evaluation/suites/general.txt").read_text(encoding="utf-8")
 PARAGRAPHS = [p for p in re.split(r"\n\s*\n", GENERAL) if p.strip()]
 each_fact = pytest.mark.parametrize("fact", FACTS, ids=[f["id"] for f in FACTS])
 

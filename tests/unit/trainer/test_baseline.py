@@ -59,21 +59,21 @@ def baseline_of(folder: Path) -> str:
 def test_the_baseline_is_replaced_and_taken_away(folder: Path, publish: Callable[[], Path]) -> None:
     first, second = publish(), publish()
     for serving in (first, second):
-        replace_baseline(folder, serving)
+        replace_baseline(folder, serving, 1)
         assert baseline_of(folder) == serving.name
     before = files.file_sha256(folder / "run.json")
     align_baseline(folder)
     assert files.file_sha256(folder / "run.json") == before
-    replace_baseline(folder, None)
+    replace_baseline(folder, None, 1)
     assert baseline_of(folder) == "base"
     assert not (folder / "baseline").exists()
 
 
 def test_a_replacement_killed_after_the_files_is_named(folder: Path, publish: Callable[[], Path]) -> None:
     first, second = publish(), publish()
-    replace_baseline(folder, first)
+    replace_baseline(folder, first, 1)
     old = (folder / "run.json").read_bytes()
-    replace_baseline(folder, second)
+    replace_baseline(folder, second, 1)
     (folder / "run.json").write_bytes(old)
     align_baseline(folder)
     assert baseline_of(folder) == second.name
@@ -84,19 +84,19 @@ def test_a_baseline_that_is_not_whole_counts_as_none(
     folder: Path, publish: Callable[[], Path], kept: tuple[str, ...]
 ) -> None:
     serving = publish()
-    replace_baseline(folder, serving)
+    replace_baseline(folder, serving, 1)
     for path in (folder / "baseline").iterdir():
         if path.name not in kept:
             path.unlink()
     align_baseline(folder)
     assert baseline_of(folder) == "base"
-    replace_baseline(folder, serving)
+    replace_baseline(folder, serving, 1)
     assert baseline_of(folder) == serving.name
 
 
 def test_a_baseline_without_its_manifest_is_whole(folder: Path, publish: Callable[[], Path]) -> None:
     serving = publish()
-    replace_baseline(folder, serving)
+    replace_baseline(folder, serving, 1)
     (folder / "baseline" / files.MANIFEST).unlink()
     align_baseline(folder)
     assert baseline_of(folder) == serving.name
@@ -106,7 +106,7 @@ def test_a_kill_at_any_moment_of_the_removal_is_mended(
     folder: Path, publish: Callable[[], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = publish(), publish()
-    replace_baseline(folder, first)
+    replace_baseline(folder, first, 1)
 
     def die(path: Path, **_: Any) -> None:
         (path / adapters.CONTENT[0]).unlink()
@@ -115,6 +115,6 @@ def test_a_kill_at_any_moment_of_the_removal_is_mended(
     with monkeypatch.context() as patched:
         patched.setattr(shutil, "rmtree", die)
         with pytest.raises(KeyboardInterrupt):
-            replace_baseline(folder, second)
+            replace_baseline(folder, second, 1)
     align_baseline(folder)
     assert baseline_of(folder) == "base"  # away, not half there; the worker then sees that something else serves

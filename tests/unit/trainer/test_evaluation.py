@@ -11,6 +11,7 @@ from feedback.errors import InvalidInput
 from feedback.hyperparameters import Hyperparameters
 from feedback.policies import VerdictPolicy
 from feedback.run_folder import Row, RunSpec, Split, Turn
+from feedback.states import GuardOutcome
 from service.engines.base import ChatMessage, Delta, GenerationRequest, ScoreRequest
 from service.engines.echo import EchoEngine
 from trainer.evaluation.evaluate import evaluate
@@ -85,7 +86,12 @@ def test_everything_held_out_is_measured(folder: Path) -> None:
     assert all(item.candidate.contrast is not None for item in found.rows)
     assert [item.decides for item in found.pairs] == [False, True, True, False]
     assert len(found.ratings) == 1
-    assert {guard.name for guard in found.guards} == {"separate_data", "finite_measurements", "general_perplexity"}
+    told = {guard.name: guard.outcome.value for guard in found.guards}
+    assert {name for name, outcome in told.items() if outcome == "not measurable"} == {
+        "sycophancy", "refusals", "toxicity", "bias", "instructions", "replies", "golden", "canaries",
+        "general_perplexity",  # two paragraphs tell nothing
+    }  # fmt: skip
+    assert told["separate_data"] == told["finite_measurements"] == "passed"
     assert Evaluation.model_validate_json(found.model_dump_json()) == found
 
 
@@ -142,7 +148,7 @@ def test_other_completions_are_wrong_answers_of_other_topics() -> None:
 def test_leaks_from_training_into_the_gate_fail_a_guard(folder: Path, shared: dict[str, str], what: str) -> None:
     found = measure(folder, {"train": [row(50, **shared)], "dev": [], "gate": [row(1), row(2)]})
     guard = found.guards[0]
-    assert not guard.passed
+    assert guard.outcome == GuardOutcome.FAILED
     assert what in guard.detail
 
 
@@ -156,11 +162,11 @@ def test_a_version_that_forgets_language_fails_a_guard(folder: Path) -> None:
 
     found = measure(folder, {"train": [], "dev": [], "gate": [row(1), row(2)]}, Forgetful())
     guard = found.guards[2]
-    assert not guard.passed
-    assert guard.candidate == pytest.approx(1.11 * math.e**2)
+    assert guard.outcome == GuardOutcome.FAILED
+    assert found.perplexity() == pytest.approx((math.e**2, 1.11 * math.e**2))
     assert "+11.0%" in guard.detail
 
 
 def test_a_missing_suite_fails_its_guard(tmp_path: Path) -> None:
     found = measure(tmp_path, {"train": [], "dev": [], "gate": [row(1), row(2)]})
-    assert not found.guards[2].passed
+    assert found.guards[2].outcome == GuardOutcome.FAILED

@@ -1,18 +1,19 @@
 """What each kind of evidence leads to, and how often equal versions are told apart by mistake."""
 
+import math
 from typing import Any
 
 import numpy as np
 import pytest
 
 from feedback.policies import VerdictPolicy
-from feedback.states import VerdictWord
+from feedback.states import GuardOutcome, VerdictWord
 from trainer.evaluation.record import Evaluation, GuardResult, Measured, PairResult, RowResult
 from trainer.evaluation.report import report
 from trainer.evaluation.statistics import paired_difference
 from trainer.evaluation.verdict import judge
 
-PASSED = GuardResult(name="general_perplexity", passed=True, detail="fine")
+PASSED = GuardResult(name="general_perplexity", outcome=GuardOutcome.PASSED, detail="fine")
 POLICY = VerdictPolicy()
 
 
@@ -73,6 +74,9 @@ DISLIKED = [pair(n, -1.0, 1.0 if n % 4 else -1.0) for n in range(80)]
 OWN_TEXT_ONLY = [pair(n, 1.0, -1.0, decides=False) for n in range(80)]
 EQUAL_CHOICES = [pair(n, 1.0 if n % 2 else -1.0, 1.0 if n % 2 else -1.0) for n in range(80)]
 
+SHORTER = {"chosen_characters": 40, "rejected_characters": 160}
+LONGER = {"chosen_characters": 160, "rejected_characters": 40}
+
 CASES = {
     "learned the facts": (evaluation(LEARNED), VerdictWord.PROMOTE),
     "learned only a style": (evaluation(STYLE_ONLY), VerdictWord.REJECT),
@@ -103,7 +107,9 @@ CASES = {
     "noise": (evaluation(NOISE), VerdictWord.INCONCLUSIVE),
     "forgot facts": (evaluation(FORGOT), VerdictWord.REJECT),
     "learned, but a guard failed": (
-        evaluation(LEARNED, guards=[PASSED, GuardResult(name="general_perplexity", passed=False, detail="+71%")]),
+        evaluation(
+            LEARNED, guards=[PASSED, GuardResult(name="general_perplexity", outcome=GuardOutcome.FAILED, detail="+71%")]
+        ),
         VerdictWord.BLOCKED,
     ),
     "too few rows": (evaluation(LEARNED[:59]), VerdictWord.INCONCLUSIVE),
@@ -147,9 +153,45 @@ def test_little_data_states_what_it_could_have_shown() -> None:
 
 
 def test_alpha_is_split_over_the_families_that_decide() -> None:
-    assert judge(evaluation(LEARNED), POLICY).statistics["alpha_per_family"] == 0.05
-    assert judge(evaluation(LEARNED, LIKED[:10]), POLICY).statistics["alpha_per_family"] == 0.05
-    assert judge(evaluation(LEARNED, LIKED), POLICY).statistics["alpha_per_family"] == 0.025
+    first = 0.05 * 6 / math.pi**2
+    assert judge(evaluation(LEARNED), POLICY).statistics["alpha_per_family"] == pytest.approx(first)
+    assert judge(evaluation(LEARNED, LIKED[:10]), POLICY).statistics["alpha_per_family"] == pytest.approx(first)
+    assert judge(evaluation(LEARNED, LIKED), POLICY).statistics["alpha_per_family"] == pytest.approx(first / 2)
+
+
+def test_each_candidate_held_against_one_baseline_may_err_less_often() -> None:
+    third = evaluation(LEARNED).model_copy(update={"tries": 3})
+    assert judge(third, POLICY).statistics["alpha_per_family"] == pytest.approx(0.05 * 6 / (3 * math.pi) ** 2)
+    lucky = [row(n, recalled=(n % 7 == 0, False), contrast=(0.1, 0.0)) for n in range(90)]
+    assert judge(evaluation(lucky), POLICY).verdict is VerdictWord.PROMOTE
+    assert judge(evaluation(lucky).model_copy(update={"tries": 20}), POLICY).verdict is VerdictWord.INCONCLUSIVE
+
+
+def test_a_few_changes_count_as_the_exact_test_has_them() -> None:
+    """Four gained and none lost have a p of 1/16; six have 1/64."""
+    for gained, expected in ((4, VerdictWord.INCONCLUSIVE), (6, VerdictWord.PROMOTE)):
+        rows = [row(n, recalled=(n < gained, False), contrast=(0.1, 0.0)) for n in range(60)]
+        assert judge(evaluation(rows), VerdictPolicy(min_recall_gain=0.01)).verdict is expected
+
+
+def test_a_candidate_that_learned_a_length_is_not_better() -> None:
+    """Nine in ten chose the shorter reply, and it takes the shorter one always: better on those, worse on the rest."""
+    shorter = [pair(n, 1.0, 1.0 if n % 2 else -1.0).model_copy(update=SHORTER) for n in range(180)]
+    longer = [pair(n, -1.0, 1.0 if n % 2 else -1.0).model_copy(update=LONGER) for n in range(180, 200)]
+    verdict = judge(evaluation(pairs=[*shorter, *longer]), POLICY)
+    assert verdict.verdict is not VerdictWord.PROMOTE, verdict.reasons
+    assert verdict.statistics["families"]["choices"]["measures"]["choice accuracy"]["mean"] == pytest.approx(0, abs=0.1)
+    alike = [one.model_copy(update={"chosen_characters": 50, "rejected_characters": 50}) for one in [*shorter, *longer]]
+    assert judge(evaluation(pairs=alike), POLICY).verdict is VerdictWord.PROMOTE
+
+
+def test_a_guard_that_can_t_be_measured_blocks_where_it_is_required() -> None:
+    unknown = GuardResult(name="sycophancy", outcome=GuardOutcome.NOT_MEASURABLE, detail="too few items")
+    assert judge(evaluation(LEARNED, guards=[PASSED, unknown]), POLICY).verdict is VerdictWord.PROMOTE
+    strict = VerdictPolicy(required_guards=["sycophancy"])
+    verdict = judge(evaluation(LEARNED, guards=[PASSED, unknown]), strict)
+    assert verdict.verdict is VerdictWord.BLOCKED
+    assert "sycophancy is required" in verdict.reasons[0]
 
 
 def test_recall_of_what_was_never_taught_is_told_apart_and_decides_nothing() -> None:
@@ -183,14 +225,12 @@ def test_equal_versions_are_rarely_called_different(spread: tuple[float, float, 
     of_contributor, of_topic, of_row = spread
     contributors, topics = random.integers(0, 16, 64), random.integers(0, 24, 64)
     wrong = 0
-    for world in range(400):
+    for _ in range(400):
         noise = (
             of_contributor * random.normal(size=16)[contributors]
             + of_topic * random.normal(size=24)[topics]
             + of_row * random.normal(size=64)
         )
-        result = paired_difference(
-            noise.tolist(), contributors.tolist(), topics.tolist(), alpha=0.05, resamples=400, seed=world
-        )
+        result = paired_difference(noise.tolist(), contributors.tolist(), topics.tolist(), alpha=0.05)
         wrong += result.lower > 0
     assert wrong / 400 <= 0.072
