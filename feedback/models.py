@@ -335,7 +335,11 @@ class Release(Table, table=True):
     """Which adapter version serves an assistant, since when and by whose word. One is live per assistant."""
 
     __tablename__ = "release"
-    __table_args__ = (unique_where("uq_release_one_live", "assistant_id", "state = 'live'"),)
+    __table_args__ = (
+        unique_where("uq_release_one_live", "assistant_id", "state = 'live'"),
+        unique_where("uq_release_one_on_trial", "assistant_id", "state IN ('shadow', 'canary')"),
+        unique_where("uq_release_one_holdout", "assistant_id", "state = 'holdout'"),
+    )
     id: int = primary_key()
     assistant_id: int = reference("assistant.id")
     adapter_version_id: int = reference("adapter_version.id")
@@ -346,6 +350,7 @@ class Release(Table, table=True):
     actor: str = Field(max_length=120)
     reason: str
     created_at: datetime = moment()
+    stage_at: datetime | None = moment(nullable=True)  # since when it has its present state and share
     live_at: datetime | None = moment(nullable=True)
     ended_at: datetime | None = moment(nullable=True)
 

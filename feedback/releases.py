@@ -1,21 +1,30 @@
-"""Which adapter version serves an assistant: propose, promote, roll back. Going live only moves a pointer.
+"""Which adapter version serves an assistant: propose, approve, try, promote, roll back. Going live only moves a
+pointer.
 
-Every move is a compare-and-set on the release that was live when it was decided: of two movers at once, one gets
-Conflict. A version is tainted when something that it learned from, or was judged by, was erased: it goes live no
-more, unless an operator rolls back to it and says so. All transitions of a release's state are here.
+    PROPOSED ─▶ SHADOW ─▶ CANARY ─▶ LIVE ─▶ HOLDOUT ─▶ RETIRED
+        └──────────┴─────────┴──▶ DECLINED
+
+Every move is a compare-and-set on the state that it was decided on: of two movers at once, one gets Conflict. A version
+is tainted when something that it learned from, or was judged by, was erased: it goes live no more, unless an operator
+rolls back to it and says so. All transitions of a release's state are here; rollout.py says when one on trial is due.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import update
 from sqlmodel import Session, col, select
 
-from feedback import audit
+from feedback import approvals, assistants, audit
 from feedback.columns import now
 from feedback.errors import Conflict, InvalidInput
 from feedback.models import AdapterVersion, Assistant, Evaluation, Release
-from feedback.states import ReleaseState, VerdictWord
+from feedback.policies import ReleasePolicy
+from feedback.states import ON_TRIAL, ReleaseState, VerdictWord
+
+EVIDENCE = "evidence"
+"""Who takes a step that nobody asked for, in the audit log."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +69,14 @@ def promote(
     reason: str,
     expected_release_id: int | None = None,
     force: bool = False,
+    at_once: bool = False,
 ) -> Release:
-    """Make `version` the one that serves.
+    """Make `version` the one that serves, after a trial if the assistant's policy wants one (not with `at_once`).
 
-    Raises InvalidInput when it serves already, is tainted, or when no evaluation found it better than what serves now
-    and it never served before (`force` overrides that alone, and is audited); Conflict when another release went live
-    meanwhile.
+    The release's state tells how far that got: PROPOSED if it needs another person's approval, SHADOW or CANARY if it
+    is tried first, else LIVE. Promoting what is on trial ends the trial. Raises InvalidInput when it serves already, is
+    tainted, releases are frozen, or when no evaluation found it better than what serves now and it never served before
+    (`force` overrides that alone, and is audited); Conflict when another release went live meanwhile.
     """
     if version.assistant_id != assistant.id:
         raise InvalidInput(f"Version {version.sha256[:12]} isn't one of '{assistant.name}'.")
@@ -87,18 +98,28 @@ def promote(
             "if you mean it.",
             code="verdict_not_promote",
         )
-    return _go_live(
-        session,
-        assistant,
-        version,
-        current,
-        replaces_id=current.release.id,
-        evaluation=evaluation,
-        actor=actor,
-        reason=reason,
-        action="release.promote",
-        forced=force,
-    )
+    policy = assistants.policies(assistant).release
+    if policy.frozen:
+        raise InvalidInput(
+            f"Releases of '{assistant.name}' are frozen: `burnish assistant set {assistant.name} release.frozen=false` "
+            "first.",
+            code="releases_frozen",
+        )
+    trial = on_trial(session, assistant)
+    if trial is not None and trial.adapter_version_id != version.id:
+        tried = session.get_one(AdapterVersion, trial.adapter_version_id)
+        raise InvalidInput(
+            f"{assistant.name}@{tried.number} is on trial: promote it or take it back first "
+            f"(`burnish adapters rollback {assistant.name} --from {tried.number}`)."
+        )
+    release = trial or proposed(session, assistant, version) or _new_release(assistant, version, evaluation, actor)
+    if trial is None and (missing := approvals.give(session, assistant, release, policy, actor=actor, reason=reason)):
+        audit.record(session, actor, "release.approve", f"{assistant.name}@{version.number}", missing=missing)
+        return release
+    release.actor, release.reason = actor, reason
+    if trial is None and policy.on_trial_first and not at_once and version.number:
+        return _begin_trial(session, assistant, release, current, policy, forced=force)
+    return _go_live(session, assistant, release, current, action="release.promote", forced=force)
 
 
 def roll_back(
@@ -110,12 +131,19 @@ def roll_back(
     expected_live: int | None = None,
     accept_tainted: bool = False,
 ) -> Release:
-    """Let the version serve again that the live release replaced. Repeated, it walks further back.
+    """Take back what is on trial; else let the version serve again that the live release replaced. Repeated, it walks
+    further back.
 
     `expected_live`: number of the version to take back; Conflict if another one serves, so that asking twice is
     harmless. `accept_tainted`: even if the version learned from what was erased since.
     """
     current = live(session, assistant)
+    trial = on_trial(session, assistant)
+    if trial is not None:
+        tried = session.get_one(AdapterVersion, trial.adapter_version_id)
+        if expected_live in (None, tried.number):
+            return end_trial(session, assistant, trial, actor=actor, reason=reason)
+        raise Conflict(f"{assistant.name}@{tried.number} is on trial: take that back first.")
     if expected_live is not None and current.version.number != expected_live:
         raise Conflict(f"{assistant.name}@{expected_live} doesn't serve (any more): @{current.version.number} does.")
     if current.release.replaces_id is None:
@@ -125,25 +153,89 @@ def roll_back(
     if not accept_tainted:
         remedy = 'or roll back with `--accept-tainted` (over HTTP `"accept_tainted": true`)'
         _refuse_tainted(session, assistant, version.id, remedy)
-    return _go_live(
-        session,
-        assistant,
-        version,
-        current,
-        replaces_id=earlier.replaces_id,
-        evaluation=None,
-        actor=actor,
-        reason=reason,
-        action="release.roll_back",
-        forced=accept_tainted,
+    release = _new_release(assistant, version, None, actor)
+    release.replaces_id, release.reason = earlier.replaces_id, reason
+    return _go_live(session, assistant, release, current, action="release.roll_back", forced=accept_tainted)
+
+
+def on_trial(session: Session, assistant: Assistant) -> Release | None:
+    chosen = select(Release).where(Release.assistant_id == assistant.id, col(Release.state).in_(ON_TRIAL))
+    return session.exec(chosen).first()
+
+
+def holdout(session: Session, assistant: Assistant) -> Release | None:
+    """The release that the live one replaced, while it keeps a share of the conversations."""
+    chosen = select(Release).where(Release.assistant_id == assistant.id, Release.state == ReleaseState.HOLDOUT)
+    return session.exec(chosen).first()
+
+
+def proposed(session: Session, assistant: Assistant, version: AdapterVersion) -> Release | None:
+    return session.exec(
+        select(Release).where(
+            Release.assistant_id == assistant.id,
+            Release.adapter_version_id == version.id,
+            Release.state == ReleaseState.PROPOSED,
+        )
+    ).first()
+
+
+def veto(session: Session, assistant: Assistant, version: AdapterVersion, *, actor: str, reason: str) -> Release:
+    """Turn a proposal down for good, with a reason; what is on trial is taken back."""
+    release = proposed(session, assistant, version)
+    if release is None:
+        trial = on_trial(session, assistant)
+        if trial is None or trial.adapter_version_id != version.id:
+            raise InvalidInput(f"{assistant.name}@{version.number} is neither proposed nor on trial.")
+        return end_trial(session, assistant, trial, actor=actor, reason=reason)
+    _change(session, release, ReleaseState.DECLINED, ended_at=now(), actor=actor, reason=reason)
+    audit.record(session, actor, "release.veto", f"{assistant.name}@{version.number}", reason=reason)
+    return release
+
+
+def grow_trial(session: Session, assistant: Assistant, release: Release, percent: int, *, reason: str) -> None:
+    """Give what is on trial a share of the conversations, in percent, or a larger one."""
+    version = session.get_one(AdapterVersion, release.adapter_version_id)
+    _change(session, release, ReleaseState.CANARY, traffic_percent=percent)
+    audit.record(
+        session, EVIDENCE, "release.grow", f"{assistant.name}@{version.number}", percent=percent, reason=reason
     )
+
+
+def finish_trial(session: Session, assistant: Assistant, release: Release, *, actor: str, reason: str) -> Release:
+    """Let what was on trial serve everybody."""
+    _refuse_tainted(session, assistant, release.adapter_version_id)
+    release.actor, release.reason = actor, reason
+    return _go_live(session, assistant, release, live(session, assistant), action="release.promote", forced=False)
+
+
+def end_trial(session: Session, assistant: Assistant, release: Release, *, actor: str, reason: str) -> Release:
+    """Take what is on trial back: every conversation goes to the live version again."""
+    version = session.get_one(AdapterVersion, release.adapter_version_id)
+    _change(session, release, ReleaseState.DECLINED, traffic_percent=0, ended_at=now(), actor=actor, reason=reason)
+    audit.record(session, actor, "release.take_back", f"{assistant.name}@{version.number}", reason=reason)
+    return release
+
+
+def end_holdout(session: Session, assistant: Assistant, *, reason: str) -> None:
+    """Every conversation goes to the live version."""
+    held = holdout(session, assistant)
+    if held is not None:
+        version = session.get_one(AdapterVersion, held.adapter_version_id)
+        _change(session, held, ReleaseState.RETIRED, traffic_percent=0, ended_at=now())
+        audit.record(session, EVIDENCE, "release.settle", f"{assistant.name}@{version.number}", reason=reason)
+
+
+def judged_against(session: Session, baseline: AdapterVersion) -> int:
+    """How many candidates were held against a version so far, whenever it served, with enough to decide by: each of
+    them was a try."""
+    chosen = select(Evaluation.candidate_id, Evaluation.statistics).where(Evaluation.baseline_id == baseline.id)
+    return len({candidate for candidate, found in session.exec(chosen) if _decided(found)})
 
 
 def decline_proposals(session: Session, assistant: Assistant, of: Sequence[int] | None = None) -> None:
-    """Turn down what waits for an operator's word: all of it, or these versions."""
-    lapsed = update(Release).where(
-        col(Release.assistant_id) == assistant.id, col(Release.state) == ReleaseState.PROPOSED
-    )
+    """Turn down what waits for an operator's word: all of it; or these versions, on trial too."""
+    states = [ReleaseState.PROPOSED] if of is None else [ReleaseState.PROPOSED, *ON_TRIAL]
+    lapsed = update(Release).where(col(Release.assistant_id) == assistant.id, col(Release.state).in_(states))
     if of is not None:
         lapsed = lapsed.where(col(Release.adapter_version_id).in_(of))
     session.connection().execute(lapsed.values(state=ReleaseState.DECLINED, ended_at=now()))
@@ -157,49 +249,96 @@ def list_releases(session: Session, assistant: Assistant, limit: int = 20) -> li
     )
 
 
-def _go_live(
-    session: Session,
-    assistant: Assistant,
-    version: AdapterVersion,
-    current: Live,
-    *,
-    replaces_id: int | None,
-    evaluation: Evaluation | None,
-    actor: str,
-    reason: str,
-    action: str,
-    forced: bool,
-) -> Release:
-    retired = session.connection().execute(
-        update(Release)
-        .where(col(Release.id) == current.release.id, col(Release.state) == ReleaseState.LIVE)
-        .values(state=ReleaseState.RETIRED, ended_at=now())
-    )
-    if retired.rowcount != 1:
-        raise _overtaken(assistant)
-    decline_proposals(session, assistant)
-    release = Release(
+def _new_release(assistant: Assistant, version: AdapterVersion, evaluation: Evaluation | None, actor: str) -> Release:
+    return Release(
         assistant_id=assistant.id,
         adapter_version_id=version.id,
-        state=ReleaseState.LIVE,
-        replaces_id=replaces_id,
+        state=ReleaseState.PROPOSED,
         evaluation_id=evaluation.id if evaluation else None,
         actor=actor,
-        reason=reason,
-        live_at=now(),
+        reason="",
     )
+
+
+def _begin_trial(
+    session: Session, assistant: Assistant, release: Release, current: Live, policy: ReleasePolicy, *, forced: bool
+) -> Release:
     session.add(release)
     session.flush()
+    state = ReleaseState.SHADOW if policy.shadow_replies else ReleaseState.CANARY
+    percent = 0 if policy.shadow_replies else policy.canary_percents[0]
+    _change(session, release, state, traffic_percent=percent, replaces_id=current.release.id)
+    version = session.get_one(AdapterVersion, release.adapter_version_id)
     audit.record(
         session,
-        actor,
-        action,
+        release.actor,
+        f"release.{state.value}",
         f"{assistant.name}@{version.number}",
-        replaced=f"{assistant.name}@{current.version.number}",
-        reason=reason,
+        beside=f"{assistant.name}@{current.version.number}",
+        percent=percent,
+        reason=release.reason,
+        evaluation=release.evaluation_id,
         forced=forced,
     )
     return release
+
+
+def _go_live(
+    session: Session, assistant: Assistant, release: Release, current: Live, *, action: str, forced: bool
+) -> Release:
+    """`release`, new or on trial, becomes the live one; it keeps its `replaces_id` if it has one."""
+    policy = assistants.policies(assistant).release
+    version = session.get_one(AdapterVersion, release.adapter_version_id)
+    held = holdout(session, assistant)
+    if held is not None:
+        _change(session, held, ReleaseState.RETIRED, traffic_percent=0, ended_at=now())
+    keeps_some = action == "release.promote" and policy.holdout_percent > 0 and current.version.tainted_at is None
+    after: dict[str, Any] = {"state": ReleaseState.RETIRED, "ended_at": now(), "traffic_percent": 0}
+    if keeps_some:
+        after = {"state": ReleaseState.HOLDOUT, "traffic_percent": policy.holdout_percent, "stage_at": now()}
+    retired = session.connection().execute(
+        update(Release)
+        .where(col(Release.id) == current.release.id, col(Release.state) == ReleaseState.LIVE)
+        .values(**after)
+    )
+    if retired.rowcount != 1:
+        raise _overtaken(assistant)
+    session.add(release)
+    session.flush()
+    replaces_id = release.replaces_id if action == "release.roll_back" else current.release.id
+    _change(
+        session, release, ReleaseState.LIVE, traffic_percent=100, live_at=now(), replaces_id=replaces_id,
+        actor=release.actor, reason=release.reason,
+    )  # fmt: skip
+    decline_proposals(session, assistant)
+    audit.record(
+        session,
+        release.actor,
+        action,
+        f"{assistant.name}@{version.number}",
+        replaced=f"{assistant.name}@{current.version.number}",
+        reason=release.reason,
+        evaluation=release.evaluation_id,
+        forced=forced,
+    )
+    return release
+
+
+def _change(session: Session, release: Release, state: ReleaseState, **values: Any) -> None:
+    """Raises Conflict if somebody, or another service, was quicker."""
+    session.flush()
+    changed = session.connection().execute(
+        update(Release)
+        .where(
+            col(Release.id) == release.id,
+            col(Release.state) == release.state,
+            col(Release.traffic_percent) == release.traffic_percent,
+        )
+        .values(state=state, stage_at=now(), **values)
+    )
+    if changed.rowcount != 1:
+        raise Conflict("The release was moved on meanwhile: look again before you decide.")
+    session.refresh(release)
 
 
 def _refuse_tainted(session: Session, assistant: Assistant, version_id: int, otherwise: str = "") -> None:
@@ -218,6 +357,10 @@ def _refuse_tainted(session: Session, assistant: Assistant, version_id: int, oth
 
 def _overtaken(assistant: Assistant) -> Conflict:
     return Conflict(f"Another release of '{assistant.name}' went live meanwhile: look again before you decide.")
+
+
+def _decided(statistics: dict[str, Any]) -> bool:
+    return any(family["decides"] for family in statistics.get("families", {}).values())
 
 
 def _may_serve(

@@ -26,7 +26,7 @@ from feedback.database import Database
 from feedback.errors import BurnishError, EngineUnavailable, TimedOut
 from feedback.keys import Caller
 from feedback.logs import whereabouts
-from feedback.states import MessageStatus
+from feedback.states import MessageStatus, ReleaseState
 from service.admission import Admission
 from service.comparisons import Comparison, candidates
 from service.engines.base import (
@@ -37,6 +37,7 @@ from service.engines.base import (
 )
 from service.reply import Choice, Piece, Reply
 from service.routing import Route, Routing
+from service.shadow import Shadow
 
 _log = structlog.get_logger()
 
@@ -57,6 +58,14 @@ class ChatTurn:
     comparison: Comparison | None = None
     """The choices are two, to choose one of."""
 
+    @property
+    def conversation(self) -> str:
+        """What tells it from others, and stays the same while it grows: its id, else who began it with which words."""
+        if self.conversation_id is not None:
+            return f"id {self.conversation_id} {self.user or ''}"
+        first = next((message["content"] for message in self.messages if message["role"] == "user"), "")
+        return f"begun {self.user or ''} {first}"
+
 
 class Chat:
     def __init__(self, database: Database, engine: Engine, routing: Routing, settings: Settings, secret: bytes) -> None:
@@ -65,6 +74,7 @@ class Chat:
         self._routing = routing
         self._settings = settings
         self._secret = secret
+        self._shadow = Shadow(database, engine)
         self._admission = Admission(settings.max_batch + settings.max_queue)
         self._replies: set[Reply] = set()
         self.draining = False
@@ -117,11 +127,23 @@ class Chat:
                 self._produce(reply, request, opened.pop_all(), deadline, tell_apart=turn.comparison is not None)
             )
         reply.producer.add_done_callback(lambda _: self._replies.discard(reply))
+        if turn.comparison is None and not turn.ui_task:
+            self._shadow_afterwards(reply, request, routes[0])
         return reply
+
+    def _shadow_afterwards(self, reply: Reply, request: GenerationRequest, route: Route) -> None:
+        beside = self._routing.beside(route.assistant)
+        if beside is None or beside.state != ReleaseState.SHADOW or route.release_id is None:
+            return
+        assert reply.producer is not None
+        first = reply.choices[0]
+        reply.producer.add_done_callback(
+            lambda _: self._shadow.follow(request, beside.route, first.message_id) if first.stored else None
+        )
 
     async def _pin(self, opened: AsyncExitStack, caller: Caller, turn: ChatTurn) -> list[Route]:
         """A route for each reply to write, for as long as `opened` is open."""
-        route = await opened.enter_async_context(self._routing.use(caller, turn.model))
+        route = await opened.enter_async_context(self._routing.use(caller, turn.model, turn.conversation))
         if turn.comparison is None:
             return [route] * turn.choices
         pinning = candidates(self._routing, self._database, caller, route, turn.comparison)
@@ -138,6 +160,7 @@ class Chat:
             await asyncio.wait(self._producers(), timeout=left)
         self.cut_short()
         await asyncio.gather(*self._producers(), return_exceptions=True)
+        await self._shadow.close()
 
     def cut_short(self) -> None:
         """End the replies under way with an error, for a shutdown that can't wait."""

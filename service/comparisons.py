@@ -1,7 +1,9 @@
 """Who writes a blind comparison's two replies, in an order that tells nothing.
 
-By the assistant's policy both come from the version that serves, or one from the version that it replaced; an operator
-may name two. Leaves out how they are written (chat.py) and what is made of a choice (feedback.collect.comparisons).
+While a version is on trial, or the one before keeps a share, one is by each: such choices decide what becomes of it.
+Else by the assistant's policy both come from the version that serves, or one from the version that it replaced; an
+operator may name two. Leaves out how they are written (chat.py) and what is made of a choice
+(feedback.collect.comparisons).
 """
 
 import asyncio
@@ -44,10 +46,11 @@ async def candidates(
             routes = [await pinned.enter_async_context(routing.use(caller, f"{name}@{n}")) for n in wanted.versions]
         else:
             routes = [serving, serving]
-            previous = await asyncio.to_thread(_previous, database, serving)
+            other = routing.serves_beside(serving)
+            number = other.version.number if other else await asyncio.to_thread(_previous, database, serving)
             try:
-                if previous is not None:
-                    routes[1] = await pinned.enter_async_context(routing.use(caller, f"{name}@{previous}"))
+                if number is not None:
+                    routes[1] = await pinned.enter_async_context(routing.use(caller, f"{name}@{number}"))
             except AdapterRefused as error:
                 _log.warning("the version before can't be compared with", model=serving.model, reason=error.message)
         yield routes[:: secrets.choice((1, -1))]

@@ -1,11 +1,14 @@
 """Which adapter version answers a request: follows the releases, pins requests, loads and unloads.
 
-A release takes effect in three steps: the engine loads and probes the version, the pointer moves, and whoever runs
-on the old version finishes there. If a step fails the old version goes on serving and `problems` says why. A live
-version that a restarted engine no longer has is loaded again, or told as a problem until it can be.
+A release takes effect in three steps: the engine loads and probes the version, the pointer moves, and whoever runs on
+the old version finishes there. Beside the live version another may serve a share of the conversations (a canary, or a
+holdout): which of them, a hash of the conversation says, so that each stays with its version for as long as the share
+does. If a step fails the old version goes on serving and `problems` says why. A live version that a restarted engine no
+longer has is loaded again, or told as a problem until it can be.
 """
 
 import asyncio
+import hashlib
 import re
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -17,13 +20,14 @@ import structlog
 from sqlmodel import col, select
 
 from feedback import adapters
+from feedback.assistants import policies
 from feedback.config import Settings
 from feedback.database import Database
 from feedback.errors import BurnishError, EngineUnavailable, NotFound
 from feedback.keys import Caller
 from feedback.logs import whereabouts
 from feedback.models import AdapterVersion, Assistant, Release
-from feedback.states import ReleaseState
+from feedback.states import ON_TRIAL, ReleaseState
 from service.auth import find_visible
 from service.engines.base import BASE, Engine
 
@@ -50,12 +54,40 @@ class Route:
         return BASE if self.assistant.name == BASE else f"{self.assistant.name}@{self.version.number}"
 
 
+@dataclass(frozen=True)
+class Beside:
+    """A version that answers beside the live one: nobody (shadow), or a share of the conversations."""
+
+    route: Route
+    state: ReleaseState
+    percent: int
+    keys: frozenset[str]
+    """Names of API keys whose conversations all go there."""
+
+    def takes(self, caller: Caller, conversation: str) -> bool:
+        if self.state == ReleaseState.SHADOW:
+            return False
+        if self.state == ReleaseState.CANARY and caller.name in self.keys:
+            return True
+        return place_of(f"{self.route.release_id}:{conversation}") < self.percent
+
+
+def place_of(conversation: str) -> float:
+    """Where a conversation lies between 0 and 100: those under a share have it, and go on having it when it grows.
+
+    >>> 0 <= place_of("17:somebody's") < 100
+    True
+    """
+    return int.from_bytes(hashlib.sha256(conversation.encode()).digest()[:6]) / 2**48 * 100
+
+
 class Routing:
     def __init__(self, database: Database, engine: Engine, settings: Settings) -> None:
         self._database = database
         self._engine = engine
         self._settings = settings
         self._live: dict[int, Route] = {}
+        self._beside: dict[int, Beside] = {}
         self._in_use: Counter[str] = Counter()
         self._recent: dict[str, None] = {}  # loaded versions, least recently used first
         self._loading = asyncio.Lock()
@@ -74,7 +106,31 @@ class Routing:
                 unchanged = current is not None and current.release_id == route.release_id
                 if not unchanged or not self._is_loaded(route.version):
                     await self._take_over(route, current)
+            await self._follow_trials()
             await self._unload_idle()
+
+    async def _follow_trials(self) -> None:
+        """What can't be loaded serves nobody, and says why."""
+        found = {one.route.assistant.id: one for one in await asyncio.to_thread(self._read_beside)}
+        for gone in self._beside.keys() - found.keys():
+            beside = self._beside.pop(gone)
+            self.problems.pop(f"{beside.route.assistant.name}: on trial", None)
+            _log.info("serves no more", model=beside.route.model)
+        for assistant_id, beside in found.items():
+            name = f"{beside.route.assistant.name}: on trial"
+            try:
+                self._check_base_model(beside.route.assistant)
+                await self._load(beside.route.version)
+            except BurnishError as error:
+                self._beside.pop(assistant_id, None)
+                if self.problems.get(name) != error.message:
+                    _log.error("trial not taken up", model=beside.route.model, reason=error.message)
+                self.problems[name] = error.message
+                continue
+            self.problems.pop(name, None)
+            if self._beside.get(assistant_id) != beside:
+                _log.info("serves beside", model=beside.route.model, state=beside.state, percent=beside.percent)
+            self._beside[assistant_id] = beside
 
     async def _take_over(self, route: Route, current: Route | None) -> None:
         name = route.assistant.name
@@ -122,9 +178,12 @@ class Routing:
             await asyncio.sleep(self._settings.release_poll_seconds)
 
     @asynccontextmanager
-    async def use(self, caller: Caller, model: str) -> AsyncIterator[Route]:
-        """Pin a version for one request: `assistant`, `assistant@n` or `base`."""
+    async def use(self, caller: Caller, model: str, conversation: str = "") -> AsyncIterator[Route]:
+        """Pin a version for one request: `assistant`, `assistant@n` or `base`. `conversation`: what stays together."""
         route = await self._find(caller, model)
+        beside = self._beside.get(route.assistant.id)
+        if beside is not None and route.release_id is not None and beside.takes(caller, conversation):
+            route = beside.route
         self._check_base_model(route.assistant)
         self._in_use[route.version.sha256] += 1
         try:
@@ -132,6 +191,17 @@ class Routing:
             yield route
         finally:
             self._in_use[route.version.sha256] -= 1
+
+    def beside(self, assistant: Assistant) -> Beside | None:
+        """What answers beside the live version, if anything does."""
+        return self._beside.get(assistant.id)
+
+    def serves_beside(self, route: Route) -> Route | None:
+        """Of two versions that people are shown, the one that isn't this."""
+        beside = self._beside.get(route.assistant.id)
+        if beside is None or beside.state == ReleaseState.SHADOW or route.release_id is None:
+            return None
+        return self._live.get(route.assistant.id) if beside.route.release_id == route.release_id else beside.route
 
     def live_models(self) -> list[Route]:
         return sorted(self._live.values(), key=lambda route: route.assistant.name)
@@ -205,6 +275,7 @@ class Routing:
         if len(self._recent) <= self._settings.max_adapters:
             return None
         live = {route.version.sha256 for route in self._live.values()}
+        live |= {beside.route.version.sha256 for beside in self._beside.values()}
         return next((sha for sha in self._recent if sha not in live and not self._in_use[sha]), None)
 
     def _folder(self, version: AdapterVersion) -> Path:
@@ -222,6 +293,26 @@ class Routing:
                 .order_by(col(Assistant.id))
             )
             return [Route(assistant, version, release.id) for assistant, release, version in found]
+
+    def _read_beside(self) -> list[Beside]:
+        states = (*ON_TRIAL, ReleaseState.HOLDOUT)
+        with self._database.read() as session:
+            found = session.exec(
+                select(Assistant, Release, AdapterVersion)
+                .join(Release, col(Release.assistant_id) == col(Assistant.id))
+                .join(AdapterVersion, col(AdapterVersion.id) == col(Release.adapter_version_id))
+                .where(col(Release.state).in_(states))
+                .order_by(col(Release.id).desc())  # a trial counts before a holdout
+            ).all()
+        return [
+            Beside(
+                Route(assistant, version, release.id),
+                release.state,
+                release.traffic_percent,
+                frozenset(policies(assistant).release.canary_keys),
+            )
+            for assistant, release, version in reversed(found)
+        ]
 
     def _exists(self, caller: Caller, name: str) -> bool:
         with self._database.read() as session:

@@ -4,21 +4,21 @@ import os
 import subprocess
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from sqlmodel import Session
 
-from feedback import adapters, assistants, due, lineage, releases, report, run_report, runs
+from feedback import adapters, approvals, assistants, due, lineage, release_report, releases, report, run_report, runs
 from feedback.cli.app import ACTOR, AsJson, AssistantName, open_all, print_fields, print_rows
 from feedback.cli.estimates import show_dry_run
 from feedback.cli.watching import follow_run
 from feedback.config import Settings
 from feedback.errors import BurnishError, InvalidInput
 from feedback.folder_lock import FolderBusy, folder_lock
-from feedback.models import Assistant, Run
+from feedback.models import AdapterVersion, Assistant, Release, Run
 from feedback.processes import TrainerTask, trainer_command
-from feedback.states import RunStatus, Side
+from feedback.states import ReleaseState, RunStatus, Side
 
 adapters_app = typer.Typer(help="Adapter versions: list, inspect, promote, roll back.", no_args_is_help=True)
 
@@ -159,16 +159,21 @@ def adapters_promote(
     label: Label,
     reason: Reason = "promoted on the command line",
     force: Annotated[bool, typer.Option("--force", help="Even though no evaluation found it better.")] = False,
+    at_once: Annotated[
+        bool, typer.Option("--at-once", help="Without the shadow and canary that the assistant's policy asks for.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Let a version serve its assistant; the service takes it over within two seconds."""
+    """Let a version serve its assistant, as its release policy says; the service follows within two seconds."""
     settings, database = open_all()
     with database.read() as session:
         assistant, version = adapters.get_version(session, label)
     adapters.verify(settings.adapters, version)  # hashing takes a while: nobody waits for it
     with database.write() as session:
-        releases.promote(session, assistant, version, actor=ACTOR, reason=reason, force=force)
-    print_fields({"live": f"{assistant.name}@{version.number}"}, as_json)
+        release = releases.promote(
+            session, assistant, version, actor=ACTOR, reason=reason, force=force, at_once=at_once
+        )
+        print_fields(_moved(session, assistant, version, release), as_json)
 
 
 @adapters_app.command("rollback")
@@ -181,7 +186,7 @@ def adapters_rollback(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Let the version serve again that served before."""
+    """Take back what is on trial; else let the version serve again that served before."""
     _, database = open_all()
     with database.write() as session:
         found = assistants.get_assistant(session, assistant)
@@ -190,6 +195,42 @@ def adapters_rollback(
         )
         live = releases.live(session, found)
     print_fields({"live": f"{assistant}@{live.version.number}"}, as_json)
+
+
+@adapters_app.command("veto")
+def adapters_veto(label: Label, reason: Reason = "turned down on the command line", as_json: AsJson = False) -> None:
+    """Turn down a proposed version, or take back one that is on trial."""
+    _, database = open_all()
+    with database.write() as session:
+        assistant, version = adapters.get_version(session, label)
+        release = releases.veto(session, assistant, version, actor=ACTOR, reason=reason)
+        print_fields(_moved(session, assistant, version, release), as_json)
+
+
+@adapters_app.command("trial")
+def adapters_trial(assistant: AssistantName, as_json: AsJson = False) -> None:
+    """How a version on trial, or the live one beside its holdout, does: the evidence, and what it waits for."""
+    _, database = open_all()
+    with database.read() as session:
+        found = assistants.get_assistant(session, assistant)
+        trial = release_report.trial_report(session, found)
+    if trial is None:
+        print_fields({"trial": None} if as_json else {"trial": "none: one version serves alone"}, as_json)
+    else:
+        print_fields(trial.model_dump(mode="json"), as_json)
+
+
+def _moved(session: Session, assistant: Assistant, version: AdapterVersion, release: Release) -> dict[str, Any]:
+    name = f"{assistant.name}@{version.number}"
+    if release.state == ReleaseState.LIVE:
+        return {"live": name}
+    fields: dict[str, Any] = {"version": name, "state": release.state.value}
+    if release.state == ReleaseState.PROPOSED:
+        fields["approved_by"] = [one.actor for one in approvals.given(session, release)]
+        fields["approvals_needed"] = assistants.policies(assistant).release.approvals
+    elif release.state == ReleaseState.CANARY:
+        fields["percent"] = release.traffic_percent
+    return fields
 
 
 def _trainer(task: TrainerTask, folder: Path, attempt: int, as_json: bool) -> int:

@@ -27,7 +27,10 @@ from feedback.models import (
     ReportCase,
 )
 from feedback.states import FeedbackKind
+from feedback.trials import ShadowReply
 
+ALSO = (ShadowReply,)
+"""Tables outside models.py with what people said in them: named here so that whoever erases knows of them."""
 Ids = dict[str, list[Any]]
 """By table: what goes, or what is looked for."""
 

@@ -8,14 +8,16 @@ from litestar.params import JSONBody
 from pydantic import BaseModel, Field
 from sqlmodel import Session
 
-from feedback import adapters, releases
+from feedback import adapters, approvals, releases
 from feedback.assistants import current_guidelines, list_assistants, policies
 from feedback.config import Settings
 from feedback.database import Database
 from feedback.guidelines import is_review_due
 from feedback.keys import Caller
-from feedback.models import AdapterVersion, Assistant
+from feedback.models import AdapterVersion, Assistant, Release
+from feedback.release_report import TrialReport, trial_report
 from feedback.report import VersionReport, version_reports
+from feedback.states import ReleaseState
 from service.api.strict_body import StrictBody
 from service.auth import may, visible
 
@@ -36,6 +38,7 @@ class Promote(StrictBody):
     version: int = Field(ge=0, lt=2**31)
     reason: str = Field("promoted through the API", max_length=500)
     force: bool = False
+    at_once: bool = Field(False, description="Without the shadow and canary that the assistant's policy asks for.")
 
 
 class RollBack(StrictBody):
@@ -44,10 +47,19 @@ class RollBack(StrictBody):
     accept_tainted: bool = Field(False, description="Even to a version that learned from what was erased since.")
 
 
+class Veto(StrictBody):
+    version: int = Field(ge=0, lt=2**31)
+    reason: str = Field("turned down through the API", max_length=500)
+
+
 class ReleaseRead(BaseModel):
     live: str
     replaced: str
     reason: str
+    version: str = Field(description="The one that was moved.")
+    state: ReleaseState
+    percent: int
+    approved_by: list[str]
 
 
 @get("/v1/assistants", guards=[may("operate")], sync_to_thread=True)
@@ -70,8 +82,33 @@ def promote(name: str, data: JSONBody[Promote], caller: Caller, database: Databa
     adapters.verify(settings.adapters, version)  # hashing takes a while: nobody waits for it
     with database.write() as session:
         before = releases.live(session, assistant).version
-        releases.promote(session, assistant, version, actor=caller.actor, reason=data.reason, force=data.force)
-        return _release(assistant, version, before, data.reason)
+        release = releases.promote(
+            session,
+            assistant,
+            version,
+            actor=caller.actor,
+            reason=data.reason,
+            force=data.force,
+            at_once=data.at_once,
+        )
+        return _release(session, assistant, release, before)
+
+
+@post("/v1/assistants/{name:str}/veto", guards=[may("operate")], status_code=200, sync_to_thread=True)
+def veto(name: str, data: JSONBody[Veto], caller: Caller, database: Database) -> ReleaseRead:
+    with database.write() as session:
+        assistant = visible(session, caller, name)
+        version = adapters.get_number(session, assistant, data.version)
+        before = releases.live(session, assistant).version
+        release = releases.veto(session, assistant, version, actor=caller.actor, reason=data.reason)
+        return _release(session, assistant, release, before)
+
+
+@get("/v1/assistants/{name:str}/trial", guards=[may("operate")], sync_to_thread=True)
+def get_trial(name: str, caller: Caller, database: Database) -> TrialReport | None:
+    """How what is on trial, or the live version beside its holdout, does; null where one version serves alone."""
+    with database.read() as session:
+        return trial_report(session, visible(session, caller, name))
 
 
 @post("/v1/assistants/{name:str}/rollback", guards=[may("operate")], status_code=200, sync_to_thread=True)
@@ -79,7 +116,7 @@ def roll_back(name: str, data: JSONBody[RollBack], caller: Caller, database: Dat
     with database.write() as session:
         assistant = visible(session, caller, name)
         before = releases.live(session, assistant).version
-        releases.roll_back(
+        release = releases.roll_back(
             session,
             assistant,
             actor=caller.actor,
@@ -87,7 +124,7 @@ def roll_back(name: str, data: JSONBody[RollBack], caller: Caller, database: Dat
             expected_live=data.version,
             accept_tainted=data.accept_tainted,
         )
-        return _release(assistant, releases.live(session, assistant).version, before, data.reason)
+        return _release(session, assistant, release, before)
 
 
 def _assistant(session: Session, assistant: Assistant) -> AssistantRead:
@@ -105,7 +142,14 @@ def _assistant(session: Session, assistant: Assistant) -> AssistantRead:
     )
 
 
-def _release(assistant: Assistant, live: AdapterVersion, before: AdapterVersion, reason: str) -> ReleaseRead:
+def _release(session: Session, assistant: Assistant, release: Release, before: AdapterVersion) -> ReleaseRead:
+    moved = session.get_one(AdapterVersion, release.adapter_version_id)
     return ReleaseRead(
-        live=f"{assistant.name}@{live.number}", replaced=f"{assistant.name}@{before.number}", reason=reason
+        live=f"{assistant.name}@{releases.live(session, assistant).version.number}",
+        replaced=f"{assistant.name}@{before.number}",
+        reason=release.reason,
+        version=f"{assistant.name}@{moved.number}",
+        state=release.state,
+        percent=release.traffic_percent,
+        approved_by=[one.actor for one in approvals.given(session, release)],
     )

@@ -36,7 +36,10 @@ def test_a_version_promoted_and_rolled_back_by_api_answers_within_two_seconds(se
     version = server.publish_version(shop)
     assert answering(server, shop) == f"{shop}@0"
     promoted = server.http.post(f"/v1/assistants/{shop}/promote", json={"version": 1, "reason": "better"})
-    assert promoted.json() == {"live": f"{shop}@1", "replaced": f"{shop}@0", "reason": "better"}
+    assert promoted.json() == {
+        "live": f"{shop}@1", "replaced": f"{shop}@0", "reason": "better", "version": f"{shop}@1", "state": "live",
+        "percent": 100.0, "approved_by": [],
+    }  # fmt: skip
     eventually(lambda: answering(server, shop) == f"{shop}@1", "the promoted version answers", EFFECTIVE_SECONDS)
     answer = server.ask("who?", shop)
     assert text_of(answer) == f"[{version.sha256[:8]}] who?"
