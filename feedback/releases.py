@@ -9,7 +9,7 @@ is tainted when something that it learned from, or was judged by, was erased: it
 rolls back to it and says so. All transitions of a release's state are here; rollout.py says when one on trial is due.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -359,7 +359,7 @@ def _overtaken(assistant: Assistant) -> Conflict:
     return Conflict(f"Another release of '{assistant.name}' went live meanwhile: look again before you decide.")
 
 
-def _decided(statistics: dict[str, Any]) -> bool:
+def _decided(statistics: Mapping[str, Any]) -> bool:
     return any(family["decides"] for family in statistics.get("families", {}).values())
 
 
