@@ -114,7 +114,8 @@ class Settings(BaseSettings):
         return {f"BURNISH_{name.upper()}": str(value) for name, value in given.items()}
 
     def open_database(self) -> Database:
-        return Database(self.database_url or f"sqlite:///{self.data_folder.resolve() / 'burnish.sqlite3'}")
+        url = self.database_url or f"sqlite:///{self.data_folder.resolve() / 'burnish.sqlite3'}"
+        return Database(url, audit_key=self.read_secret)
 
     def read_secret(self) -> bytes:
         """The HMAC key; without one in the environment, a file made on first use."""

@@ -9,7 +9,7 @@ is for or looked up in. Leaves out the schema (models.py, migrations/).
 import fcntl
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
@@ -39,8 +39,10 @@ LAST_CHECKPOINT_MILLISECONDS = 2000
 
 
 class Database:
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, audit_key: Callable[[], bytes] | None = None) -> None:
+        """`audit_key`: gives what the audit log is signed with; None: it isn't."""
         self.url = url
+        self._info = {"audit_key": audit_key}
         self.is_sqlite = url.startswith("sqlite")
         self._ownership: BinaryIO | None = None
         if self.is_sqlite:
@@ -63,7 +65,8 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        with self._turn, Session(self._writing, expire_on_commit=False) as session, session.begin():
+        writing = Session(self._writing, expire_on_commit=False, info=dict(self._info))
+        with self._turn, writing as session, session.begin():
             yield session
 
     @contextmanager

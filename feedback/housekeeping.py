@@ -16,6 +16,7 @@ from feedback.erasure import finish
 from feedback.errors import BurnishError
 from feedback.fine_tuning import files as uploads
 from feedback.fine_tuning import jobs
+from feedback.webhooks import deliveries
 
 _log = structlog.get_logger()
 
@@ -63,6 +64,8 @@ class Housekeeping(Background):
         if time.monotonic() >= self._retention_due:
             finish.sweep(self._database, self._settings.runs)
             uploads.sweep(self._database, self._settings)
+            with self._database.write() as session:
+                deliveries.forget_old(session)
             if gone := retention.enforce(self._database):
                 _log.info("retention", conversations=gone)
             self._retention_due = time.monotonic() + RETENTION_SECONDS

@@ -350,6 +350,7 @@ class Release(Table, table=True):
     actor: str = Field(max_length=120)
     reason: str
     created_at: datetime = moment()
+    tried_at: datetime | None = moment(nullable=True)  # when its trial began
     stage_at: datetime | None = moment(nullable=True)  # since when it has its present state and share
     live_at: datetime | None = moment(nullable=True)
     ended_at: datetime | None = moment(nullable=True)
@@ -382,3 +383,5 @@ class AuditEntry(Table, table=True):
     action: str = Field(max_length=60)
     subject: str = Field(max_length=200)
     details: Json = json_column()
+    previous: str | None = Field(default=None, max_length=64)  # the signature before this one
+    signature: str | None = Field(default=None, max_length=64)  # see audit.py

@@ -104,6 +104,15 @@ class VerdictPolicy(Policy):
         description="Where key facts decide: how far contrast, in nats a token, may fall and not stand in the way.",
     )
     min_choice_gain: float = Field(0.05, ge=0, description="Smallest gain in choice accuracy worth a release.")
+    max_recall_loss: float = Field(
+        0.1,
+        gt=0,
+        le=1,
+        description="Of a version that only replaces a tainted one: how far key-fact recall may fall, a share of rows.",
+    )
+    max_choice_loss: float = Field(
+        0.1, gt=0, le=1, description="The same of choice accuracy, a share of pairs; contrast has max_contrast_loss."
+    )
     max_perplexity_increase: float = Field(
         0.10, gt=0, description="Largest relative rise of general-text perplexity over the baseline's."
     )

@@ -9,19 +9,20 @@ is tainted when something that it learned from, or was judged by, was erased: it
 rolls back to it and says so. All transitions of a release's state are here; rollout.py says when one on trial is due.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import update
 from sqlmodel import Session, col, select
 
-from feedback import approvals, assistants, audit
+from feedback import approvals, assistants, audit, evaluations
 from feedback.columns import now
 from feedback.errors import Conflict, InvalidInput
 from feedback.models import AdapterVersion, Assistant, Evaluation, Release
 from feedback.policies import ReleasePolicy
-from feedback.states import ON_TRIAL, ReleaseState, VerdictWord
+from feedback.states import ON_TRIAL, ReleaseState
+from feedback.webhooks import hooks
 
 EVIDENCE = "evidence"
 """Who takes a step that nobody asked for, in the audit log."""
@@ -57,6 +58,7 @@ def propose(session: Session, assistant: Assistant, evaluation: Evaluation, *, a
     session.add(release)
     session.flush()
     audit.record(session, actor, "release.propose", f"{assistant.name}", version_id=evaluation.candidate_id)
+    _tell(session, assistant, release, "release.proposed")
     return release
 
 
@@ -86,8 +88,8 @@ def promote(
     if current.version.id == version.id:
         raise InvalidInput(f"{assistant.name}@{version.number} serves already.")
     _refuse_tainted(session, assistant, version.id)
-    evaluation = _newest_evaluation(session, version)
-    if not force and not _may_serve(session, version, evaluation, current.version):
+    evaluation = evaluations.newest(session, version)
+    if not force and not evaluations.may_serve(session, version, evaluation, current.version):
         found = str(evaluation.verdict) if evaluation else "never evaluated"
         if evaluation is not None and evaluation.baseline_id != current.version.id:
             found += f" against @{session.get_one(AdapterVersion, evaluation.baseline_id).number}"
@@ -189,6 +191,7 @@ def veto(session: Session, assistant: Assistant, version: AdapterVersion, *, act
         return end_trial(session, assistant, trial, actor=actor, reason=reason)
     _change(session, release, ReleaseState.DECLINED, ended_at=now(), actor=actor, reason=reason)
     audit.record(session, actor, "release.veto", f"{assistant.name}@{version.number}", reason=reason)
+    _tell(session, assistant, release, "release.vetoed")
     return release
 
 
@@ -199,6 +202,7 @@ def grow_trial(session: Session, assistant: Assistant, release: Release, percent
     audit.record(
         session, EVIDENCE, "release.grow", f"{assistant.name}@{version.number}", percent=percent, reason=reason
     )
+    _tell(session, assistant, release, "release.canary")
 
 
 def finish_trial(session: Session, assistant: Assistant, release: Release, *, actor: str, reason: str) -> Release:
@@ -213,6 +217,7 @@ def end_trial(session: Session, assistant: Assistant, release: Release, *, actor
     version = session.get_one(AdapterVersion, release.adapter_version_id)
     _change(session, release, ReleaseState.DECLINED, traffic_percent=0, ended_at=now(), actor=actor, reason=reason)
     audit.record(session, actor, "release.take_back", f"{assistant.name}@{version.number}", reason=reason)
+    _tell(session, assistant, release, "release.taken_back")
     return release
 
 
@@ -223,13 +228,6 @@ def end_holdout(session: Session, assistant: Assistant, *, reason: str) -> None:
         version = session.get_one(AdapterVersion, held.adapter_version_id)
         _change(session, held, ReleaseState.RETIRED, traffic_percent=0, ended_at=now())
         audit.record(session, EVIDENCE, "release.settle", f"{assistant.name}@{version.number}", reason=reason)
-
-
-def judged_against(session: Session, baseline: AdapterVersion) -> int:
-    """How many candidates were held against a version so far, whenever it served, with enough to decide by: each of
-    them was a try."""
-    chosen = select(Evaluation.candidate_id, Evaluation.statistics).where(Evaluation.baseline_id == baseline.id)
-    return len({candidate for candidate, found in session.exec(chosen) if _decided(found)})
 
 
 def decline_proposals(session: Session, assistant: Assistant, of: Sequence[int] | None = None) -> None:
@@ -267,7 +265,7 @@ def _begin_trial(
     session.flush()
     state = ReleaseState.SHADOW if policy.shadow_replies else ReleaseState.CANARY
     percent = 0 if policy.shadow_replies else policy.canary_percents[0]
-    _change(session, release, state, traffic_percent=percent, replaces_id=current.release.id)
+    _change(session, release, state, traffic_percent=percent, replaces_id=current.release.id, tried_at=now())
     version = session.get_one(AdapterVersion, release.adapter_version_id)
     audit.record(
         session,
@@ -280,6 +278,7 @@ def _begin_trial(
         evaluation=release.evaluation_id,
         forced=forced,
     )
+    _tell(session, assistant, release, f"release.{state.value}")
     return release
 
 
@@ -321,7 +320,21 @@ def _go_live(
         evaluation=release.evaluation_id,
         forced=forced,
     )
+    _tell(session, assistant, release, "release.live" if action == "release.promote" else "release.rolled_back")
     return release
+
+
+def _tell(session: Session, assistant: Assistant, release: Release, event: str) -> None:
+    version = session.get_one(AdapterVersion, release.adapter_version_id)
+    hooks.tell(
+        session,
+        assistant,
+        event,
+        version=f"{assistant.name}@{version.number}",
+        percent=release.traffic_percent,
+        by=release.actor,
+        reason=release.reason,
+    )
 
 
 def _change(session: Session, release: Release, state: ReleaseState, **values: Any) -> None:
@@ -357,27 +370,3 @@ def _refuse_tainted(session: Session, assistant: Assistant, version_id: int, oth
 
 def _overtaken(assistant: Assistant) -> Conflict:
     return Conflict(f"Another release of '{assistant.name}' went live meanwhile: look again before you decide.")
-
-
-def _decided(statistics: Mapping[str, Any]) -> bool:
-    return any(family["decides"] for family in statistics.get("families", {}).values())
-
-
-def _may_serve(
-    session: Session, version: AdapterVersion, evaluation: Evaluation | None, serving: AdapterVersion
-) -> bool:
-    better = (
-        evaluation is not None and evaluation.verdict == VerdictWord.PROMOTE and evaluation.baseline_id == serving.id
-    )
-    if better or version.number == 0:
-        return True
-    served = select(Release.id).where(
-        Release.adapter_version_id == version.id, col(Release.state).in_((ReleaseState.LIVE, ReleaseState.RETIRED))
-    )
-    return session.exec(served.limit(1)).first() is not None
-
-
-def _newest_evaluation(session: Session, version: AdapterVersion) -> Evaluation | None:
-    return session.exec(
-        select(Evaluation).where(Evaluation.candidate_id == version.id).order_by(col(Evaluation.id).desc()).limit(1)
-    ).first()

@@ -97,7 +97,7 @@ def look(session: Session, assistant: Assistant) -> OnTrial | None:
     """How the version on trial does, or the live one beside its holdout; None where only one serves."""
     release, current = releases.on_trial(session, assistant), releases.live(session, assistant)
     if release is not None:
-        old, since = current.version, release.created_at
+        old, since = current.version, release.tried_at or release.created_at
     else:
         held = releases.holdout(session, assistant)
         if held is None:

@@ -23,6 +23,7 @@ from feedback.policies import VerdictPolicy
 
 Split = Literal["train", "dev", "gate"]
 Method = Literal["sft", "dpo", "kto"]
+Purpose = Literal["improve", "replace"]
 Source = Literal["correction", "preference", "rating"]
 SUITES = Path("suites")
 GENERAL_TEXT = SUITES / "general.txt"
@@ -83,6 +84,10 @@ class RunSpec(RunFolderModel):
     hyperparameters: Hyperparameters
     verdict: VerdictPolicy
     guidelines: FrozenGuidelines | None = Field(None, description="The assistant's, for the guard that asks of them.")
+    purpose: Purpose = Field(
+        "improve",
+        description="What PROMOTE needs: to be better (improve), or, for a tainted version's place, no worse.",
+    )
     tries: int = Field(
         1, ge=1, description="Which candidate this is that was held against its baseline: each may err less often."
     )

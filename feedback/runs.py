@@ -20,8 +20,9 @@ from feedback.columns import now
 from feedback.database import Database
 from feedback.errors import Conflict, InvalidInput, LeaseLost, NotFound
 from feedback.hyperparameters import MOST_SEARCH_TRIALS, Hyperparameters
-from feedback.models import Assistant, DatasetVersion, Run
+from feedback.models import Assistant, DatasetVersion, Evaluation, Run
 from feedback.states import OPEN_RUNS, RunStatus
+from feedback.webhooks import hooks
 
 MAX_ATTEMPTS = 3
 RETRY_SECONDS = (5.0, 30.0)
@@ -180,6 +181,7 @@ def _give_up(session: Session, lost: ColumnElement[bool]) -> None:
             "machine's memory ran out: the worker's log and the kernel's say more."
         )
         audit.record(session, f"worker:{run.id}", "run.attempt_failed", run.id, attempt=run.attempt)
+        _tell(session, run, "run.failed")
     session.flush()
 
 
@@ -219,6 +221,8 @@ def fail_attempt(database: Database, held: Claim, error: str, *, final: bool = F
             lease_expires_at=None,
         )
         audit.record(session, f"worker:{held.run_id}", "run.attempt_failed", held.run_id, attempt=held.attempt)
+        if over:
+            _tell(session, get_run(session, held.run_id), "run.failed")
     return status
 
 
@@ -233,7 +237,9 @@ def finish(session: Session, held: Claim) -> Run:
         lease_token=None,
         lease_expires_at=None,
     )
-    return session.get_one(Run, held.run_id, populate_existing=True)
+    run = session.get_one(Run, held.run_id, populate_existing=True)
+    _tell(session, run, "run.succeeded")
+    return run
 
 
 def require_lease(session: Session, held: Claim) -> None:
@@ -250,6 +256,7 @@ def cancel(session: Session, run_id: str, *, actor: str) -> Run:
     run.finished_at = now()
     run.lease_token = None
     audit.record(session, actor, "run.cancel", run_id)
+    _tell(session, run, "run.cancelled", by=actor)
     return run
 
 
@@ -281,6 +288,14 @@ def list_runs(
         older = (col(Run.created_at) == after.created_at) & (col(Run.id) < after.id)
         chosen = chosen.where((col(Run.created_at) < after.created_at) | older)
     return list(session.exec(chosen))
+
+
+def _tell(session: Session, run: Run, event: str, **more: object) -> None:
+    """Also with which verdict, where there is one; an error isn't told, since it may quote what was trained on."""
+    judged = select(Evaluation).where(Evaluation.run_id == run.id).order_by(col(Evaluation.id).desc()).limit(1)
+    evaluation = session.exec(judged).first()
+    found = {} if evaluation is None else {"verdict": evaluation.verdict.value, "reasons": evaluation.reasons}
+    hooks.tell(session, session.get_one(Assistant, run.assistant_id), event, run=run.id, **found, **more)
 
 
 def _locked(session: Session, run_id: str) -> Run:

@@ -28,6 +28,7 @@ from service.api import (
     review,
     runs,
     suites,
+    webhooks,
 )
 from service.auth import provide_caller
 from service.chat import Chat
@@ -36,6 +37,7 @@ from service.errors import HANDLERS
 from service.requests_log import log_requests
 from service.routing import Routing
 from service.secret import Secret
+from service.webhooks import send_all
 
 
 def create_app(settings: Settings, engine: Engine) -> Litestar:
@@ -56,6 +58,7 @@ def create_app(settings: Settings, engine: Engine) -> Litestar:
         background = [
             asyncio.create_task(routing.follow()),
             asyncio.create_task(rollouts.tend(database, routing)),
+            asyncio.create_task(send_all(database)),
             asyncio.create_task(upkeep.tend(database, routing.problems, request_seconds=settings.request_seconds)),
         ]
         try:
@@ -98,11 +101,16 @@ def create_app(settings: Settings, engine: Engine) -> Litestar:
             suites.list_suites,
             suites.put_suite,
             suites.remove_suite,
+            webhooks.create_webhook,
+            webhooks.list_webhooks,
+            webhooks.list_deliveries,
+            webhooks.remove_webhook,
             assistants.get_versions,
             assistants.promote,
             assistants.roll_back,
             assistants.veto,
             assistants.get_trial,
+            assistants.get_changelog,
             runs.request_run,
             runs.list_assistants_runs,
             runs.list_runs,

@@ -18,7 +18,7 @@ from pathlib import Path
 import structlog
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from feedback import adapters, assistants, audit, datasets, due, files, logs, releases, runs
+from feedback import adapters, assistants, audit, datasets, due, evaluations, files, logs, releases, runs
 from feedback.config import Settings
 from feedback.database import Database
 from feedback.errors import BurnishError, Conflict, InvalidInput, LeaseLost, OutOfMemory, RunFailed, RunFailedForGood
@@ -189,7 +189,7 @@ class Worker:
             if newer is None:
                 return
             with self._database.read() as session:
-                tries = releases.judged_against(session, newer) + 1
+                tries = evaluations.judged_against(session, newer) + 1
             replace_baseline(folder, adapters.folder_of(self._settings.adapters, newer), tries)
         raise RunFailed(f"The baseline changed {MAX_EVALUATIONS} times while the candidate was judged.")
 
@@ -204,7 +204,7 @@ class Worker:
             assistant = session.get_one(Assistant, run.assistant_id)
             live = releases.live(session, assistant).version
             suites = own_suites() | added_suites(session, assistant) | new_canaries()
-            tries = releases.judged_against(session, live) + 1
+            tries = evaluations.judged_against(session, live) + 1
             job = jobs.of_run(session, run.id)
             if job is None:
                 material, curating = datasets.gather_material(session, assistant), datasets.curate_material
@@ -229,6 +229,7 @@ class Worker:
                 hyperparameters=runs.with_search(own, run.search_trials),
                 verdict=policies.verdict,
                 guidelines=guidelines,
+                purpose="replace" if job is None and live.tainted_at is not None else "improve",
                 tries=tries,
                 seed=run.seed,
                 dataset_sha256=frozen.sha256,
@@ -327,8 +328,10 @@ class Worker:
                 metrics = metrics_of(self._settings.runs, run)
                 jobs.conclude(session, self._settings, job, metrics)
             if evaluation.verdict == VerdictWord.PROMOTE and version.tainted_at is None:
-                # what a job made goes live by an operator's word alone
-                if job is None and assistants.policies(assistant).release.promotion == "auto":
+                # what a job made goes live by an operator's word alone; two versions are never on trial at once
+                policy = assistants.policies(assistant).release
+                free = not policy.frozen and releases.on_trial(session, assistant) is None
+                if job is None and policy.promotion == "auto" and free:
                     reason = "judged better than what served"
                     expected = live.release.id
                     releases.promote(

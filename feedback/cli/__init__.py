@@ -4,6 +4,7 @@ import sys
 
 from feedback.cli import (
     access,
+    audit,
     cases,
     data,
     erasure,
@@ -16,6 +17,7 @@ from feedback.cli import (
     review,
     suites,
     talk,
+    webhooks,
 )
 from feedback.cli.app import app, visible
 from feedback.complaints import complaint_of
@@ -34,6 +36,8 @@ review.register(app, data.feedback_app)
 cases.register(app)
 recipes.register(app)
 suites.register(app)
+webhooks.register(app)
+audit.register(app)
 
 
 def main() -> None:

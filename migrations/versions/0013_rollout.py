@@ -14,7 +14,8 @@ ONE_EACH = {"uq_release_one_on_trial": "state IN ('shadow', 'canary')", "uq_rele
 
 
 def upgrade() -> None:
-    op.add_column("release", sa.Column("stage_at", MOMENT, nullable=True))
+    for column in ("tried_at", "stage_at"):
+        op.add_column("release", sa.Column(column, MOMENT, nullable=True))
     for name, where in ONE_EACH.items():
         op.create_index(
             name, "release", ["assistant_id"], unique=True, sqlite_where=sa.text(where), postgresql_where=sa.text(where)
@@ -54,4 +55,5 @@ def downgrade() -> None:
     op.drop_table("approval")
     for name in ONE_EACH:
         op.drop_index(name, "release")
-    op.drop_column("release", "stage_at")
+    for column in ("tried_at", "stage_at"):
+        op.drop_column("release", column)

@@ -10,6 +10,7 @@ from sqlmodel import Session
 
 from feedback import adapters, approvals, releases
 from feedback.assistants import current_guidelines, list_assistants, policies
+from feedback.changelog import Change, changelog
 from feedback.config import Settings
 from feedback.database import Database
 from feedback.guidelines import is_review_due
@@ -18,6 +19,7 @@ from feedback.models import AdapterVersion, Assistant, Release
 from feedback.release_report import TrialReport, trial_report
 from feedback.report import VersionReport, version_reports
 from feedback.states import ReleaseState
+from service.api.lists import Page
 from service.api.strict_body import StrictBody
 from service.auth import may, visible
 
@@ -125,6 +127,13 @@ def roll_back(name: str, data: JSONBody[RollBack], caller: Caller, database: Dat
             accept_tainted=data.accept_tainted,
         )
         return _release(session, assistant, release, before)
+
+
+@get("/v1/assistants/{name:str}/changelog", guards=[may("chat")], sync_to_thread=True)
+def get_changelog(name: str, caller: Caller, database: Database) -> Page[Change]:
+    """For the people who use it: what changed, release by release, the newest first."""
+    with database.read() as session:
+        return Page[Change](data=changelog(session, visible(session, caller, name)))
 
 
 def _assistant(session: Session, assistant: Assistant) -> AssistantRead:

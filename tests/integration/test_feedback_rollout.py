@@ -305,7 +305,7 @@ def test_what_was_said_before_the_trial_says_nothing_of_it(tried: House) -> None
     with tried.database.write() as session:
         release = releases.on_trial(session, tried.assistant)
         assert release is not None
-        release.created_at = now() + timedelta(seconds=5)
+        release.tried_at = now() + timedelta(seconds=5)
         session.add(release)
     with tried.database.read() as session:
         seen = rollout.look(session, tried.assistant)

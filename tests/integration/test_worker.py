@@ -19,7 +19,7 @@ from feedback import adapters, datasets, files, releases, runs
 from feedback.columns import now
 from feedback.models import AdapterVersion, Release
 from feedback.run_folder import attempt_folder
-from feedback.states import RunStatus
+from feedback.states import ReleaseState, RunStatus
 from feedback.suites import registry
 from feedback.testing import House
 from trainer.worker import Worker
@@ -45,6 +45,21 @@ def test_a_run_may_search_though_its_assistant_does_not_and_the_reverse(works: W
     assert [trials(search_trials=3), trials()] == [3, 0]
     works.policy(hyperparameters={"search_trials": 5})
     assert [trials(search_trials=0), trials()] == [0, 5]
+
+
+def test_what_is_judged_better_while_another_is_on_trial_or_releases_are_frozen_waits(works: Works) -> None:
+    works.policy(release={"promotion": "auto", "canary_percents": [10]})
+    works.learn()
+    with works.house.database.read() as session:
+        trial = releases.on_trial(session, works.house.assistant)
+    assert trial is not None
+    assert trial.state == ReleaseState.CANARY
+    works.learn()
+    assert (works.live(), works.proposed()) == (0, [2])
+    works.roll_back()
+    works.policy(release={"promotion": "auto", "frozen": True})
+    works.learn()
+    assert (works.live(), works.proposed()) == (0, [3])
 
 
 def spec_of(works: Works, version: AdapterVersion) -> dict[str, Any]:

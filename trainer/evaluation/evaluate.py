@@ -103,6 +103,7 @@ async def evaluate(
         dataset_sha256=spec.dataset_sha256,
         candidate_version=candidate_version,
         baseline_version=spec.baseline_version,
+        purpose=spec.purpose,
         tries=spec.tries,
         seed=spec.seed,
         rows=rows,

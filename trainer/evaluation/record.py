@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from feedback.run_folder import RunFolderModel
+from feedback.run_folder import Purpose, RunFolderModel
 from feedback.states import GuardOutcome
 
 
@@ -151,6 +151,7 @@ class Evaluation(RunFolderModel):
     dataset_sha256: str
     candidate_version: str
     baseline_version: str
+    purpose: Purpose = "improve"
     tries: int = Field(1, description="Which candidate this is that was held against the baseline.")
     seed: int
     rows: list[RowResult]

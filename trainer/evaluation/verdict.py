@@ -8,7 +8,7 @@ releasing.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from feedback.policies import VerdictPolicy
@@ -96,11 +96,14 @@ def judge(evaluation: Evaluation, policy: VerdictPolicy) -> Verdict:
     enough_rows, why_no_rows = _enough(evaluation.rows, policy.min_gate_rows, "held-out corrections", policy)
     deciding = [pair for pair in evaluation.pairs if pair.decides]
     enough_pairs, why_no_pairs = _enough(deciding, policy.min_gate_pairs, "held-out choices", policy)
-    # Bonferroni over the families that decide
-    alpha = alpha_of_try(policy.alpha, evaluation.tries) / max(1, enough_rows + enough_pairs)
+    replaces = evaluation.purpose == "replace"
+    # Bonferroni over the families that decide; all of them must hold where none may be worse, which needs none
+    alpha = (
+        policy.alpha if replaces else alpha_of_try(policy.alpha, evaluation.tries) / max(1, enough_rows + enough_pairs)
+    )
     compared = [
-        *([_corrections(evaluation.rows, policy, alpha)] if evaluation.rows else []),
-        *([_choices(deciding, policy, alpha)] if deciding else []),
+        *([_corrections(evaluation.rows, policy, alpha, replaces)] if evaluation.rows else []),
+        *([_choices(deciding, policy, alpha, replaces)] if deciding else []),
     ]
     decides = {"corrections": enough_rows, "choices": enough_pairs}
     families = [family for family in compared if family.measures]
@@ -121,7 +124,7 @@ def judge(evaluation: Evaluation, policy: VerdictPolicy) -> Verdict:
     if blocking := [why for guard in evaluation.guards if (why := _blocks(guard, policy))]:
         return Verdict(VerdictWord.BLOCKED, blocking, statistics)
     too_small = [why for why in (why_no_rows, why_no_pairs) if why]
-    return _decide(families, deciders, too_small, statistics)
+    return _decide(families, deciders, too_small, statistics, everything=replaces)
 
 
 def _blocks(guard: GuardResult, policy: VerdictPolicy) -> str | None:
@@ -133,8 +136,14 @@ def _blocks(guard: GuardResult, policy: VerdictPolicy) -> str | None:
 
 
 def _decide(
-    families: list[Family], deciders: list[Family], too_small: list[str], statistics: dict[str, Any]
+    families: list[Family],
+    deciders: list[Family],
+    too_small: list[str],
+    statistics: dict[str, Any],
+    *,
+    everything: bool,
 ) -> Verdict:
+    """`everything`: all deciders must hold, rather than one of them."""
     if not deciders:
         reasons = [*too_small, *(_detectable(measure) for family in families for measure in family.measures)]
         return Verdict(VerdictWord.INCONCLUSIVE, reasons or ["Nothing was held out to judge by."], statistics)
@@ -143,7 +152,7 @@ def _decide(
         lost = [f"{measure} is worse." for family in worse for measure in family.measures if measure.worse]
         return Verdict(VerdictWord.REJECT, lost, statistics)
     better = [family for family in deciders if family.better]
-    if better:
+    if better and (len(better) == len(deciders) or not everything):
         won = [f"{measure} is {measure.praise}." for family in better for measure in family.measures]
         return Verdict(VerdictWord.PROMOTE, won, statistics)
     if all(family.ruled_out for family in deciders):
@@ -188,28 +197,34 @@ def descriptive(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-def _corrections(rows: Sequence[RowResult], policy: VerdictPolicy, alpha: float) -> Family:
+def _corrections(rows: Sequence[RowResult], policy: VerdictPolicy, alpha: float, replaces: bool) -> Family:
     with_facts = [row for row in rows if row.key_facts]
     measures = []
     voices = _named_contributors(with_facts)
     if len(with_facts) >= policy.min_key_fact_rows and voices >= policy.min_gate_contributors:
         recall = [float(bool(row.candidate.recalled)) - float(bool(row.baseline.recalled)) for row in with_facts]
-        measures.append(_of_yes_and_no("key-fact recall", "of rows", recall, with_facts, policy.min_recall_gain, alpha))
+        measure = _of_yes_and_no("key-fact recall", "of rows", recall, with_facts, policy.min_recall_gain, alpha)
+        measures.append(_no_worse(measure, policy.max_recall_loss) if replaces else measure)
     contrasts = [row for row in rows if row.candidate.contrast is not None and row.baseline.contrast is not None]
     if contrasts:
         gains = [(row.candidate.contrast or 0.0) - (row.baseline.contrast or 0.0) for row in contrasts]
         difference = _difference(gains, contrasts, alpha)
         # What is generated decides where that can be told; contrast must then not have fallen. Else it decides itself.
-        tolerated = policy.max_contrast_loss if measures else 0.0
+        tolerated = policy.max_contrast_loss if measures or replaces else 0.0
         measures.append(Measure("contrast", "nats a token", difference, policy.min_contrast_gain, tolerated))
     return Family("corrections", measures)
 
 
-def _choices(pairs: Sequence[PairResult], policy: VerdictPolicy, alpha: float) -> Family:
+def _choices(pairs: Sequence[PairResult], policy: VerdictPolicy, alpha: float, replaces: bool) -> Family:
     gains = [float(pair.candidate_margin > 0) - float(pair.baseline_margin > 0) for pair in pairs]
     weights = balanced([(pair.chosen_characters, pair.rejected_characters) for pair in pairs])
     measure = _of_yes_and_no("choice accuracy", "of pairs", gains, pairs, policy.min_choice_gain, alpha, weights)
-    return Family("choices", [measure])
+    return Family("choices", [_no_worse(measure, policy.max_choice_loss) if replaces else measure])
+
+
+def _no_worse(measure: Measure, tolerated: float) -> Measure:
+    """Non-inferiority by a margin: for a version that only has to take another's place."""
+    return replace(measure, tolerated=tolerated, by_chance=False)
 
 
 def _of_yes_and_no(

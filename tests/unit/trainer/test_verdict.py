@@ -167,6 +167,20 @@ def test_each_candidate_held_against_one_baseline_may_err_less_often() -> None:
     assert judge(evaluation(lucky).model_copy(update={"tries": 20}), POLICY).verdict is VerdictWord.INCONCLUSIVE
 
 
+def test_a_version_that_takes_a_tainted_one_s_place_must_be_no_worse() -> None:
+    def replacing(*given: Any) -> Evaluation:
+        return evaluation(*given).model_copy(update={"purpose": "replace", "tries": 9})
+
+    same = [row(n, recalled=(n % 3 > 0, n % 3 > 0), contrast=(0.2, 0.2)) for n in range(80)]
+    assert judge(evaluation(same), POLICY).verdict is VerdictWord.REJECT
+    kept = judge(replacing(same), POLICY)
+    assert kept.verdict is VerdictWord.PROMOTE, kept.reasons
+    assert "no worse (a fall of 0.1 is ruled out)" in kept.reasons[0]
+    assert judge(replacing(FORGOT), POLICY).verdict is VerdictWord.REJECT
+    assert judge(replacing(same, DISLIKED), POLICY).verdict is VerdictWord.REJECT
+    assert judge(replacing(NOISE), POLICY).verdict is VerdictWord.INCONCLUSIVE
+
+
 def test_a_few_changes_count_as_the_exact_test_has_them() -> None:
     """Four gained and none lost have a p of 1/16; six have 1/64."""
     for gained, expected in ((4, VerdictWord.INCONCLUSIVE), (6, VerdictWord.PROMOTE)):
