@@ -1,5 +1,5 @@
 """What the worker does beside its runs, in the background: it finishes erasures, reads the files of fine-tuning jobs,
-and every hour enforces retention and sweeps.
+and every hour enforces retention, sweeps, and looks for drift.
 
 What fails is logged and tried again. Leaves out what they do (feedback.erasure, retention.py).
 """
@@ -8,7 +8,7 @@ import time
 
 import structlog
 
-from feedback import logs, retention
+from feedback import assistants, drift, logs, retention
 from feedback.background import Background
 from feedback.config import Settings
 from feedback.database import Database
@@ -21,6 +21,7 @@ from feedback.webhooks import deliveries
 _log = structlog.get_logger()
 
 RETENTION_SECONDS = 3600.0
+DRIFT_SECONDS = 3600.0
 RETRY_SECONDS = 30.0
 
 
@@ -32,10 +33,10 @@ class Housekeeping(Background):
         super().__init__("housekeeping", wait_seconds=RETRY_SECONDS)
         self._settings = settings
         self._database = database
-        self._scrub_due = self._retention_due = 0.0
+        self._scrub_due = self._retention_due = self._drift_due = 0.0
 
     def _go_on(self) -> None:
-        chores = (self._scrub, self._clean_files, self._read_job_files, self._enforce_retention)
+        chores = (self._scrub, self._clean_files, self._read_job_files, self._enforce_retention, self._look_for_drift)
         failing: set[str] = set()
         while not self._over.is_set():
             for chore in chores:  # none holds up another
@@ -69,3 +70,14 @@ class Housekeeping(Background):
             if gone := retention.enforce(self._database):
                 _log.info("retention", conversations=gone)
             self._retention_due = time.monotonic() + RETENTION_SECONDS
+
+    def _look_for_drift(self) -> None:
+        if time.monotonic() < self._drift_due:
+            return
+        self._drift_due = time.monotonic() + DRIFT_SECONDS
+        with self._database.read() as session:
+            names = [one.name for one in assistants.list_assistants(session)]
+        for name in names:
+            with self._database.write() as session:
+                for found in drift.alert(session, assistants.get_assistant(session, name)):
+                    _log.warning("drift", assistant=name, what=found.what, psi=round(found.psi or 0, 3))

@@ -111,6 +111,7 @@ def create_app(settings: Settings, engine: Engine) -> Litestar:
             assistants.veto,
             assistants.get_trial,
             assistants.get_changelog,
+            assistants.get_drift,
             runs.request_run,
             runs.list_assistants_runs,
             runs.list_runs,

@@ -4,11 +4,11 @@ import sys
 
 from feedback.cli import (
     access,
-    audit,
     cases,
     data,
     erasure,
     guidelines,
+    history,
     interchange,
     learning,
     lineage,
@@ -37,7 +37,7 @@ cases.register(app)
 recipes.register(app)
 suites.register(app)
 webhooks.register(app)
-audit.register(app)
+history.register(app)
 
 
 def main() -> None:

@@ -13,7 +13,6 @@ from feedback import (
     adapters,
     approvals,
     assistants,
-    changelog,
     due,
     lineage,
     release_report,
@@ -22,7 +21,7 @@ from feedback import (
     run_report,
     runs,
 )
-from feedback.cli.app import ACTOR, AsJson, AssistantName, open_all, print_fields, print_json, print_rows, visible
+from feedback.cli.app import ACTOR, AsJson, AssistantName, open_all, print_fields, print_rows
 from feedback.cli.estimates import show_dry_run
 from feedback.cli.watching import follow_run
 from feedback.config import Settings
@@ -44,7 +43,6 @@ Label = Annotated[str, typer.Argument(metavar="ASSISTANT@N", help="The version."
 def register(app: typer.Typer) -> None:
     for command in (train, run, evaluate):
         app.command()(command)
-    app.command("changelog")(changes)
     app.add_typer(adapters_app, name="adapters")
 
 
@@ -231,17 +229,6 @@ def adapters_trial(assistant: AssistantName, as_json: AsJson = False) -> None:
         print_fields({"trial": None} if as_json else {"trial": "none: one version serves alone"}, as_json)
     else:
         print_fields(trial.model_dump(mode="json"), as_json)
-
-
-def changes(assistant: AssistantName, as_json: AsJson = False) -> None:
-    """What changed in an assistant, release by release: for the people who use it, in Markdown."""
-    _, database = open_all()
-    with database.read() as session:
-        found = changelog.changelog(session, assistants.get_assistant(session, assistant))
-    if as_json:
-        print_json([one.model_dump(mode="json") for one in found])
-    else:
-        print(visible(changelog.as_markdown(assistant, found)), end="")
 
 
 def _moved(session: Session, assistant: Assistant, version: AdapterVersion, release: Release) -> dict[str, Any]:

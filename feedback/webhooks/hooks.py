@@ -29,6 +29,7 @@ EVENTS = {
     "release.taken_back": "a version on trial was taken back",
     "release.rolled_back": "the version before serves again",
     "release.vetoed": "a proposal was turned down",
+    "alert.drift": "what people ask, get or say has changed since the release before",
 }
 MOST_HOOKS = 20
 

@@ -13,6 +13,7 @@ from feedback.assistants import current_guidelines, list_assistants, policies
 from feedback.changelog import Change, changelog
 from feedback.config import Settings
 from feedback.database import Database
+from feedback.drift import DriftReport, drift
 from feedback.guidelines import is_review_due
 from feedback.keys import Caller
 from feedback.models import AdapterVersion, Assistant, Release
@@ -134,6 +135,13 @@ def get_changelog(name: str, caller: Caller, database: Database) -> Page[Change]
     """For the people who use it: what changed, release by release, the newest first."""
     with database.read() as session:
         return Page[Change](data=changelog(session, visible(session, caller, name)))
+
+
+@get("/v1/assistants/{name:str}/drift", guards=[may("operate")], sync_to_thread=True)
+def get_drift(name: str, caller: Caller, database: Database) -> DriftReport | None:
+    """What people ask, get and say since the live release, against the time of the one before."""
+    with database.read() as session:
+        return drift(session, visible(session, caller, name))
 
 
 def _assistant(session: Session, assistant: Assistant) -> AssistantRead:
