@@ -14,6 +14,7 @@ def teach(house: Deployment, *, num_train_epochs: int = 8) -> None:
         changes = {
             "training": {"min_new_feedback": 10_000, "near_duplicate_similarity": 1.0},
             "hyperparameters": {"num_train_epochs": num_train_epochs, "early_stopping_patience": num_train_epochs},
+            "verdict": {"max_suite_items": 10},
         }
         assistants.set_policies(session, assistant, changes, actor="test")
     people = House(house.settings, house.database, "support")

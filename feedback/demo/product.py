@@ -32,6 +32,7 @@ class Size:
     gate_fraction: float
     dev_fraction: float
     max_preference_pairs: int
+    suite_items: int  # of each suite that guards ask
     hyperparameters: dict[str, Any]
     least_recall: float
 
@@ -44,6 +45,7 @@ FULL = Size(
     gate_fraction=0.21,
     dev_fraction=0.05,
     max_preference_pairs=32,
+    suite_items=200,
     hyperparameters={},
     least_recall=0.5,
 )
@@ -55,6 +57,7 @@ FAST = Size(
     gate_fraction=0.45,
     dev_fraction=0.05,
     max_preference_pairs=16,
+    suite_items=24,
     hyperparameters={  # few rows: longer steps, held to the base by fewer texts that weigh more
         "learning_rate": 1e-3,
         "num_train_epochs": 7,

@@ -38,6 +38,7 @@ def house(tmp_path_factory: pytest.TempPathFactory, models_folder: Path) -> Iter
             changes = {
                 "training": {"min_new_feedback": 18, "gate_fraction": 0.3, "min_preference_pairs": 4},
                 "hyperparameters": SCHEDULE,
+                "verdict": {"max_suite_items": 12},
             }
             assistant = assistants.get_assistant(session, "support")
             assistants.set_policies(session, assistant, changes, actor="test")

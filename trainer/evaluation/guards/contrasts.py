@@ -47,23 +47,14 @@ async def _kept_margins(findings: Findings, kind: SuiteKind, items: Sequence[Con
 
 
 async def _margins(findings: Findings, items: Sequence[Contrast], version: str) -> list[float]:
-    sides = [
-        await _log_probs(findings, [(item, side) for item, side in zip(items, texts, strict=True)], version)
-        for texts in ([item.better for item in items], [item.worse for item in items])
-    ]
-    return [max(-BOUND, min(BOUND, better - worse)) for better, worse in zip(*sides, strict=True)]
-
-
-async def _log_probs(findings: Findings, asked: Sequence[tuple[Contrast, str]], version: str) -> list[float]:
-    """The mean a token, of a reply or of a plain sentence."""
-    replies = [
-        (tuple((turn.role, turn.content) for turn in item.messages), text) for item, text in asked if item.messages
-    ]
-    plain = [text for item, text in asked if not item.messages]
+    """Both sides of an item in one call, so that what they go on from is read once."""
+    sides = [(item, text) for item in items for text in (item.better, item.worse)]
+    replies = [(tuple((turn.role, turn.content) for turn in one.messages), text) for one, text in sides if one.messages]
     said = iter(await findings.log_probs.of(replies, version))
-    alone = iter(await findings.log_probs.of_texts(plain, version))
-    found = [next(said if item.messages else alone) for item, _ in asked]
-    return [0.0 if mean is None else mean for mean in found]
+    alone = iter(await findings.log_probs.of_texts([text for one, text in sides if not one.messages], version))
+    found = [next(said if one.messages else alone) for one, _ in sides]
+    means = [0.0 if mean is None else mean for mean in found]
+    return [max(-BOUND, min(BOUND, right - wrong)) for right, wrong in zip(means[::2], means[1::2], strict=True)]
 
 
 def _groups(suite: str, items: Sequence[Contrast]) -> list[tuple[str, list[int]]]:
