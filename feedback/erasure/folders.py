@@ -23,7 +23,8 @@ from feedback.run_folder import SPLITS
 _LEFT_ASIDE = re.compile(r"\..+\.[0-9a-f]{8}")
 """What `files.replacing` and its like are writing, or were when they were killed."""
 _OWN_LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d ")
-_QUOTES = "\n## Before and after\n"
+_QUOTES = re.compile(r"\n## (?:Where it changed|The worst losses|Before and after)\n")
+"""From the first of these headings on, report.md quotes rows and replies; report.html does throughout."""
 _LEARNED = ("checkpoints", "adapter", "adapter-draft", "unserved")
 """Weights in an attempt's folder: nothing goes on from them, and what became a version is in the registry."""
 
@@ -47,7 +48,8 @@ def take_rows(folder: Path, rows: Iterable[GoneRow]) -> None:
             for name in _LEARNED:
                 remove(attempt / name)
             _clean_evaluation(attempt / "evaluation.json", {row.id for row in gone})
-            _clean_text(attempt / "report.md", lambda text: text.partition(_QUOTES)[0])
+            _clean_text(attempt / "report.md", lambda text: _QUOTES.split(text, maxsplit=1)[0])
+            remove(attempt / "report.html")
             # a library's complaint or a traceback may quote what was read; our own lines never do
             _clean_text(attempt / "train.log", _own_lines)
 
@@ -112,7 +114,7 @@ def _clean_evaluation(path: Path, ids: set[str]) -> None:
         kind: [one for one in before.get(kind, ()) if one["id"] not in ids] for kind in ("rows", "pairs", "ratings")
     }
     after["rows"] = [row | {by: row[by] | {"reply": ""} for by in ("candidate", "baseline")} for row in after["rows"]]
-    after["samples"] = []
+    after |= {kind: [] for kind in ("samples", "worst", "groups") if kind in before}
     if after != before:
         files.write_json(path, after)
 

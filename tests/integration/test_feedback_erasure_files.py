@@ -14,10 +14,14 @@ from feedback.erasure.withdrawal import withdraw
 from feedback.errors import BurnishError
 from feedback.folder_lock import folder_lock
 from feedback.models import AuditEntry
+from feedback.policies import VerdictPolicy
 from feedback.run_folder import attempt_folder
 from feedback.states import ErasureState, RunStatus, Side
 from feedback.testing import House
 from trainer.evaluation import record
+from trainer.evaluation.page import page
+from trainer.evaluation.report import report
+from trainer.evaluation.verdict import judge
 
 
 @pytest.fixture
@@ -91,7 +95,17 @@ def test_what_learned_it_is_in_no_attempt_any_more_and_nor_is_what_it_said_to_ot
     for row in found["rows"]:
         row["candidate"]["reply"] = f"{ADAS} is there."
     quoted = {"question": "?", "expected": "!", "before": "no", "after": f"{ADAS} is there."}
-    files.write_json(path, found | {"samples": [quoted]})
+    grouped = {"by": "topic", "group": ADAS, "rows": 5, "gain": -0.5}
+    quotes = {"samples": [quoted], "worst": [quoted | {"id": "r1", "gain": -1.0}], "groups": [grouped]}
+    files.write_json(path, found | quotes)
+    evaluation = record.Evaluation.model_validate(files.read_json(path))
+    verdict = judge(evaluation, VerdictPolicy())
+    for name, text in (
+        ("report.md", report(evaluation, verdict, {"loss_history": []})),
+        ("report.html", page(evaluation, verdict, {}, {})),
+    ):
+        assert text.count(ADAS) >= 3
+        files.write_bytes(attempt / name, text.encode())
     for kept in ("checkpoints/sft/checkpoint-1", "unserved"):  # the latter of DoRA, and of a prefix
         files.write_bytes(attempt / kept / "weights", ADAS.encode())
     assert (attempt / "adapter").is_dir()
@@ -99,6 +113,7 @@ def test_what_learned_it_is_in_no_attempt_any_more_and_nor_is_what_it_said_to_ot
     finish_all(house)
     assert files_with(house.settings.runs, ADAS) == []
     assert not (attempt / "adapter").exists()
+    assert (attempt / "report.md").read_text().startswith(f"# {verdict.verdict.value}")
     left = record.Evaluation.model_validate(files.read_json(path))
     assert [row.candidate.loss for row in left.rows] == [row["candidate"]["loss"] for row in found["rows"]]
     adapters.verify(house.settings.adapters, version)
