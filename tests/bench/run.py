@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from bench import (
     beside_training,
     candidates,
+    causes,
     context,
     curate,
     decoders,
@@ -57,6 +58,7 @@ BENCHMARKS: dict[str, Any] = {
     "poison": poison,
     "verdict": verdict,
     "candidates": candidates,
+    "causes": causes,
     "exact": exact,
 }
 GIVEN_A_FILE = ("pairs",)

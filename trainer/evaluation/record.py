@@ -137,11 +137,19 @@ class GroupChange(RunFolderModel):
     gain: float
 
 
+class Cause(RunFolderModel):
+    """A training row that may have caused a loss: the cosine of its gradient and the loss's."""
+
+    row_id: str
+    influence: float
+
+
 class Change(Sample):
     """One row that changed: `gain` is 1 or -1 where its key facts came or went, else in contrast, nats a token."""
 
     id: str
     gain: float
+    causes: list[Cause] = Field([], description="Training rows that most likely caused a loss, the likeliest first.")
 
 
 class Evaluation(RunFolderModel):
