@@ -24,6 +24,7 @@ from trainer.evaluation.metrics import (
     replies,
 )
 from trainer.evaluation.record import Evaluation, RowResult, Sample
+from trainer.evaluation.text_metrics import text_metrics
 
 SAMPLES = 8
 
@@ -112,6 +113,7 @@ async def evaluate(
         guards=guards,
         divergence=divergence,
         samples=samples(rows),
+        text_metrics=text_metrics(rows),
         groups=groups(rows, pairs),
         worst=worst(rows),
         too_long=len(gate) - len(rows) - len(pairs) - len(ratings),

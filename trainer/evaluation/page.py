@@ -42,7 +42,7 @@ def page(evaluation: Evaluation, verdict: Verdict, metrics: dict[str, Any], shee
         curves=_curves(metrics),
         words=[line.removeprefix("- ") for line in training_words(metrics)] if "loss_history" in metrics else [],
         learned=_learned(sheet),
-        found=_found(verdict),
+        found=[*_found(verdict), *_near(evaluation)],
     )
 
 
@@ -101,6 +101,13 @@ def _found(verdict: Verdict) -> list[tuple[str, int, str, str]]:
         (what, count, form.format(both["baseline"]), form.format(both["candidate"]))
         for what, count, both, form in forms
         if both is not None
+    ]
+
+
+def _near(evaluation: Evaluation) -> list[tuple[str, int, str, str]]:
+    return [
+        (f"{name} (reported only)", len(evaluation.rows), f"{both.baseline:.3f}", f"{both.candidate:.3f}")
+        for name, both in evaluation.text_metrics.items()
     ]
 
 

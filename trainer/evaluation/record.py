@@ -137,6 +137,11 @@ class GroupChange(RunFolderModel):
     gain: float
 
 
+class Both(RunFolderModel):
+    candidate: float
+    baseline: float
+
+
 class Cause(RunFolderModel):
     """A training row that may have caused a loss: the cosine of its gradient and the loss's."""
 
@@ -168,6 +173,7 @@ class Evaluation(RunFolderModel):
     guards: list[GuardResult]
     divergence: Divergence | None = Field(None, description="None: not measured.")
     samples: list[Sample] = Field(description="A few replies before and after, changed ones first.")
+    text_metrics: dict[str, Both] = Field({}, description="BLEU, chrF, ROUGE-L …, over the held-out corrections.")
     groups: list[GroupChange] = Field([], description="Where it got better, and where worse.")
     worst: list[Change] = Field([], description="The rows that lost the most.")
     too_long: int = Field(0, description="Held-out rows that don't fit the model's context and weren't measured.")

@@ -40,6 +40,10 @@ def report(evaluation: Evaluation, verdict: Verdict, metrics: dict[str, Any]) ->
         _line("loss, nats a token", statistics["gate_rows"], statistics["loss"], "{:.3f}"),
         _line("choices right", None, statistics["choices"], "{:.0%}"),
         _line("other pairs right (reported only)", None, statistics["other_pairs"], "{:.0%}"),
+        *(
+            f"| {name} (reported only) | {len(evaluation.rows)} | {both.baseline:.3f} | {both.candidate:.3f} |"
+            for name, both in evaluation.text_metrics.items()
+        ),
         *([_divergence(evaluation.divergence)] if evaluation.divergence else []),
         *(["", f"{evaluation.too_long} held-out rows don't fit the model's context."] if evaluation.too_long else []),
         "",

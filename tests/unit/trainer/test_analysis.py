@@ -1,8 +1,13 @@
 """Where a candidate changed, worked by hand."""
 
+import math
+
+import pytest
+
 from feedback.run_folder import RunFolderModel
 from trainer.evaluation.analysis import gain_of, groups, worst
 from trainer.evaluation.record import Measured, PairResult, RowResult
+from trainer.evaluation.text_metrics import text_metrics
 
 
 def row(number: int, topic: str, before: bool, after: bool, question: str = "How big is the tank?") -> RowResult:
@@ -44,3 +49,32 @@ def test_the_worst_losses_come_first_and_gains_are_none() -> None:
     assert [one.id for one in worst(rows)] == ["r1"]
     assert [gain_of(one) for one in rows] == [1.0, -1.0, 0.0]
     assert issubclass(type(worst(rows)[0]), RunFolderModel)
+
+
+def said(reply: str, expected: str, before: str = "no idea") -> RowResult:
+    texts = ((reply, 1.0), (before, 2.0))
+    sides = [Measured(reply=text, recalled=None, contrast=None, loss=loss) for text, loss in texts]
+    return RowResult(
+        id=reply, contributor="c", cluster="q", topic="t", question="?", expected=expected, key_facts=[],
+        candidate=sides[0], baseline=sides[1],
+    )  # fmt: skip
+
+
+def test_replies_are_told_by_the_usual_measures() -> None:
+    found = text_metrics([said("the tank holds two litres of water", "the tank holds two litres of water")] * 3)
+    assert found["BLEU"].candidate == pytest.approx(100)
+    assert found["ROUGE-L"].candidate == 1
+    assert found["chrF"].baseline < 30
+    assert found["perplexity of the right reply"].candidate == pytest.approx(math.e)
+    assert "accuracy" not in found
+    chinese = text_metrics([said("水箱能装两升水", "水箱能装两升水。")] * 3)
+    assert chinese["ROUGE-L"].candidate == 1
+
+
+def test_right_replies_that_are_labels_are_told_as_classes() -> None:
+    rows = [said("Positive.", "positive")] * 6 + [said("positive", "negative", "negative")] * 4
+    found = text_metrics(rows)
+    assert found["accuracy"].candidate == pytest.approx(0.6)
+    assert found["recall"].candidate == pytest.approx(0.5)
+    assert found["accuracy"].baseline == pytest.approx(0.4)
+    assert text_metrics([]) == {}
