@@ -62,9 +62,11 @@ def begin_replies(
     *,
     completion_id: str,
     sampling: dict[str, Any],
+    release_ids: Sequence[int | None] | None = None,
 ) -> list[int]:
     """Store the turn and an empty reply for each of `versions`, which will write it; returns the replies' row ids.
 
+    `release_ids`: of each, the release that a share of the conversations gave it to, if one did.
     What was kept from training once stays so: a reply's `store` is a no where one of what led to it is.
     """
     history = _store_history(session, assistant, turn)
@@ -82,10 +84,13 @@ def begin_replies(
             completion_id=completion_id,
             choice_index=index,
             adapter_version_id=version.id,
+            release_id=release_id,
             guidelines_id=guidelines.id,
             sampling=sampling,
         )
-        for index, version in enumerate(versions)
+        for index, (version, release_id) in enumerate(
+            zip(versions, release_ids or [None] * len(versions), strict=True)
+        )
     ]
     session.add_all(replies)
     session.flush()

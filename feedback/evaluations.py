@@ -9,7 +9,7 @@ from typing import Any
 from sqlmodel import Session, col, select
 
 from feedback.models import AdapterVersion, Evaluation, Release
-from feedback.states import VerdictWord
+from feedback.states import ReleaseState, VerdictWord
 
 
 def judged_against(session: Session, baseline: AdapterVersion) -> int:
@@ -22,6 +22,10 @@ def judged_against(session: Session, baseline: AdapterVersion) -> int:
 def may_serve(
     session: Session, version: AdapterVersion, evaluation: Evaluation | None, serving: AdapterVersion
 ) -> bool:
+    newest_release = select(Release).where(Release.adapter_version_id == version.id).order_by(col(Release.id).desc())
+    last = session.exec(newest_release.limit(1)).first()
+    if last is not None and last.state == ReleaseState.VETOED:
+        return False
     better = (
         evaluation is not None and evaluation.verdict == VerdictWord.PROMOTE and evaluation.baseline_id == serving.id
     )

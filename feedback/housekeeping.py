@@ -72,12 +72,15 @@ class Housekeeping(Background):
             self._retention_due = time.monotonic() + RETENTION_SECONDS
 
     def _look_for_drift(self) -> None:
+        """Looked at outside a write, which whoever chats would wait for."""
         if time.monotonic() < self._drift_due:
             return
         self._drift_due = time.monotonic() + DRIFT_SECONDS
         with self._database.read() as session:
-            names = [one.name for one in assistants.list_assistants(session)]
-        for name in names:
+            reports = [(one.name, drift.drift(session, one)) for one in assistants.list_assistants(session)]
+        for name, report in reports:
+            if report is None or not any(one.alert for one in report.found):
+                continue
             with self._database.write() as session:
-                for found in drift.alert(session, assistants.get_assistant(session, name)):
+                for found in drift.tell(session, assistants.get_assistant(session, name), report):
                     _log.warning("drift", assistant=name, what=found.what, psi=round(found.psi or 0, 3))

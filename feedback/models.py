@@ -134,6 +134,7 @@ class Message(Table, table=True):
     __table_args__ = (
         UniqueConstraint("completion_id", "choice_index"),
         Index("ix_message_conversation_history", "conversation_id", "history_sha256"),
+        Index("ix_message_release", "release_id", "created_at"),
     )
     id: int = primary_key()
     conversation_id: int = reference("conversation.id")
@@ -147,6 +148,7 @@ class Message(Table, table=True):
     completion_id: str | None = Field(default=None, max_length=64)  # from here on: replies only
     choice_index: int = 0
     adapter_version_id: int | None = reference("adapter_version.id", nullable=True)  # None: imported
+    release_id: int | None = Field(default=None, sa_type=BIG)  # the release that a share gave it to; None: by name
     guidelines_id: int | None = reference("guidelines.id", nullable=True, index=False)
     finish_reason: str | None = Field(default=None, max_length=16)
     prompt_tokens: int = 0
@@ -352,6 +354,7 @@ class Release(Table, table=True):
     created_at: datetime = moment()
     tried_at: datetime | None = moment(nullable=True)  # when its trial began
     stage_at: datetime | None = moment(nullable=True)  # since when it has its present state and share
+    carried_evidence: float = Field(default=0.0, sa_column_kwargs={"server_default": "0"})  # of stages that are over
     live_at: datetime | None = moment(nullable=True)
     ended_at: datetime | None = moment(nullable=True)
 

@@ -2,7 +2,7 @@
 pointer.
 
     PROPOSED ─▶ SHADOW ─▶ CANARY ─▶ LIVE ─▶ HOLDOUT ─▶ RETIRED
-        └──────────┴─────────┴──▶ DECLINED
+        └──────────┴─────────┴──▶ VETOED, or DECLINED when overtaken
 
 Every move is a compare-and-set on the state that it was decided on: of two movers at once, one gets Conflict. A version
 is tainted when something that it learned from, or was judged by, was erased: it goes live no more, unless an operator
@@ -115,7 +115,7 @@ def promote(
             f"(`burnish adapters rollback {assistant.name} --from {tried.number}`)."
         )
     release = trial or proposed(session, assistant, version) or _new_release(assistant, version, evaluation, actor)
-    if trial is None and (missing := approvals.give(session, assistant, release, policy, actor=actor, reason=reason)):
+    if missing := approvals.give(session, assistant, release, policy, actor=actor, reason=reason):
         audit.record(session, actor, "release.approve", f"{assistant.name}@{version.number}", missing=missing)
         return release
     release.actor, release.reason = actor, reason
@@ -189,40 +189,47 @@ def veto(session: Session, assistant: Assistant, version: AdapterVersion, *, act
         if trial is None or trial.adapter_version_id != version.id:
             raise InvalidInput(f"{assistant.name}@{version.number} is neither proposed nor on trial.")
         return end_trial(session, assistant, trial, actor=actor, reason=reason)
-    _change(session, release, ReleaseState.DECLINED, ended_at=now(), actor=actor, reason=reason)
+    _change(session, release, ReleaseState.VETOED, ended_at=now(), actor=actor, reason=reason)
     audit.record(session, actor, "release.veto", f"{assistant.name}@{version.number}", reason=reason)
     _tell(session, assistant, release, "release.vetoed")
     return release
 
 
-def grow_trial(session: Session, assistant: Assistant, release: Release, percent: int, *, reason: str) -> None:
-    """Give what is on trial a share of the conversations, in percent, or a larger one."""
+def grow_trial(
+    session: Session, assistant: Assistant, release: Release, percent: int, *, reason: str, of_stage: float = 0.0
+) -> None:
+    """Give what is on trial a share of the conversations, in percent, or a larger one. `of_stage`: what speaks against
+    it from the stage that ends here (live_evidence.py)."""
     version = session.get_one(AdapterVersion, release.adapter_version_id)
-    _change(session, release, ReleaseState.CANARY, traffic_percent=percent)
+    carried = release.carried_evidence + of_stage
+    _change(session, release, ReleaseState.CANARY, traffic_percent=percent, carried_evidence=carried)
     audit.record(
         session, EVIDENCE, "release.grow", f"{assistant.name}@{version.number}", percent=percent, reason=reason
     )
     _tell(session, assistant, release, "release.canary")
 
 
-def finish_trial(session: Session, assistant: Assistant, release: Release, *, actor: str, reason: str) -> Release:
+def finish_trial(
+    session: Session, assistant: Assistant, release: Release, *, actor: str, reason: str, of_stage: float = 0.0
+) -> Release:
     """Let what was on trial serve everybody."""
     _refuse_tainted(session, assistant, release.adapter_version_id)
     release.actor, release.reason = actor, reason
+    release.carried_evidence += of_stage
     return _go_live(session, assistant, release, live(session, assistant), action="release.promote", forced=False)
 
 
 def end_trial(session: Session, assistant: Assistant, release: Release, *, actor: str, reason: str) -> Release:
     """Take what is on trial back: every conversation goes to the live version again."""
     version = session.get_one(AdapterVersion, release.adapter_version_id)
-    _change(session, release, ReleaseState.DECLINED, traffic_percent=0, ended_at=now(), actor=actor, reason=reason)
+    _change(session, release, ReleaseState.VETOED, traffic_percent=0, ended_at=now(), actor=actor, reason=reason)
     audit.record(session, actor, "release.take_back", f"{assistant.name}@{version.number}", reason=reason)
     _tell(session, assistant, release, "release.taken_back")
     return release
 
 
 def end_holdout(session: Session, assistant: Assistant, *, reason: str) -> None:
-    """Every conversation goes to the live version."""
+    """The version before serves nobody any more: every conversation goes to the live version."""
     held = holdout(session, assistant)
     if held is not None:
         version = session.get_one(AdapterVersion, held.adapter_version_id)
@@ -230,13 +237,29 @@ def end_holdout(session: Session, assistant: Assistant, *, reason: str) -> None:
         audit.record(session, EVIDENCE, "release.settle", f"{assistant.name}@{version.number}", reason=reason)
 
 
-def decline_proposals(session: Session, assistant: Assistant, of: Sequence[int] | None = None) -> None:
-    """Turn down what waits for an operator's word: all of it; or these versions, on trial too."""
-    states = [ReleaseState.PROPOSED] if of is None else [ReleaseState.PROPOSED, *ON_TRIAL]
-    lapsed = update(Release).where(col(Release.assistant_id) == assistant.id, col(Release.state).in_(states))
-    if of is not None:
-        lapsed = lapsed.where(col(Release.adapter_version_id).in_(of))
+def decline_proposals(session: Session, assistant: Assistant) -> None:
+    """Turn down what waits for an operator's word."""
+    lapsed = update(Release).where(
+        col(Release.assistant_id) == assistant.id, col(Release.state) == ReleaseState.PROPOSED
+    )
     session.connection().execute(lapsed.values(state=ReleaseState.DECLINED, ended_at=now()))
+
+
+def withdraw(session: Session, assistant: Assistant, versions: Sequence[int], *, actor: str, reason: str) -> None:
+    """These versions, which were tainted, serve no more beside the live one, and are no longer proposed."""
+    states = (ReleaseState.PROPOSED, *ON_TRIAL, ReleaseState.HOLDOUT)
+    chosen = select(Release).where(
+        Release.assistant_id == assistant.id,
+        col(Release.adapter_version_id).in_(versions),
+        col(Release.state).in_(states),
+    )
+    for release in session.exec(chosen).all():
+        if release.state in ON_TRIAL:
+            end_trial(session, assistant, release, actor=actor, reason=reason)
+        elif release.state == ReleaseState.HOLDOUT:
+            end_holdout(session, assistant, reason=reason)
+        else:
+            _change(session, release, ReleaseState.DECLINED, ended_at=now(), actor=actor, reason=reason)
 
 
 def list_releases(session: Session, assistant: Assistant, limit: int = 20) -> list[Release]:

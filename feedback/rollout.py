@@ -16,6 +16,7 @@ from sqlmodel import Session, col, select
 
 from feedback import assistants, releases
 from feedback.columns import now
+from feedback.errors import Conflict
 from feedback.evidence import ACT_AT
 from feedback.live_evidence import LiveEvidence, gather
 from feedback.models import AdapterVersion, Assistant, Release
@@ -74,7 +75,7 @@ def next_step(
 
 def _after_shadow(replies: int, failures: int, policy: ReleasePolicy) -> Step:
     if failures > 3 and failures > replies / 20:
-        return Step(Move.TAKE_BACK, f"{failures} of {replies} replies that nobody saw failed.")
+        return Step(Move.TAKE_BACK, f"{failures} of {replies} replies that nobody saw had no words.")
     if policy.frozen:
         return Step(Move.STAY, "releases are frozen.")
     if replies < policy.shadow_replies:
@@ -96,17 +97,18 @@ class OnTrial:
 def look(session: Session, assistant: Assistant) -> OnTrial | None:
     """How the version on trial does, or the live one beside its holdout; None where only one serves."""
     release, current = releases.on_trial(session, assistant), releases.live(session, assistant)
-    if release is not None:
-        old, since = current.version, release.tried_at or release.created_at
-    else:
+    beside = current.release
+    if release is None:
         held = releases.holdout(session, assistant)
         if held is None:
             return None
-        release, old = current.release, session.get_one(AdapterVersion, held.adapter_version_id)
-        since = release.live_at or release.created_at
+        release, beside = current.release, held
     new = session.get_one(AdapterVersion, release.adapter_version_id)
+    old = session.get_one(AdapterVersion, beside.adapter_version_id)
     policy = assistants.policies(assistant).release
-    evidence = gather(session, assistant.id, new.id, old.id, since)
+    percent = 100.0 - beside.traffic_percent if release.state == ReleaseState.LIVE else release.traffic_percent
+    stages = max(1, len(policy.canary_percents) + (policy.holdout_percent > 0))
+    evidence = gather(session, release, beside, percent=percent, stages=stages)
     seconds = (now() - (release.stage_at or release.created_at)).total_seconds()
     shadowed = _shadowed(session, release)
     step = next_step(release.state, release.traffic_percent, seconds, evidence, policy, *shadowed)
@@ -116,16 +118,24 @@ def look(session: Session, assistant: Assistant) -> OnTrial | None:
 def with_two_versions(session: Session) -> list[Assistant]:
     """Assistants of which a version is on trial, or held out."""
     states = (*ON_TRIAL, ReleaseState.HOLDOUT)
-    chosen = select(Assistant).join(Release, col(Release.assistant_id) == col(Assistant.id))
-    return list(session.exec(chosen.where(col(Release.state).in_(states)).distinct()))
+    beside = select(Release.assistant_id).where(col(Release.state).in_(states))
+    return list(session.exec(select(Assistant).where(col(Assistant.id).in_(beside)).order_by(col(Assistant.id))))
 
 
 def advance(session: Session, assistant: Assistant) -> OnTrial | None:
-    """Take the step that is due; returns what was looked at, if one was taken. Raises Conflict if somebody else did."""
+    """Look, and take the step that is due; returns what was looked at, if one was taken."""
     seen = look(session, assistant)
     if seen is None or seen.step.move == Move.STAY:
         return None
-    release, step = seen.release, seen.step
+    take(session, assistant, seen)
+    return seen
+
+
+def take(session: Session, assistant: Assistant, seen: OnTrial) -> None:
+    """Take the step that was seen to be due. Raises Conflict if the release was moved on since."""
+    release, step = session.get_one(Release, seen.release.id, populate_existing=True), seen.step
+    if (release.state, release.traffic_percent) != (seen.release.state, seen.release.traffic_percent):
+        raise Conflict("The release was moved on meanwhile: look again.")
     if step.move == Move.TAKE_BACK:
         releases.roll_back(
             session, assistant, actor=releases.EVIDENCE, reason=step.reason, expected_live=seen.new.number
@@ -133,10 +143,18 @@ def advance(session: Session, assistant: Assistant) -> OnTrial | None:
     elif step.move == Move.END:
         releases.end_holdout(session, assistant, reason=step.reason)
     elif step.percent >= 100:
-        releases.finish_trial(session, assistant, release, actor=releases.EVIDENCE, reason=step.reason)
+        releases.finish_trial(
+            session,
+            assistant,
+            release,
+            actor=releases.EVIDENCE,
+            reason=step.reason,
+            of_stage=seen.evidence.of_stage,
+        )
     else:
-        releases.grow_trial(session, assistant, release, step.percent, reason=step.reason)
-    return seen
+        releases.grow_trial(
+            session, assistant, release, step.percent, reason=step.reason, of_stage=seen.evidence.of_stage
+        )
 
 
 def _shadowed(session: Session, release: Release) -> tuple[int, int]:

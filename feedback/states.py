@@ -106,7 +106,8 @@ class ReleaseState(StrEnum):
     LIVE = "live"  # serves the assistant; one at a time
     HOLDOUT = "holdout"  # was live before, and keeps a small share of the conversations, to be compared with
     RETIRED = "retired"  # served once
-    DECLINED = "declined"  # proposed or tried, and overtaken, turned down or taken back
+    DECLINED = "declined"  # proposed, and overtaken
+    VETOED = "vetoed"  # turned down by a person, or taken back from its trial: it needs force to be promoted again
 
 
 ON_TRIAL = (ReleaseState.SHADOW, ReleaseState.CANARY)

@@ -24,14 +24,13 @@ class Approval(Table, table=True):
 
 
 class ShadowReply(Table, table=True):
-    """What a version on trial would have said, beside the reply that was shown."""
+    """That a version on trial wrote a reply beside the one that was shown, and how that went; not what it said."""
 
     __tablename__ = "shadow_reply"
     id: int = primary_key()
     release_id: int = reference("release.id")
     message_id: int = reference("message.id")  # the reply that was shown
-    content: str
-    failed: bool = flag()
+    failed: bool = flag()  # it had no words
     completion_tokens: int = 0
     seconds: float = 0.0
     created_at: datetime = moment()

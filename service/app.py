@@ -58,7 +58,7 @@ def create_app(settings: Settings, engine: Engine) -> Litestar:
         background = [
             asyncio.create_task(routing.follow()),
             asyncio.create_task(rollouts.tend(database, routing)),
-            asyncio.create_task(send_all(database)),
+            asyncio.create_task(send_all(database, settings)),
             asyncio.create_task(upkeep.tend(database, routing.problems, request_seconds=settings.request_seconds)),
         ]
         try:

@@ -23,7 +23,7 @@ from feedback.assistants import current_guidelines
 from feedback.collect.comparisons import make_id
 from feedback.config import Settings
 from feedback.database import Database
-from feedback.errors import BurnishError, EngineUnavailable, TimedOut
+from feedback.errors import BurnishError, EngineUnavailable, InvalidInput, QueueFull, TimedOut
 from feedback.keys import Caller
 from feedback.logs import whereabouts
 from feedback.states import MessageStatus, ReleaseState
@@ -181,21 +181,24 @@ class Chat:
             writers = [asyncio.create_task(self._write(reply, choice, request)) for choice in reply.choices]
             ended: Exception | None = None
             status = MessageStatus.FAILED
+            cause: str | None = "error"
             try:
                 await asyncio.gather(*writers)
                 if tell_apart:
                     await self._tell_apart(reply, request)
             except asyncio.CancelledError:
                 status = MessageStatus.STOPPED
+                cause = "timeout" if isinstance(reply.cut_short, TimedOut) else None
                 ended = reply.cut_short or EngineUnavailable("Nobody waited for this reply. Send it again.")
             except Exception as error:
                 ended = error
+                cause = "refused" if isinstance(error, InvalidInput | QueueFull) else "error"
                 if not isinstance(error, BurnishError):
                     _log.error("reply failed", completion_id=reply.completion_id, **whereabouts(error))
             late.cancel()
             try:
                 if ended is not None:
-                    await _to_its_end(self._close(reply, writers, status))
+                    await _to_its_end(self._close(reply, writers, status, cause))
             finally:
                 reply.end(None if all(choice.stored for choice in reply.choices) else ended)
 
@@ -253,24 +256,27 @@ class Chat:
                 asked,
                 completion_id=completion_id,
                 sampling=_stored(turn.sampling),
+                release_ids=[route.release_id if route.by_share else None for route in routes],
             )
             return conversations.with_guidelines(guidelines, turn.messages), ids
 
-    def _store_choice(self, choice: Choice, status: MessageStatus) -> None:
+    def _store_choice(self, choice: Choice, status: MessageStatus, cause: str | None = None) -> None:
         with self._database.write() as session:
             conversations.finish_reply(
                 session,
                 choice.message_id,
                 choice.text,
                 status,
-                finish_reason=choice.finish_reason,
+                finish_reason=choice.finish_reason or cause,
                 prompt_tokens=choice.prompt_tokens,
                 completion_tokens=choice.completion_tokens,
             )
 
-    async def _close(self, reply: Reply, writers: list[asyncio.Task[None]], status: MessageStatus) -> None:
-        """Stop the writers and store what isn't complete. If the database is away the client must hear of its error
-        all the same; housekeeping closes the reply later."""
+    async def _close(
+        self, reply: Reply, writers: list[asyncio.Task[None]], status: MessageStatus, cause: str | None
+    ) -> None:
+        """Stop the writers and store what isn't complete, and why. If the database is away the client must hear of its
+        error all the same; housekeeping closes the reply later."""
         for writer in writers:
             writer.cancel()
         await asyncio.gather(*writers, return_exceptions=True)
@@ -278,7 +284,7 @@ class Chat:
             if choice.stored:
                 continue
             try:
-                await asyncio.to_thread(self._store_choice, choice, status)
+                await asyncio.to_thread(self._store_choice, choice, status, cause)
             except Exception as error:
                 _log.error("reply not stored", completion_id=reply.completion_id, **whereabouts(error))
 

@@ -10,7 +10,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 from sqlmodel import col, select
@@ -51,6 +51,8 @@ async def candidates(
             try:
                 if number is not None:
                     routes[1] = await pinned.enter_async_context(routing.use(caller, f"{name}@{number}"))
+                    if other is not None:
+                        routes[1] = replace(routes[1], release_id=other.release_id)
             except AdapterRefused as error:
                 _log.warning("the version before can't be compared with", model=serving.model, reason=error.message)
         yield routes[:: secrets.choice((1, -1))]

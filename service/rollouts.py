@@ -16,41 +16,52 @@ from service.routing import Routing
 
 _log = structlog.get_logger()
 
-SECONDS_BETWEEN_LOOKS = 2.0
-ROLLOUT_PROBLEM = "the rollouts"
-"""Among `problems` beside assistants' names, which have no spaces."""
+SECONDS_BETWEEN_LOOKS = 5.0
+ROLLOUT_PROBLEM = "the rollout"
+"""Among `problems`: of an assistant's, after its name; else everybody's."""
 
 
 async def tend(database: Database, routing: Routing, *, every_seconds: float = SECONDS_BETWEEN_LOOKS) -> None:
     while True:
         try:
-            if await asyncio.to_thread(advance_all, database):
+            moved, problems = await asyncio.to_thread(advance_all, database)
+            if moved:
                 await routing.refresh()
-            routing.problems.pop(ROLLOUT_PROBLEM, None)
         except Exception as error:
-            reason = error.message if isinstance(error, BurnishError) else f"Failed ({type(error).__name__})."
-            if routing.problems.get(ROLLOUT_PROBLEM) != reason:
-                _log.error("rollouts not looked after", reason=reason, **whereabouts(error))
-            routing.problems[ROLLOUT_PROBLEM] = reason
+            problems = {ROLLOUT_PROBLEM: f"They couldn't be looked after ({type(error).__name__})."}
+            if ROLLOUT_PROBLEM not in routing.problems:
+                _log.error("rollouts not looked after", **whereabouts(error))
+        for name in [name for name in routing.problems if name.endswith(ROLLOUT_PROBLEM) and name not in problems]:
+            del routing.problems[name]
+        routing.problems |= problems
         await asyncio.sleep(every_seconds)
 
 
-def advance_all(database: Database) -> bool:
-    """Take every step that is due; whether there was one. Who serves one version only costs a look at the releases."""
+def advance_all(database: Database) -> tuple[bool, dict[str, str]]:
+    """Take every step that is due; whether there was one, and by assistant what hindered one: none hinders another's."""
     with database.read() as session:
-        beside = rollout.with_two_versions(session)
-        due = [one for one in beside if (seen := rollout.look(session, one)) and seen.step.move != rollout.Move.STAY]
-    moved = False
-    for assistant in due:
+        beside = [one.name for one in rollout.with_two_versions(session)]
+    moved, problems = False, {}
+    for name in beside:
         try:
-            with database.write() as session:
-                taken = rollout.advance(session, assistants.get_assistant(session, assistant.name))
+            moved = _advance(database, name) or moved
         except Conflict:
             continue  # somebody else was quicker
-        if taken is not None:
-            moved = True
-            _log.info(
-                "release moved", assistant=assistant.name, version=taken.new.number, move=taken.step.move.value,
-                percent=taken.step.percent, reason=taken.step.reason,
-            )  # fmt: skip
-    return moved
+        except BurnishError as error:
+            problems[f"{name}: {ROLLOUT_PROBLEM}"] = error.message
+    return moved, problems
+
+
+def _advance(database: Database, name: str) -> bool:
+    """Looked at outside a write, which others would wait for."""
+    with database.read() as session:
+        seen = rollout.look(session, assistants.get_assistant(session, name))
+    if seen is None or seen.step.move == rollout.Move.STAY:
+        return False
+    with database.write() as session:
+        rollout.take(session, assistants.get_assistant(session, name), seen)
+    _log.info(
+        "release moved", assistant=name, version=seen.new.number, move=seen.step.move.value,
+        percent=seen.step.percent, reason=seen.step.reason,
+    )  # fmt: skip
+    return True

@@ -13,7 +13,7 @@ import re
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import structlog
@@ -47,6 +47,7 @@ class Route:
     assistant: Assistant
     version: AdapterVersion
     release_id: int | None  # None: the client named the version
+    by_share: bool = True  # whether chance alone gave it this version: only then does it tell of the version
 
     @property
     def model(self) -> str:
@@ -64,12 +65,16 @@ class Beside:
     keys: frozenset[str]
     """Names of API keys whose conversations all go there."""
 
-    def takes(self, caller: Caller, conversation: str) -> bool:
-        if self.state == ReleaseState.SHADOW:
-            return False
+    def route_for(self, caller: Caller, conversation: str, live: Route) -> Route:
         if self.state == ReleaseState.CANARY and caller.name in self.keys:
-            return True
-        return place_of(f"{self.route.release_id}:{conversation}") < self.percent
+            return replace(self.route, by_share=False)
+        if self.state == ReleaseState.CANARY and place_of(f"{self.route.release_id}:{conversation}") < self.percent:
+            return self.route
+        # a holdout's are the last that the live version reached when it grew: none goes back and forth
+        place = place_of(f"{live.release_id}:{conversation}")
+        if self.state == ReleaseState.HOLDOUT and place >= 100 - self.percent:
+            return self.route
+        return live
 
 
 def place_of(conversation: str) -> float:
@@ -112,9 +117,11 @@ class Routing:
     async def _follow_trials(self) -> None:
         """What can't be loaded serves nobody, and says why."""
         found = {one.route.assistant.id: one for one in await asyncio.to_thread(self._read_beside)}
+        trying = {f"{beside.route.assistant.name}: on trial" for beside in found.values()}
+        for over in [name for name in self.problems if name.endswith(": on trial") and name not in trying]:
+            del self.problems[over]
         for gone in self._beside.keys() - found.keys():
             beside = self._beside.pop(gone)
-            self.problems.pop(f"{beside.route.assistant.name}: on trial", None)
             _log.info("serves no more", model=beside.route.model)
         for assistant_id, beside in found.items():
             name = f"{beside.route.assistant.name}: on trial"
@@ -182,8 +189,8 @@ class Routing:
         """Pin a version for one request: `assistant`, `assistant@n` or `base`. `conversation`: what stays together."""
         route = await self._find(caller, model)
         beside = self._beside.get(route.assistant.id)
-        if beside is not None and route.release_id is not None and beside.takes(caller, conversation):
-            route = beside.route
+        if beside is not None and route.release_id is not None:
+            route = beside.route_for(caller, conversation, route)
         self._check_base_model(route.assistant)
         self._in_use[route.version.sha256] += 1
         try:

@@ -1,7 +1,8 @@
 """What a version on trial would have said: written after the reply that was shown, and shown to nobody.
 
-Promises that nobody waits for it: it begins when the reply has been stored, only where the engine has nothing else to
-do, and few at once. Leaves out when a version is in shadow, and what becomes of it (feedback.rollout).
+Promises that nobody waits for it: it begins when the reply has been stored, and only where the engine writes nothing else;
+and that its words are kept nowhere, only whether there were any and how long they took.
+Leaves out when a version is in shadow, and what becomes of it (feedback.rollout).
 """
 
 import asyncio
@@ -20,9 +21,8 @@ from service.routing import Route
 
 _log = structlog.get_logger()
 
-AT_ONCE = 2
 SHADOW_KEY = "shadow"
-"""Whose share of the engine they take."""
+"""Whose share of the engine it takes."""
 
 
 class Shadow:
@@ -32,8 +32,9 @@ class Shadow:
         self._writing: set[asyncio.Task[None]] = set()
 
     def follow(self, request: GenerationRequest, route: Route, message_id: int) -> None:
-        """Have `route`'s version answer what `message_id` was the answer to, if there is room."""
-        if len(self._writing) >= AT_ONCE or self._engine.health().waiting:
+        """Have `route`'s version answer what `message_id` was the answer to, if the engine is idle."""
+        health = self._engine.health()
+        if self._writing or health.waiting or health.running:
             return
         asked = replace(request, version=route.version.sha256, key=SHADOW_KEY)
         task = asyncio.create_task(self._write(asked, route, message_id))
@@ -47,19 +48,18 @@ class Shadow:
         await asyncio.gather(*self._writing, return_exceptions=True)
 
     async def _write(self, request: GenerationRequest, route: Route, message_id: int) -> None:
-        began, text, tokens, failed = time.monotonic(), "", 0, False
+        began, empty, tokens = time.monotonic(), True, 0
         try:
             async for delta in self._engine.generate(request):
-                text += delta.text
+                empty = empty and not delta.text.strip()
                 tokens = delta.completion_tokens
         except BurnishError:
-            failed = True
+            return  # the engine's trouble, or the request's: it tells nothing of the version
         assert route.release_id is not None
         said = ShadowReply(
             release_id=route.release_id,
             message_id=message_id,
-            content=text.replace("\0", "\ufffd"),
-            failed=failed,
+            failed=empty,
             completion_tokens=tokens,
             seconds=time.monotonic() - began,
         )

@@ -214,7 +214,8 @@ def _taint(session: Session, assistant: Assistant, erasure: Erasure, marked: Mar
         version.tainted_reason = f"Feedback that it learned from, or was judged by, was erased ({erasure.public_id})."
         session.add(version)
     session.flush()
-    releases.decline_proposals(session, assistant, of=[version.id for version in versions])
+    reason = f"Feedback behind it was erased ({erasure.public_id})."
+    releases.withdraw(session, assistant, [version.id for version in versions], actor=erasure.actor, reason=reason)
 
 
 def _request_retraining(session: Session, assistant: Assistant, erasure: Erasure, actor: str) -> None:

@@ -36,8 +36,12 @@ MOST_HOOKS = 20
 
 def add(session: Session, assistant: Assistant, url: str, events: Sequence[str] = (), *, actor: str) -> Webhook:
     """Raises InvalidInput for an address or event that can't be."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or len(url) > 2000:
+    try:
+        parts = urlsplit(url)
+        fine = parts.scheme in ("http", "https") and parts.hostname and not parts.username and parts.port != 0
+    except ValueError:
+        fine = False
+    if not fine or len(url) > 2000:
         raise InvalidInput(
             f"'{url}' is no address for a webhook: http:// or https://, without a name in it.", param="url"
         )
@@ -56,7 +60,7 @@ def add(session: Session, assistant: Assistant, url: str, events: Sequence[str] 
     )
     session.add(hook)
     session.flush()
-    audit.record(session, actor, "webhook.add", hook.public_id, assistant=assistant.name, host=parts.hostname)
+    audit.record(session, actor, "webhook.add", hook.public_id, assistant=assistant.name, host=urlsplit(url).hostname)
     return hook
 
 

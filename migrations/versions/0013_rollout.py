@@ -16,6 +16,9 @@ ONE_EACH = {"uq_release_one_on_trial": "state IN ('shadow', 'canary')", "uq_rele
 def upgrade() -> None:
     for column in ("tried_at", "stage_at"):
         op.add_column("release", sa.Column(column, MOMENT, nullable=True))
+    op.add_column("release", sa.Column("carried_evidence", sa.Float(), server_default="0", nullable=False))
+    op.add_column("message", sa.Column("release_id", BIG, nullable=True))
+    op.create_index("ix_message_release", "message", ["release_id", "created_at"])
     for name, where in ONE_EACH.items():
         op.create_index(
             name, "release", ["assistant_id"], unique=True, sqlite_where=sa.text(where), postgresql_where=sa.text(where)
@@ -37,7 +40,6 @@ def upgrade() -> None:
         sa.Column("id", BIG, nullable=False),
         sa.Column("release_id", BIG, nullable=False),
         sa.Column("message_id", BIG, nullable=False),
-        sa.Column("content", sa.String(), nullable=False),
         sa.Column("failed", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("completion_tokens", sa.Integer(), nullable=False),
         sa.Column("seconds", sa.Float(), nullable=False),
@@ -51,9 +53,13 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.execute("UPDATE release SET state = 'declined' WHERE state IN ('shadow', 'canary', 'vetoed')")
+    op.execute("UPDATE release SET state = 'retired' WHERE state = 'holdout'")
     op.drop_table("shadow_reply")
     op.drop_table("approval")
     for name in ONE_EACH:
         op.drop_index(name, "release")
-    for column in ("tried_at", "stage_at"):
+    op.drop_index("ix_message_release", "message")
+    op.drop_column("message", "release_id")
+    for column in ("tried_at", "stage_at", "carried_evidence"):
         op.drop_column("release", column)

@@ -41,7 +41,9 @@ def found(house: House) -> dict[str, drift.Drift]:
 
 def alerts(house: House) -> list[str]:
     with house.database.write() as session:
-        return [one.what for one in drift.alert(session, house.assistant)]
+        report = drift.drift(session, house.assistant)
+        assert report is not None
+        return [one.what for one in drift.tell(session, house.assistant, report)]
 
 
 def test_without_a_release_before_there_is_nothing_to_compare(embedded: House) -> None:
@@ -67,6 +69,7 @@ def test_what_changed_is_told_once_and_what_did_not_is_not(embedded: House) -> N
         deliveries = session.exec(select(WebhookDelivery)).all()
         entries = session.exec(select(AuditEntry).where(AuditEntry.action == "alert.drift")).all()
     assert {one.event for one in deliveries} == {"alert.drift"}
+    assert "tank" not in str([one.payload for one in deliveries])
     assert len(entries) == len(deliveries) >= 1
 
 

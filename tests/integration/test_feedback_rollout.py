@@ -236,7 +236,7 @@ def shadow(house: House, release: Release, count: int, *, failed: bool = False) 
         completion_id = write(house, 0)
         with house.database.write() as session:
             reply, _ = conversations.get_reply(session, None, completion_id, 0)
-            session.add(ShadowReply(release_id=release.id, message_id=reply.id, content="hm", failed=failed))
+            session.add(ShadowReply(release_id=release.id, message_id=reply.id, failed=failed))
 
 
 def test_two_people_approve_where_the_policy_says_so(house: House) -> None:
