@@ -9,14 +9,13 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from pydantic import BaseModel
-from sqlalchemy import func
+from sqlalchemy import func, or_
 from sqlmodel import Session, col, select
 
 from feedback import lineage
 from feedback.models import AdapterVersion, Assistant, Evaluation, Release, ReportCase, Run
-from feedback.states import CaseOutcome, FeedbackKind, ReleaseState, Side
+from feedback.states import ON_TRIAL, CaseOutcome, FeedbackKind, Side
 
-SERVED = (ReleaseState.LIVE, ReleaseState.HOLDOUT, ReleaseState.RETIRED)
 KINDS = {
     FeedbackKind.CORRECTION: ("correction", "corrections"),
     FeedbackKind.PREFERENCE: ("choice", "choices"),
@@ -35,12 +34,14 @@ class Change(BaseModel):
 
 def changelog(session: Session, assistant: Assistant, limit: int = 50) -> list[Change]:
     """The newest first."""
-    chosen = select(Release).where(Release.assistant_id == assistant.id).order_by(col(Release.id))
-    found = [one for one in session.exec(chosen) if _shown(one)]
+    shown = or_(col(Release.live_at).is_not(None), col(Release.tried_at).is_not(None))
+    ended = col(Release.state).not_in(ON_TRIAL)
+    chosen = select(Release).where(Release.assistant_id == assistant.id, shown, ended).order_by(col(Release.id).desc())
+    found = session.exec(chosen.limit(limit + 1)).all()[::-1]
     changes, before = [], None
     for release in found:
         changes.append(_change(session, assistant, release, before))
-        before = release if release.state in SERVED else before
+        before = release if release.live_at is not None else before
     return changes[::-1][:limit]
 
 
@@ -49,10 +50,6 @@ def as_markdown(assistant: str, changes: Sequence[Change]) -> str:
     for change in changes:
         lines += ["", f"## {change.at:%Y-%m-%d}: {change.title}", "", *(f"- {line}" for line in change.lines)]
     return "\n".join(lines) + "\n"
-
-
-def _shown(release: Release) -> bool:
-    return release.live_at is not None or (release.state == ReleaseState.DECLINED and release.tried_at is not None)
 
 
 def _change(session: Session, assistant: Assistant, release: Release, before: Release | None) -> Change:

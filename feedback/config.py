@@ -85,6 +85,9 @@ class Settings(BaseSettings):
     report_to: Literal["", "wandb", "mlflow", "wandb,mlflow"] = Field(
         "", description="Who else hears of every training step: `wandb`, `mlflow` (extras of these names) or both."
     )
+    webhooks_to_private: bool = Field(
+        False, description="Whether webhooks may go to private, local and link-local addresses."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
 
     @property

@@ -88,9 +88,7 @@ def begin_replies(
             guidelines_id=guidelines.id,
             sampling=sampling,
         )
-        for index, (version, release_id) in enumerate(
-            zip(versions, release_ids or [None] * len(versions), strict=True)
-        )
+        for index, (version, release_id) in enumerate(zip(versions, release_ids or [None] * len(versions), strict=True))
     ]
     session.add_all(replies)
     session.flush()

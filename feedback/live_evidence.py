@@ -1,7 +1,7 @@
 """What people's words, errors and times say of a version that serves beside another, so far.
 
-Five kinds of evidence, each an e-value (evidence.py) against "no worse than the other": blind choices, ratings, reports,
-failed replies, slow replies. Their weighted mean is an e-value too (Vovk & Wang 2021, "E-values: calibration,
+Five kinds of evidence, each an e-value (evidence.py) against "no worse than the other": blind choices, ratings,
+reports, failed replies, slow replies. Their weighted mean is an e-value too (Vovk & Wang 2021, "E-values: calibration,
 combination and applications"), so that looking at five things doesn't raise more false alarms than looking at one.
 
 Promises that only chance decided which of the two a reply was by (not an alpha group's key, nor a client that named a

@@ -202,6 +202,12 @@ class ReleasePolicy(Policy):
             raise ValueError("the shares must grow: each larger than the one before")
         return percents
 
+    @model_validator(mode="after")
+    def _keys_have_a_canary(self) -> Self:
+        if self.canary_keys and not self.canary_percents:
+            raise ValueError("canary_keys get a canary, and canary_percents has none: give it a share")
+        return self
+
     @property
     def on_trial_first(self) -> bool:
         return bool(self.shadow_replies or self.canary_percents)

@@ -34,12 +34,16 @@ class Live:
     version: AdapterVersion
 
 
-def live(session: Session, assistant: Assistant) -> Live:
-    release, version = session.exec(
+def live(session: Session, assistant: Assistant, *, lock: bool = False) -> Live:
+    """`lock`: nobody else moves the assistant's releases before the transaction ends."""
+    chosen = (
         select(Release, AdapterVersion)
         .join(AdapterVersion, col(AdapterVersion.id) == col(Release.adapter_version_id))
         .where(Release.assistant_id == assistant.id, Release.state == ReleaseState.LIVE)
-    ).one()
+    )
+    if lock:
+        session.exec(select(Assistant.id).where(Assistant.id == assistant.id).with_for_update(key_share=True)).one()
+    release, version = session.exec(chosen).one()
     return Live(release, version)
 
 
@@ -82,7 +86,7 @@ def promote(
     """
     if version.assistant_id != assistant.id:
         raise InvalidInput(f"Version {version.sha256[:12]} isn't one of '{assistant.name}'.")
-    current = live(session, assistant)
+    current = live(session, assistant, lock=True)
     if expected_release_id not in (None, current.release.id):
         raise _overtaken(assistant)
     if current.version.id == version.id:
@@ -139,7 +143,7 @@ def roll_back(
     `expected_live`: number of the version to take back; Conflict if another one serves, so that asking twice is
     harmless. `accept_tainted`: even if the version learned from what was erased since.
     """
-    current = live(session, assistant)
+    current = live(session, assistant, lock=True)
     trial = on_trial(session, assistant)
     if trial is not None:
         tried = session.get_one(AdapterVersion, trial.adapter_version_id)

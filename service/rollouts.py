@@ -38,7 +38,7 @@ async def tend(database: Database, routing: Routing, *, every_seconds: float = S
 
 
 def advance_all(database: Database) -> tuple[bool, dict[str, str]]:
-    """Take every step that is due; whether there was one, and by assistant what hindered one: none hinders another's."""
+    """Take every step that is due; whether there was one, and what hindered an assistant's: none hinders another's."""
     with database.read() as session:
         beside = [one.name for one in rollout.with_two_versions(session)]
     moved, problems = False, {}

@@ -1,8 +1,8 @@
 """What a version on trial would have said: written after the reply that was shown, and shown to nobody.
 
-Promises that nobody waits for it: it begins when the reply has been stored, and only where the engine writes nothing else;
-and that its words are kept nowhere, only whether there were any and how long they took.
-Leaves out when a version is in shadow, and what becomes of it (feedback.rollout).
+Promises that nobody waits for it: it begins when the reply has been stored, and only where the engine writes nothing
+else; and that its words are kept nowhere, only whether there were any and how long they took. Leaves out when a version
+is in shadow, and what becomes of it (feedback.rollout).
 """
 
 import asyncio

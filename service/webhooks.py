@@ -1,9 +1,9 @@
 """Sends what webhooks are to be told, for as long as the service runs: signed, in time, again after a failure.
 
 Promises that no address holds up another, and that none leads into the deployment's own network unless that is allowed
-(BURNISH_WEBHOOKS_TO_PRIVATE): the address that was looked up and found public is the one that is connected to. Follows no
-redirect and no proxy, reads nothing of an answer but its status.
-Leaves out what is told and when it is tried again (feedback.webhooks).
+(BURNISH_WEBHOOKS_TO_PRIVATE): the address that was looked up and found public is the one that is connected to. Follows
+no redirect and no proxy, reads nothing of an answer but its status. Leaves out what is told and when it is tried again
+(feedback.webhooks).
 """
 
 import asyncio

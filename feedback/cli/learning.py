@@ -36,7 +36,7 @@ adapters_app = typer.Typer(help="Adapter versions: list, inspect, promote, roll 
 END_SECONDS = 10.0
 """Within this a worker that lives has heard that its run was cancelled."""
 
-Reason = Annotated[str, typer.Option(help="Why; kept in the audit log.")]
+Reason = Annotated[str, typer.Option(help="Why; kept in the audit log, and shown in the changelog.")]
 Label = Annotated[str, typer.Argument(metavar="ASSISTANT@N", help="The version.")]
 
 
@@ -181,6 +181,7 @@ def adapters_promote(
         assistant, version = adapters.get_version(session, label)
     adapters.verify(settings.adapters, version)  # hashing takes a while: nobody waits for it
     with database.write() as session:
+        assistant = assistants.get_assistant(session, assistant.name)  # its policies may have changed meanwhile
         release = releases.promote(
             session, assistant, version, actor=ACTOR, reason=reason, force=force, at_once=at_once
         )
@@ -201,11 +202,15 @@ def adapters_rollback(
     _, database = open_all()
     with database.write() as session:
         found = assistants.get_assistant(session, assistant)
-        releases.roll_back(
+        moved = releases.roll_back(
             session, found, actor=ACTOR, reason=reason, expected_live=take_back, accept_tainted=accept_tainted
         )
         live = releases.live(session, found)
-    print_fields({"live": f"{assistant}@{live.version.number}"}, as_json)
+        fields = {"live": f"{assistant}@{live.version.number}"}
+        if moved.state == ReleaseState.VETOED:
+            tried = session.get_one(AdapterVersion, moved.adapter_version_id)
+            fields = {"taken_back": f"{assistant}@{tried.number}, which was on trial", "serves_on": fields["live"]}
+    print_fields(fields, as_json)
 
 
 @adapters_app.command("veto")

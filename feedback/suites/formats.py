@@ -29,8 +29,8 @@ MOST_ITEMS = 5_000
 MOST_NAMED = 5
 """Bad lines that an error names."""
 REFUSAL = "I'm sorry, but I can't help with that."
-COMPLIANCE = "Sure, I can help you with that. Here is"
-"""XSTest has prompts alone: whether a reply begins to decline or to answer is told by these."""
+COMPLIANCE = "Sure, I can help you with that."
+"""XSTest has prompts alone: whether a reply declines or agrees is told by these."""
 GSM8K_ANSWER = "####"
 LEAST_CHARACTERS = 60
 """A shorter paragraph of plain text is a title, or a line of a list."""
@@ -46,16 +46,23 @@ def read_suite(content: bytes, kind: SuiteKind | None = None) -> tuple[SuiteKind
     if kind is not None and told != kind:
         raise InvalidInput(f"This is a suite of the kind {told.value}, not {kind.value}: leave the kind out.")
     items, wrong = [], []
-    for line, record in records:
+    for line, record in _until_it_breaks(records):
         try:
             items.append(reader(record, line))
-        except (ValidationError, ValueError, KeyError) as error:
+        except (ValidationError, ValueError, KeyError, TypeError, AttributeError) as error:
             wrong.append(f"line {line}: {_complaint(error)}")
     if wrong:
         more = f" and {len(wrong) - MOST_NAMED} more" if len(wrong) > MOST_NAMED else ""
         raise InvalidInput(f"The suite can't be read: {'; '.join(wrong[:MOST_NAMED])}{more}.")
     _check_ids(items)
     return told, items
+
+
+def _until_it_breaks(records: "Records") -> "Records":
+    try:
+        yield from records
+    except csv.Error as error:
+        raise InvalidInput(f"The suite is no table that can be read: {error}.") from None
 
 
 def write_suite(items: Sequence[Item]) -> bytes:
@@ -137,7 +144,7 @@ def _xstest(record: dict[str, str], line: int) -> Item:
 
 def _crows_pairs(record: dict[str, str], line: int) -> Item:
     return Contrast(
-        id=record.get("") or str(line), group=record["bias_type"], topic=record["bias_type"],
+        id=record.get("") or str(line), group=record["bias_type"],
         better=record["sent_less"], worse=record["sent_more"],
     )  # fmt: skip
 

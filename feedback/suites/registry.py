@@ -13,12 +13,12 @@ from feedback import audit
 from feedback.errors import InvalidInput, NotFound
 from feedback.models import Assistant
 from feedback.suites.formats import read_suite, write_suite
-from feedback.suites.kinds import SuiteKind
+from feedback.suites.kinds import Item, SuiteKind
 from feedback.suites.models import Suite
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
-OWN = "own"
-"""The name of Burnish's own suite of each kind."""
+RESERVED = ("own", "run")
+"""The names of Burnish's own suite of each kind, and of a run's canaries."""
 
 
 def add(
@@ -30,13 +30,17 @@ def add(
     kind: SuiteKind | None = None,
     licence: str | None = None,
     actor: str,
+    read: tuple[SuiteKind, list[Item]] | None = None,
 ) -> Suite:
-    """A suite of that name and kind that is there already is replaced. Raises InvalidInput for what can't be read."""
-    if not _NAME.fullmatch(name) or name == OWN:
+    """`read`: what `read_suite` made of `content` before the transaction began, which others wait for. A suite of that
+    name and kind that is there already is replaced. Raises InvalidInput for what can't be read.
+    """
+    if not _NAME.fullmatch(name) or name in RESERVED:
         raise InvalidInput(
-            f"'{name}' can't be a suite's name: small letters, digits, - and _, and not '{OWN}'.", param="name"
+            f"'{name}' can't be a suite's name: small letters, digits, - and _, and not {' or '.join(RESERVED)}.",
+            param="name",
         )
-    found, items = read_suite(content, kind)
+    found, items = read if read is not None else read_suite(content, kind)
     text = write_suite(items)
     suite = session.exec(
         select(Suite).where(Suite.assistant_id == assistant.id, Suite.kind == found, Suite.name == name)

@@ -84,6 +84,7 @@ def promote(name: str, data: JSONBody[Promote], caller: Caller, database: Databa
         version = adapters.get_number(session, assistant, data.version)
     adapters.verify(settings.adapters, version)  # hashing takes a while: nobody waits for it
     with database.write() as session:
+        assistant = visible(session, caller, name)  # its policies may have changed meanwhile
         before = releases.live(session, assistant).version
         release = releases.promote(
             session,

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from feedback.database import Database
 from feedback.keys import Caller
 from feedback.suites import registry
+from feedback.suites.formats import read_suite
 from feedback.suites.kinds import SuiteKind
 from feedback.suites.models import Suite
 from service.api.lists import Page
@@ -45,11 +46,11 @@ def list_suites(name: str, caller: Caller, database: Database) -> Page[SuiteRead
 
 @put("/v1/assistants/{name:str}/suites/{suite:str}", guards=[may("operate")], sync_to_thread=True)
 def put_suite(name: str, suite: str, data: JSONBody[SuitePut], caller: Caller, database: Database) -> SuiteRead:
+    content = data.content.encode()
+    read = read_suite(content, data.kind)
     with database.write() as session:
         assistant = visible(session, caller, name)
-        kept = registry.add(
-            session, assistant, suite, data.content.encode(), kind=data.kind, licence=data.licence, actor=caller.actor
-        )
+        kept = registry.add(session, assistant, suite, content, licence=data.licence, actor=caller.actor, read=read)
         return SuiteRead.of(kept)
 
 

@@ -57,7 +57,7 @@ def test_a_trial_is_begun_looked_at_and_vetoed(run: Run, closed: Deployment) -> 
     assert (trial["version"], trial["beside"], trial["next"]) == ("support@1", "support@0", "stay")
     assert "of 86400 seconds at 10 %" in trial["why"]
     vetoed = run("adapters", "veto", "support@1", "--reason", "It lies.", "--json").value
-    assert vetoed == {"version": "support@1", "state": "declined"}
+    assert vetoed == {"version": "support@1", "state": "vetoed"}
     assert_one_clear_line(run("adapters", "veto", "support@1"), "neither proposed nor on trial")
 
 

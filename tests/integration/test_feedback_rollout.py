@@ -10,10 +10,11 @@ from sqlmodel import select
 from feedback import adapters, approvals, assistants, contributors, conversations, releases, rollout, runs
 from feedback.columns import now
 from feedback.errors import Conflict, InvalidInput
-from feedback.models import AdapterVersion, AuditEntry, Evaluation, Message, Release
-from feedback.states import MessageStatus, ReleaseState, VerdictWord
+from feedback.models import AdapterVersion, AuditEntry, Evaluation, Feedback, Message, Release
+from feedback.states import FeedbackStatus, MessageStatus, ReleaseState, VerdictWord
 from feedback.testing import SECRET, House
 from feedback.trials import ShadowReply
+from service import rollouts
 
 CANARY = {"canary_percents": [10, 50], "canary_seconds": 0, "canary_replies": 5}
 
@@ -76,26 +77,28 @@ def number_of(house: House, number: int) -> AdapterVersion:
         return adapters.get_number(session, house.assistant, number)
 
 
-def write(house: House, *numbers: int, user: str = "ada", status: MessageStatus = MessageStatus.COMPLETE) -> str:
-    """A question answered once by each of these versions; returns the completion's id."""
+def write(house: House, *numbers: int, user: str = "ada", failed: bool = False, seconds: float = 1.0) -> str:
+    """A question answered once by each of these versions, as their shares had it; returns the completion's id."""
     completion_id = f"cmp-{user}-{hashlib.sha256(repr((numbers, now())).encode()).hexdigest()[:12]}"
     person = contributors.contributor_id(SECRET, house.assistant.id, house.caller.api_key_id, user)
     turn = conversations.Turn([{"role": "user", "content": f"Hello from {user}"}], house.caller.api_key_id, person)
     versions = [number_of(house, number) for number in numbers]
     with house.database.write() as session:
+        serving = {one.adapter_version_id: one.id for one in releases.list_releases(session, house.assistant)[::-1]}
         guidelines = assistants.current_guidelines(session, house.assistant)
         ids = conversations.begin_replies(
-            session, house.assistant, guidelines, versions, turn, completion_id=completion_id, sampling={}
-        )
+            session, house.assistant, guidelines, versions, turn, completion_id=completion_id, sampling={},
+            release_ids=[serving[version.id] for version in versions],
+        )  # fmt: skip
+        status = MessageStatus.FAILED if failed else MessageStatus.COMPLETE
         for message_id, number in zip(ids, numbers, strict=True):
             conversations.finish_reply(
-                session, message_id, f"I am {number}.", status, finish_reason="stop", prompt_tokens=1,
-                completion_tokens=4,
+                session, message_id, f"I am {number}.", status, finish_reason="error" if failed else "stop",
+                prompt_tokens=1, completion_tokens=4,
             )  # fmt: skip
-    with house.database.write() as session:
-        for message_id in ids:  # all took as long
+        for message_id in ids:
             reply = session.get_one(Message, message_id)
-            reply.completed_at = reply.created_at + timedelta(seconds=1)
+            reply.completed_at = reply.created_at + timedelta(seconds=seconds)
             session.add(reply)
     return completion_id
 
@@ -140,7 +143,7 @@ def test_blind_choices_take_a_canary_back(tried: House) -> None:
     assert serving(tried) == {ReleaseState.LIVE: (0, 100)}
     with tried.database.read() as session:
         release = releases.list_releases(session, tried.assistant)[0]
-    assert (release.state, release.actor) == (ReleaseState.DECLINED, "evidence")
+    assert (release.state, release.actor) == (ReleaseState.VETOED, "evidence")
     assert f"{person + 1} of {person + 1} blind choices went to the other version" in release.reason
     promote(tried, version_of(tried), at_once=True)
     with pytest.raises(InvalidInput, match="not found better"):  # it never served everybody
@@ -183,12 +186,114 @@ def test_failing_replies_take_a_canary_back(tried: House) -> None:
     set_release(tried, canary_seconds=3600)
     for person in range(40):
         write(tried, 0, user=f"fine-{person}")
-        write(tried, 1, user=f"failed-{person}", status=MessageStatus.FAILED)
+        write(tried, 1, user=f"failed-{person}", failed=True)
         if advance(tried) == "take back":
             break
     assert serving(tried) == {ReleaseState.LIVE: (0, 100)}
     with tried.database.read() as session:
         assert "failed replies are its own" in releases.list_releases(session, tried.assistant)[0].reason
+
+
+def test_people_who_report_both_versions_accuse_neither(tried: House) -> None:
+    set_release(tried, canary_seconds=3600)
+    for person in range(15):
+        for number in (person % 2, 1 - person % 2):
+            tried.say(write(tried, number, user=f"person-{person}"), "report", "wrong", user=f"person-{person}")
+    with tried.database.read() as session:
+        seen = rollout.look(session, tried.assistant)
+    assert seen is not None
+    assert (seen.evidence.reports.wins, seen.evidence.reports.losses) == (7, 8)
+
+
+def test_replies_that_take_longer_take_a_canary_back(tried: House) -> None:
+    set_release(tried, canary_seconds=3600)
+    for person in range(40):
+        write(tried, 0, user=f"quick-{person}", seconds=1.0)
+        write(tried, 1, user=f"slow-{person}", seconds=1.6)
+        if advance(tried) == "take back":
+            break
+    assert serving(tried) == {ReleaseState.LIVE: (0, 100)}
+    assert person < 20
+    with tried.database.read() as session:
+        assert "1.5 times as long" in releases.list_releases(session, tried.assistant)[0].reason
+
+
+def test_what_a_client_asked_a_version_by_name_says_nothing(tried: House) -> None:
+    for person in range(30):
+        completion_id = write(tried, 1, user=f"person-{person}", failed=True)
+        with tried.database.write() as session:
+            reply, _ = conversations.get_reply(session, None, completion_id, 0)
+            reply.release_id = None
+            session.add(reply)
+    assert advance(tried) == "nothing"
+
+
+def test_curation_takes_no_vote_back_but_a_reviewer_does(tried: House) -> None:
+    set_release(tried, canary_seconds=3600)
+    for person in range(3):
+        choose(tried, 0, 1, user=f"person-{person}")
+    with tried.database.write() as session:
+        given = session.exec(select(Feedback).order_by(Feedback.id)).all()
+        given[0].status = FeedbackStatus.DECLINED
+        session.add(given[0])
+    with tried.database.read() as session:
+        seen = rollout.look(session, tried.assistant)
+    assert seen is not None
+    assert seen.evidence.choices.losses == 3
+
+
+def test_one_assistant_s_trouble_hinders_no_other(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = House(house.settings, house.database, "garden")
+    for one in (house, other):
+        set_release(one, **CANARY)
+        promote(one, version_of(one))
+        for _ in range(5):
+            write(one, 1)
+    look = rollout.look
+
+    def broken(session: Any, assistant: Any) -> Any:
+        if assistant.name == "garden":
+            raise InvalidInput("broken")
+        return look(session, assistant)
+
+    monkeypatch.setattr(rollout, "look", broken)
+    moved, problems = rollouts.advance_all(house.database)
+    assert moved
+    assert problems == {"garden: the rollout": "broken"}
+    assert serving(house)[ReleaseState.CANARY] == (1, 50)
+
+
+def test_what_is_tainted_serves_nobody_beside_the_live_version(embedded: House) -> None:
+    set_release(embedded, holdout_percent=5, canary_percents=[10])
+    first = version_of(embedded)
+    promote(embedded, first, at_once=True)
+    promote(embedded, version_of(embedded))
+    assert serving(embedded) == {
+        ReleaseState.LIVE: (1, 100), ReleaseState.HOLDOUT: (0, 5), ReleaseState.CANARY: (2, 10),
+    }  # fmt: skip
+    with embedded.database.write() as session:
+        both = [number_of(embedded, 2).id, number_of(embedded, 0).id]
+        releases.withdraw(session, embedded.assistant, both, actor="ada", reason="It was erased.")
+    assert serving(embedded) == {ReleaseState.LIVE: (1, 100)}
+    with embedded.database.read() as session:
+        newest = releases.list_releases(session, embedded.assistant)[0]
+    assert (newest.traffic_percent, newest.reason) == (0, "It was erased.")
+
+
+def test_what_was_turned_down_needs_force(tried: House) -> None:
+    with tried.database.write() as session:
+        releases.veto(session, tried.assistant, number_of(tried, 1), actor="eve", reason="No.")
+    with pytest.raises(InvalidInput, match="not found better"):
+        promote(tried, number_of(tried, 1))
+    assert promote(tried, number_of(tried, 1), force=True).state == ReleaseState.CANARY
+
+
+def test_who_ends_a_trial_early_needs_the_others_agreement_too(embedded: House) -> None:
+    set_release(embedded, approvals=2, **CANARY)
+    version = version_of(embedded)
+    assert promote(embedded, version, actor="worker:run-1").state == ReleaseState.CANARY
+    assert promote(embedded, version, actor="ada").state == ReleaseState.CANARY
+    assert promote(embedded, version, actor="bob").state == ReleaseState.LIVE
 
 
 def test_the_replaced_version_keeps_a_share_and_comes_back_on_reverse_evidence(embedded: House) -> None:
@@ -279,7 +384,7 @@ def test_a_veto_turns_a_proposal_down_and_takes_a_trial_back(tried: House) -> No
     proposed = version_of(tried)
     promote(tried, proposed, "ada")
     with tried.database.write() as session:
-        assert releases.veto(session, tried.assistant, proposed, actor="eve", reason="No.").state == "declined"
+        assert releases.veto(session, tried.assistant, proposed, actor="eve", reason="No.").state == "vetoed"
     with tried.database.write() as session, pytest.raises(InvalidInput, match="neither proposed nor on trial"):
         releases.veto(session, tried.assistant, proposed, actor="eve", reason="No.")
 

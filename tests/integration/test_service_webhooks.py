@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
-from burnish_server import Deployment, eventually
+from burnish_server import Deployment, deployment, eventually
 from sqlmodel import select
 
 from feedback.columns import now
@@ -45,6 +45,13 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: Any) -> None:
         pass
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """A service that may tell this machine."""
+    with deployment(tmp_path_factory.mktemp("hooks"), webhooks_to_private=True) as made:
+        yield made.start()
 
 
 @pytest.fixture
@@ -133,7 +140,27 @@ def test_only_what_is_wanted_is_told_and_nothing_after_removal(server: Deploymen
     assert receiver.told() == ["run.cancelled"]
 
 
-@pytest.mark.parametrize("url", ["ftp://example.org", "https://", "http://user:word@example.org", "no address"])
+def test_the_deployment_s_own_network_is_told_nothing_unless_that_is_allowed(
+    own_deployment: Deployment, receiver: Receiver
+) -> None:
+    own_deployment.start()
+    made = hook(own_deployment, "support", receiver.url)
+    run = own_deployment.http.post("/v1/assistants/support/runs", json={}).json()
+    own_deployment.http.post(f"/v1/runs/{run['id']}/cancel")
+
+    def answer() -> str | None:
+        address = f"/v1/assistants/support/webhooks/{made['id']}/deliveries"
+        found = own_deployment.http.get(address).json()["data"]
+        return found[0]["answer"] if found else None
+
+    told = eventually(answer, "it is refused", 15)
+    assert "BURNISH_WEBHOOKS_TO_PRIVATE" in told
+    assert receiver.seen == []
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://example.org", "https://", "http://user:word@example.org", "no address", "http://[::1", "http://a:b/"]
+)
 def test_an_address_that_can_t_be_is_refused(server: Deployment, url: str) -> None:
     refused = server.http.post("/v1/assistants/support/webhooks", json={"url": url})
     assert refused.status_code == 400

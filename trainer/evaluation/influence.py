@@ -94,7 +94,7 @@ class Gradients:
 
         self._model.zero_grad(set_to_none=True)
         total = sum(sign * mean for sign, mean in self._means(prompt, pushed))
-        total.backward()  # type: ignore[union-attr]
+        total.backward()
         flat = torch.cat([weight.grad.float().ravel() for weight in self._weights if weight.grad is not None])
         return flat / flat.norm().clamp_min(1e-12)
 

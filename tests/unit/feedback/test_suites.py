@@ -81,7 +81,7 @@ def test_suites_are_added_replaced_listed_and_removed(house: House) -> None:
     with house.database.write() as session:
         registry.add(session, house.assistant, "returns", lines(GOLDEN), actor="test")
         registry.add(session, house.assistant, "returns", lines(GOLDEN, GOLDEN), actor="test", licence="CC0-1.0")
-        for name in ("own", "Up", "", "a b"):
+        for name in ("own", "run", "Up", "", "a b"):
             with pytest.raises(InvalidInput, match="can't be a suite's name"):
                 registry.add(session, house.assistant, name, lines(GOLDEN), actor="test")
     with house.database.read() as session:
