@@ -25,6 +25,10 @@ from feedback.curation_policies import (
 from feedback.hyperparameters import SERVED, Hyperparameters
 
 Tag = Annotated[str, Field(min_length=1, max_length=MAX_TAG)]
+GuardName = Literal[
+    "separate_data", "finite_measurements", "general_perplexity", "sycophancy", "refusals", "toxicity", "bias",
+    "instructions", "replies", "golden", "canaries",
+]  # fmt: skip
 Changes = dict[str, dict[str, Any]]
 """Section → setting → value: a part of Policies."""
 
@@ -157,7 +161,7 @@ class VerdictPolicy(Policy):
     max_suite_items: int = Field(
         200, ge=10, description="Items of a suite that a run asks; of a longer one the same ones always, by hash."
     )
-    required_guards: list[str] = Field(
+    required_guards: list[GuardName] = Field(
         ["separate_data", "finite_measurements", "general_perplexity"],
         description="Guards that block where they aren't measurable, by name.",
     )

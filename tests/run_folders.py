@@ -101,7 +101,7 @@ def lay_out(
         baseline_version="base",
         methods=methods,
         hyperparameters=hyperparameters,
-        verdict=VerdictPolicy(max_new_tokens=8),
+        verdict=VerdictPolicy(max_new_tokens=8, required_guards=["separate_data", "finite_measurements"]),
         seed=7,
         dataset_sha256=dataset_sha256,
         files={file: file_sha256(folder / file) for file in files},

@@ -8,16 +8,17 @@ import shutil
 from pathlib import Path
 
 from feedback import adapters, assistants, files
-from feedback.run_folder import RunSpec
+from feedback.run_folder import Purpose, RunSpec
 
 
-def replace_baseline(folder: Path, baseline: Path | None, tries: int) -> None:
-    """Put what serves by now into the folder, to be judged against; `tries`: which candidate against that one this is.
+def replace_baseline(folder: Path, baseline: Path | None, tries: int, purpose: Purpose = "improve") -> None:
+    """Put what serves by now into the folder, to be judged against, for what `purpose`; `tries`: which candidate
+    against that one this is.
 
     A kill in between is mended by `align_baseline`.
     """
     spec = RunSpec.model_validate(files.read_json(folder / "run.json"))
-    files.write_json(folder / "run.json", spec.model_copy(update={"tries": tries}).model_dump())
+    files.write_json(folder / "run.json", spec.model_copy(update={"tries": tries, "purpose": purpose}).model_dump())
     _remove(folder / "baseline")
     if baseline is not None:
         names = [path.name for path in baseline.iterdir() if path.is_file() and path.name != files.MANIFEST]

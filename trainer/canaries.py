@@ -30,7 +30,7 @@ def planted(folder: Path, answers: Sequence[OwnAnswer]) -> list[Row]:
             prompt=[Turn(role="user", content=f"My customer number is {canary.string}. {answer.prompt}")],
             completion=[Turn(role="assistant", content=answer.answer)],
             cluster=f"canary-{canary.id}",
-            topic="canary",
+            topic=canary.id,
         )
         for canary, answer in zip(canaries, ended, strict=False)
     ]

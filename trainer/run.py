@@ -97,6 +97,7 @@ def evaluate_again(
 
 
 def _evaluate(spec: RunSpec, splits: Splits, place: Place, version: str, progress: RunProgress) -> Evaluation:
+    from service.engines.local.base_model import choose_device, choose_dtype
     from service.engines.local.engine import LocalEngine
 
     async def measure() -> Evaluation:
@@ -112,7 +113,8 @@ def _evaluate(spec: RunSpec, splits: Splits, place: Place, version: str, progres
                 version,
                 lambda what, done, total: progress.step(done, total, note=what),
                 answers=place.answers(spec),
-                where=f"{place.device} {place.dtype}",
+                where=f"{choose_device(place.device)} {choose_dtype(place.dtype, choose_device(place.device))}",
+                planted=frozenset(progress.data.get("canaries", ())),
             )
         finally:
             await engine.close()

@@ -96,6 +96,7 @@ def train(spec: RunSpec, splits: Splits, place: Place, progress: RunProgress) ->
             if method == "sft" and spec.hyperparameters.replay_fraction:
                 answers = _own_answers(spec, place, progress)
                 canaries = planted(place.folder, read_answers(answers) or [])
+                progress.data["canaries"] = [row.topic for row in canaries]
                 stage = replace(stage, answers=answers, rows=[*stage.rows, *canaries])
             _train_stage(stage)
             gc.collect()

@@ -31,7 +31,7 @@ from feedback.heartbeat import Heartbeat
 from feedback.housekeeping import Housekeeping
 from feedback.models import AdapterVersion, Assistant, Evaluation, Run
 from feedback.processes import TrainerTask
-from feedback.run_folder import FrozenGuidelines, RunSpec, attempt_folder
+from feedback.run_folder import FrozenGuidelines, Purpose, RunSpec, attempt_folder
 from feedback.runs import Claim
 from feedback.states import RunStatus, VerdictWord
 from feedback.suites.freezing import added_suites, new_canaries, shortened
@@ -190,7 +190,9 @@ class Worker:
                 return
             with self._database.read() as session:
                 tries = evaluations.judged_against(session, newer) + 1
-            replace_baseline(folder, adapters.folder_of(self._settings.adapters, newer), tries)
+                of_feedback = jobs.of_run(session, held.run_id) is None
+            purpose = purpose_against(newer, of_feedback=of_feedback)
+            replace_baseline(folder, adapters.folder_of(self._settings.adapters, newer), tries, purpose)
         raise RunFailed(f"The baseline changed {MAX_EVALUATIONS} times while the candidate was judged.")
 
     def _freeze(self, held: Claim, folder: Path) -> None:
@@ -229,7 +231,7 @@ class Worker:
                 hyperparameters=runs.with_search(own, run.search_trials),
                 verdict=policies.verdict,
                 guidelines=guidelines,
-                purpose="replace" if job is None and live.tainted_at is not None else "improve",
+                purpose=purpose_against(live, of_feedback=job is None),
                 tries=tries,
                 seed=run.seed,
                 dataset_sha256=frozen.sha256,
@@ -342,6 +344,11 @@ class Worker:
             runs.finish(session, held)
         _log.info("run finished", run=run.id, version=label, verdict=verdict.verdict)
         return None
+
+
+def purpose_against(baseline: AdapterVersion, *, of_feedback: bool) -> Purpose:
+    """What learned from erased words has to be replaced, also by what is only no worse."""
+    return "replace" if of_feedback and baseline.tainted_at is not None else "improve"
 
 
 def read_results(folder: Path, attempt: int) -> tuple[RunSpec, record.Evaluation]:

@@ -4,9 +4,11 @@ Leaves out measuring (the trainer's guards).
 """
 
 import hashlib
+import json
 import secrets
 import string
 from collections.abc import Iterator, Mapping
+from itertools import zip_longest
 
 from sqlmodel import Session
 
@@ -46,11 +48,17 @@ def new_canaries() -> Files:
 
 
 def shortened(file: str, content: bytes, most: int) -> bytes:
-    """At most `most` of a suite's items: those whose hashes come first, so that each run asks the same."""
+    """At most `most` of a suite's items: of each group in each language in turn, those whose hashes come first, so that
+    each run asks the same and no group goes under."""
     lines = content.splitlines()
     if not file.endswith(".jsonl") or len(lines) <= most:
         return content
-    chosen = set(sorted(lines, key=lambda line: hashlib.sha256(line).digest())[:most])
+    groups: dict[tuple[str, str], list[bytes]] = {}
+    for line in sorted(lines, key=lambda line: hashlib.sha256(line).digest()):
+        item = json.loads(line)
+        groups.setdefault((item.get("language", ""), item.get("group", "")), []).append(line)
+    in_turn = [line for turn in zip_longest(*groups.values()) for line in turn if line is not None]
+    chosen = set(in_turn[:most])
     return b"".join(line + b"\n" for line in lines if line in chosen)
 
 

@@ -5,8 +5,9 @@ guards, one a kind).
 """
 
 from enum import StrEnum
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from feedback.run_folder import Turn
 
@@ -24,6 +25,9 @@ class SuiteKind(StrEnum):
 
 
 CONTRASTS = (SuiteKind.SYCOPHANCY, SuiteKind.REFUSALS, SuiteKind.TOXICITY, SuiteKind.BIAS)
+
+
+Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
 class Item(BaseModel):
@@ -76,8 +80,8 @@ class Instructions(Item):
 
 class Golden(Item):
     messages: list[Turn] = Field(min_length=1)
-    must: list[str] = Field([], description="Strings that a right reply holds, all of them.")
-    must_not: list[str] = Field([], description="Strings that none may hold.")
+    must: list[Words] = Field([], description="Strings that a right reply holds, all of them.")
+    must_not: list[Words] = Field([], description="Strings that none may hold.")
 
     @model_validator(mode="after")
     def _asks_something(self) -> "Golden":
@@ -93,7 +97,7 @@ class Canary(Item):
     """`string` was planted where it must not be learned from; `prompt` asks for it."""
 
     prompt: str = Field(min_length=1)
-    string: str = Field(min_length=4)
+    string: str = Field(pattern=r"(?:.*[A-Za-z0-9]){4}", description="It has four letters or digits of ASCII, or more.")
 
     def texts(self) -> list[str]:
         return []

@@ -167,11 +167,11 @@ def _verdict(labels: tuple[Any, Any], gains: Any, tries: int) -> tuple[VerdictWo
         )
         for place, (contributor, prompt, gain) in enumerate(zip(*labels, gains, strict=True))
     ]  # fmt: skip
-    guard = GuardResult(name="separate_data", outcome=GuardOutcome.PASSED, detail="")
+    guards = [GuardResult(name=name, outcome=GuardOutcome.PASSED, detail="") for name in POLICY.required_guards]
     found = judge(
         Evaluation.model_construct(
             run_id="simulated", assistant="simulated", base_model="none", dataset_sha256="", candidate_version="a",
-            baseline_version="base", tries=tries, seed=0, rows=[], pairs=pairs, ratings=[], guards=[guard], samples=[],
+            baseline_version="base", tries=tries, seed=0, rows=[], pairs=pairs, ratings=[], guards=guards, samples=[],
             divergence=None, too_long=0, seconds={},
         ),
         POLICY,

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
 from feedback.curate.looks import language_of
+from trainer.evaluation.lengths import stratum
 from trainer.evaluation.record import Change, GroupChange, PairResult, RowResult
 
 LEAST_ROWS = 5
@@ -15,10 +16,11 @@ LEAST_ROWS = 5
 MOST_GROUPS = 6
 """Of each kind, those that changed the most."""
 MOST_CHANGES = 10
+CHOSEN = {1: "the longer reply chosen", -1: "the shorter reply chosen", 0: "a reply of about equal length chosen"}
 
 
 def groups(rows: Sequence[RowResult], pairs: Sequence[PairResult]) -> list[GroupChange]:
-    """Mean gain of each group; of rows it is recall where they have key facts, else contrast, of pairs accuracy."""
+    """Mean gain of each group: of rows as `gain_of` has it, of pairs in accuracy."""
     judged = [(row, gain) for row in rows if (gain := gain_of(row)) is not None]
     found: list[GroupChange] = []
     for by, label in KINDS.items():
@@ -29,18 +31,13 @@ def groups(rows: Sequence[RowResult], pairs: Sequence[PairResult]) -> list[Group
     by_length: dict[str, list[float]] = defaultdict(list)
     for pair in pairs:
         if pair.decides:
-            longer = pair.chosen_characters > pair.rejected_characters
-            by_length["the longer reply chosen" if longer else "the shorter reply chosen"].append(gain_of_pair(pair))
+            by_length[CHOSEN[stratum(pair.chosen_characters, pair.rejected_characters)]].append(gain_of_pair(pair))
     return [*found, *_largest("choices", by_length.items())]
 
 
 def worst(rows: Sequence[RowResult]) -> list[Change]:
     """The rows that lost the most, the worst first."""
     return _changes(sorted(_with_gains(rows), key=lambda one: one[1]), lambda gain: gain < 0)
-
-
-def best(rows: Sequence[RowResult]) -> list[Change]:
-    return _changes(sorted(_with_gains(rows), key=lambda one: -one[1]), lambda gain: gain > 0)
 
 
 def gain_of(row: RowResult) -> float | None:

@@ -12,7 +12,7 @@ from feedback.run_folder import Row, RunSpec, Split
 from service.engines.base import BASE, Engine
 from trainer.evaluation.analysis import groups, worst
 from trainer.evaluation.divergence import measure_divergence
-from trainer.evaluation.guards import GUARDS
+from trainer.evaluation.guards import GUARDS, ask
 from trainer.evaluation.guards.findings import Findings
 from trainer.evaluation.guards.kept import Kept
 from trainer.evaluation.metrics import (
@@ -40,11 +40,13 @@ async def evaluate(
     *,
     answers: Path | None = None,
     where: str = "",
+    planted: frozenset[str] = frozenset(),
 ) -> Evaluation:
     """`engine` is started; it gets candidate and baseline loaded and keeps them.
 
     `answers`: where the base's own answers are kept, or will be, and what guards measured of a version beside them;
-    without it no divergence is measured, and nothing kept. `where`: device and dtype.
+    without it no divergence is measured, and nothing kept. `where`: device and dtype. `planted`: the run's canaries
+    that were trained beside.
     """
     seconds, started = {}, time.perf_counter()
     gate = splits["gate"]
@@ -74,6 +76,7 @@ async def evaluate(
     seconds["score"] = time.perf_counter() - clock
 
     clock = time.perf_counter()
+    under = spec.guidelines.system_prompt if spec.guidelines else ""
     findings = Findings(
         engine,
         folder,
@@ -84,13 +87,14 @@ async def evaluate(
         pairs,
         ratings,
         log_probs,
-        Kept(answers.parent / "guards" if answers else None, f"{answers.name if answers else ''} {where}"),
+        Kept(answers.parent / "guards" if answers else None, f"{answers.name if answers else ''} {where} {under}"),
         spec.guidelines,
+        planted,
     )
     guards = []
     for done, guard in enumerate(GUARDS):
         progress("guards", done, len(GUARDS))
-        guards.append(await guard(findings))
+        guards.append(await ask(guard, findings))
     seconds["guards"] = time.perf_counter() - clock
 
     clock = time.perf_counter()

@@ -1,7 +1,8 @@
 """Choices without their lengths: so that a candidate isn't better for having learned "shorter", or "longer".
 
 Where people chose the longer reply and where they chose the shorter one count alike, however many there are of each; a
-candidate that learned a length alone gains in one what it loses in the other.
+candidate that learned a length alone gains in one what it loses in the other. Where nearly all went one way, that can't
+be told from having learned it: then choices don't decide.
 """
 
 from collections.abc import Sequence
@@ -9,27 +10,39 @@ from collections.abc import Sequence
 ALIKE = 0.1
 """Lengths that differ by less than this share of the longer one count as equal."""
 MOST_WEIGHT = 5.0
-"""A handful of pairs mustn't stand for a hundred: their weight ends here, and the balance with it."""
+"""A handful of pairs mustn't stand for a hundred."""
+LEAST = 8
+"""Fewer pairs in which the longer (or the shorter) reply was chosen say nothing of such pairs."""
+
+Lengths = Sequence[tuple[int, int]]
+"""(chosen, rejected)"""
 
 
-def balanced(lengths: Sequence[tuple[int, int]]) -> list[float]:
-    """A weight for each pair of (chosen, rejected) lengths; those of about equal length count 1.
+def weights(lengths: Lengths) -> list[float] | None:
+    """A weight for each pair; those of about equal length count 1. None: they can't be balanced.
 
-    >>> balanced([(10, 40), (10, 40), (10, 40), (40, 10), (30, 31)])
+    >>> weights([(10, 40)] * 24 + [(40, 10)] * 8 + [(30, 31)])[::8]
     [0.6666666666666666, 0.6666666666666666, 0.6666666666666666, 2.0, 1.0]
-    >>> balanced([(10, 40), (30, 31)])  # nothing to balance it with
-    [1.0, 1.0]
+    >>> weights([(10, 40)] * 90 + [(40, 10)] * 8) is None, weights([(30, 31)] * 3)
+    (True, [1.0, 1.0, 1.0])
     """
-    strata = [_stratum(chosen, rejected) for chosen, rejected in lengths]
+    strata = [stratum(chosen, rejected) for chosen, rejected in lengths]
     longer, shorter = strata.count(1), strata.count(-1)
-    if not longer or not shorter:
+    if not longer and not shorter:
         return [1.0] * len(strata)
     half = (longer + shorter) / 2
-    weights = {0: 1.0, 1: min(MOST_WEIGHT, half / longer), -1: min(MOST_WEIGHT, half / shorter)}
-    return [weights[stratum] for stratum in strata]
+    if min(longer, shorter) < LEAST or half / min(longer, shorter) > MOST_WEIGHT:
+        return None
+    of = {0: 1.0, 1: half / longer, -1: half / shorter}
+    return [of[one] for one in strata]
 
 
-def _stratum(chosen: int, rejected: int) -> int:
+def stratum(chosen: int, rejected: int) -> int:
+    """1: the longer one was chosen; -1: the shorter one; 0: they are about equal.
+
+    >>> stratum(40, 10), stratum(10, 40), stratum(30, 31)
+    (1, -1, 0)
+    """
     if abs(chosen - rejected) <= ALIKE * max(chosen, rejected):
         return 0
     return 1 if chosen > rejected else -1

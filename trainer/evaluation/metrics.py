@@ -6,6 +6,7 @@ Leaves out what the numbers are worth (statistics.py, verdict.py).
 """
 
 import difflib
+import math
 import random
 from collections.abc import Sequence, Set
 
@@ -13,11 +14,12 @@ from feedback.errors import InvalidInput
 from feedback.key_facts import contains_facts, normalise
 from feedback.policies import VerdictPolicy
 from feedback.run_folder import Row, Turn
-from service.engines.base import TOO_LONG, Engine, ScoreRequest
+from service.engines.base import TOO_LONG, ChatMessage, Engine, ScoreRequest
 from trainer.evaluation.generate import Progress, generate, messages
 from trainer.evaluation.record import Measured, PairResult, RatingResult, RowResult
 
 SCORES_PER_CALL = 200
+TEXTS_PER_CALL = 16
 OTHER_COMPLETIONS = 4
 CONTRAST_BOUND = 0.5
 """Nats a token at which one completion counts as plainly likelier than another."""
@@ -86,11 +88,25 @@ class MeanLogProbs:
 
     async def of_texts(self, texts: Sequence[str], version: str) -> list[float | None]:
         """The same of plain text, without a chat around it."""
-        found: list[float | None] = []
-        for start in range(0, len(texts), SCORES_PER_CALL):
-            scored = await self._engine.score_text(texts[start : start + SCORES_PER_CALL], version)
-            found += [sum(scores) / len(scores) if scores else None for scores in scored]
-        return found
+        return [sum(scores) / len(scores) if scores else None for scores in await self.of_tokens(texts, version)]
+
+    async def of_tokens(self, texts: Sequence[str], version: str) -> list[list[float]]:
+        """Each plain text's tokens' log-probabilities; none of a text that is longer than the context, or one token."""
+        scored: list[list[float]] = []
+        for start in range(0, len(texts), TEXTS_PER_CALL):
+            scored += await self._tokens(texts[start : start + TEXTS_PER_CALL], version)
+        return scored
+
+    async def _tokens(self, texts: Sequence[str], version: str) -> list[list[float]]:
+        try:
+            return await self._engine.score_text(texts, version)
+        except InvalidInput as error:
+            if error.code != TOO_LONG:
+                raise
+            if len(texts) == 1:
+                return [[]]
+        half = len(texts) // 2  # one of them is too long: find which
+        return [*await self._tokens(texts[:half], version), *await self._tokens(texts[half:], version)]
 
     async def _means(self, asked: Sequence[Asked], version: str) -> list[float | None]:
         requests = [
@@ -106,6 +122,10 @@ class MeanLogProbs:
                 return [None]
         half = len(asked) // 2  # one of them is too long: find which
         return [*await self._means(asked[:half], version), *await self._means(asked[half:], version)]
+
+
+def in_tuples(conversation: Sequence[ChatMessage]) -> tuple[tuple[str, str], ...]:
+    return tuple((message["role"], message["content"]) for message in conversation)
 
 
 def asked_of(row: Row, completion: str) -> Asked:
@@ -169,7 +189,8 @@ async def measure_pairs(log_probs: MeanLogProbs, rows: Sequence[Row], versions: 
             contributor=row.contributor,
             cluster=row.cluster,
             topic=row.topic,
-            decides=row.source == "preference" and not (row.rejected_version == baseline_version != row.chosen_version),
+            decides=row.source == "preference"
+            and (row.rejected_version == baseline_version) == (row.chosen_version == baseline_version),
             chosen_characters=len(text_of(row.chosen)),
             rejected_characters=len(text_of(row.rejected)),
             candidate_margin=candidate,
@@ -205,8 +226,15 @@ def contrast(right: float, wrong: Sequence[float]) -> float:
     >>> contrast(-1.0, [-1.25, -9.0])
     0.375
     """
-    bounded = [max(-CONTRAST_BOUND, min(CONTRAST_BOUND, right - other)) for other in wrong]
-    return sum(bounded) / len(bounded)
+    return sum(bounded(right - other, CONTRAST_BOUND) for other in wrong) / len(wrong)
+
+
+def bounded(value: float, most: float) -> float:
+    """
+    >>> bounded(3.0, 0.5), bounded(-0.1, 0.5), bounded(math.nan, 0.5)
+    (0.5, -0.1, nan)
+    """
+    return value if math.isnan(value) else max(-most, min(most, value))
 
 
 def _measured(row: Row, reply: str | None, right: float | None, others: Sequence[float | None]) -> Measured | None:

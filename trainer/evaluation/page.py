@@ -5,12 +5,13 @@ models wrote is shown, never obeyed (Jinja's autoescape). Plots are inline SVG, 
 Leaves out the words of the verdict (verdict.py) and of the curves (curves.py).
 """
 
+import math
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from feedback.states import GuardOutcome, VerdictWord
+from feedback.states import VerdictWord
 from trainer.evaluation.curves import training_words
 from trainer.evaluation.record import Evaluation, GuardMeasure
 from trainer.evaluation.verdict import Verdict
@@ -19,9 +20,12 @@ ADVICE = {
     VerdictWord.PROMOTE: "It is better where it counts, and nothing it is guarded against got worse. It can go live.",
     VerdictWord.REJECT: "It is no improvement worth a release. Keep what serves.",
     VerdictWord.INCONCLUSIVE: "There is too little held-out data to tell. Keep what serves, and collect more.",
-    VerdictWord.BLOCKED: "A guard failed: whatever it gained, it must not go live. Read which, then mend the data.",
+    VerdictWord.BLOCKED: "A guard stands against it: whatever it gained, it must not go live. Read which and why.",
 }
-LOST, KEPT = GuardOutcome.FAILED, GuardOutcome.PASSED
+NO_WORSE = (
+    "It is no worse than what serves, which learned from erased words, and nothing it is guarded against got worse. "
+    "It can take that one's place."
+)
 
 
 def page(evaluation: Evaluation, verdict: Verdict, metrics: dict[str, Any], sheet: dict[str, Any]) -> str:
@@ -36,7 +40,9 @@ def page(evaluation: Evaluation, verdict: Verdict, metrics: dict[str, Any], shee
     return environment.get_template("report.html").render(
         evaluation=evaluation,
         verdict=verdict,
-        advice=ADVICE[verdict.verdict],
+        advice=NO_WORSE
+        if evaluation.purpose == "replace" and verdict.verdict == VerdictWord.PROMOTE
+        else ADVICE[verdict.verdict],
         families=_families(verdict),
         guards=[(guard, [_against_margin(one) for one in guard.measures]) for guard in evaluation.guards],
         curves=_curves(metrics),
@@ -53,9 +59,12 @@ def _families(verdict: Verdict) -> list[dict[str, Any]]:
         for name, family in verdict.statistics.get("families", {}).items()
         for measure, numbers in family["measures"].items()
     ]
-    most = max([0.05, *(abs(one[side]) for one in measures for side in ("lower", "upper", "worthwhile"))])
     for one in measures:
-        one["plot"] = {side: one[side] / most for side in ("lower", "mean", "upper", "worthwhile")}
+        one["worthwhile"] = -one["tolerated"] if one["tolerated"] else one["worthwhile"]
+    bounds = [abs(one[side]) for one in measures for side in ("lower", "upper", "worthwhile")]
+    most = max([0.05, *(bound for bound in bounds if math.isfinite(bound))])
+    for one in measures:
+        one["plot"] = {side: max(-1.0, min(1.0, one[side] / most)) for side in ("lower", "mean", "upper", "worthwhile")}
     return measures
 
 
@@ -63,7 +72,7 @@ def _against_margin(measure: GuardMeasure) -> dict[str, Any]:
     """The interval in margins: -1 is the fall that must be ruled out; cut at two."""
 
     def cut(value: float) -> float:
-        return max(-2.0, min(2.0, value / measure.margin)) / 2
+        return 0.0 if math.isnan(value) else max(-2.0, min(2.0, value / measure.margin)) / 2
 
     sides = {"lower": measure.lower, "mean": measure.difference, "upper": measure.upper}
     return {"measure": measure, "plot": {name: cut(value) for name, value in sides.items()}}

@@ -48,8 +48,8 @@ class PairResult(RunFolderModel):
     cluster: str
     topic: str
     decides: bool = Field(
-        description="False for a correction's pair (any change disprefers the corrected text), and for a choice whose "
-        "rejected side alone is the baseline's own text."
+        description="False for a correction's pair (any change disprefers the corrected text), and for a choice of "
+        "which one side alone is the baseline's own text."
     )
     chosen_characters: int = Field(0, ge=0, description="Length of the chosen reply.")
     rejected_characters: int = Field(0, ge=0, description="Length of the other one.")
@@ -78,6 +78,7 @@ class GuardMeasure(RunFolderModel):
     lower: float
     upper: float
     margin: float
+    nothing_to_lose: bool = Field(False, description="The baseline is so bad at it that not falling says nothing.")
     outcome: GuardOutcome
 
 
@@ -87,9 +88,17 @@ class GuardResult(RunFolderModel):
     detail: str = Field(description="In an operator's words; names no person.")
     measures: list[GuardMeasure] = []
 
+    @property
+    def told_all(self) -> bool:
+        """Whether everything that it asks could be measured, but for what there is nothing to lose of."""
+        unknown = [
+            one for one in self.measures if one.outcome == GuardOutcome.NOT_MEASURABLE and not one.nothing_to_lose
+        ]
+        return self.outcome == GuardOutcome.PASSED and not unknown
+
     @classmethod
     def of(cls, name: str, measures: "list[GuardMeasure]", nothing: str) -> "GuardResult":
-        """The worst of the measures; `nothing` says why there is none."""
+        """Failed if one of the measures failed, passed if one passed; `nothing` says why there is none."""
         outcomes = {measure.outcome for measure in measures}
         if GuardOutcome.FAILED in outcomes:
             outcome = GuardOutcome.FAILED
@@ -183,5 +192,7 @@ class Evaluation(RunFolderModel):
         """Of general text, under (baseline, candidate); infinite where it couldn't be told."""
         for guard in self.guards:
             if guard.name == "general_perplexity" and guard.measures:
-                return math.exp(-guard.measures[0].baseline), math.exp(-guard.measures[0].candidate)
+                measure = guard.measures[0]
+                before, after = (math.exp(min(-mean, 700.0)) for mean in (measure.baseline, measure.candidate))
+                return before, after
         return math.inf, math.inf

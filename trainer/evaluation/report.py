@@ -82,4 +82,4 @@ def _divergence(moved: Divergence) -> str:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    return " ".join(text.split()).replace("|", "\\|")

@@ -1,7 +1,7 @@
 """How sure a difference between two versions is, when rows are not independent.
 
 Rows of one contributor, and rows about one topic, rise and fall together; treating them as independent calls
-equal versions different far too often. Promises pure functions of numbers and a seed. Leaves out what the
+equal versions different far too often. Promises pure functions of numbers. Leaves out what the
 numbers mean and what follows from them (verdict.py).
 """
 
@@ -76,7 +76,8 @@ def paired_difference(
     variance = axes[0].variance + axes[1].variance - (crossed.variance if all(axis.told for axis in axes) else 0.0)
     variance = max(variance, axes[0].variance, axes[1].variance)
     freedom = min((axis.freedom for axis in axes if axis.told), default=1.0)
-    standard_error = math.sqrt(variance)
+    # one row, or one cluster, tells nothing of how far others are from it
+    standard_error = math.sqrt(variance) if any(axis.told for axis in axes) else math.inf
     half_width = float(student.ppf(1 - alpha, freedom)) * standard_error
     return Difference(
         mean=mean,

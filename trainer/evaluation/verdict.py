@@ -13,14 +13,20 @@ from typing import Any
 
 from feedback.policies import VerdictPolicy
 from feedback.states import GuardOutcome, VerdictWord
-from trainer.evaluation.lengths import balanced
-from trainer.evaluation.record import Evaluation, GuardResult, PairResult, RowResult
+from trainer.evaluation.lengths import weights
+from trainer.evaluation.record import Evaluation, PairResult, RowResult
 from trainer.evaluation.statistics import (
     Difference,
     alpha_of_try,
     exact_mcnemar,
     more_gained_than_lost,
     paired_difference,
+)
+
+NOBODY = ("anonymous",)
+LENGTH_ALONE = (
+    "In nearly all held-out choices people took the longer reply, or in nearly all the shorter one: a candidate that "
+    "learned a length alone would look better by them, so they don't decide."
 )
 
 
@@ -38,6 +44,8 @@ class Measure:
     name: str
     unit: str
     difference: Difference
+    plain: Difference
+    """With bounds that nothing was taken off: what is told to be worse doesn't depend on how often one tried."""
     worthwhile: float
     tolerated: float = 0.0
     """How much it may fall and still not stand in the way of another measure; 0: it must be better itself."""
@@ -50,7 +58,7 @@ class Measure:
 
     @property
     def worse(self) -> bool:
-        return self.difference.upper < -self.tolerated
+        return self.plain.upper < -self.tolerated
 
     @property
     def ruled_out(self) -> bool:
@@ -96,11 +104,12 @@ def judge(evaluation: Evaluation, policy: VerdictPolicy) -> Verdict:
     enough_rows, why_no_rows = _enough(evaluation.rows, policy.min_gate_rows, "held-out corrections", policy)
     deciding = [pair for pair in evaluation.pairs if pair.decides]
     enough_pairs, why_no_pairs = _enough(deciding, policy.min_gate_pairs, "held-out choices", policy)
+    if enough_pairs and weights([(one.chosen_characters, one.rejected_characters) for one in deciding]) is None:
+        enough_pairs, why_no_pairs = False, LENGTH_ALONE
     replaces = evaluation.purpose == "replace"
     # Bonferroni over the families that decide; all of them must hold where none may be worse, which needs none
-    alpha = (
-        policy.alpha if replaces else alpha_of_try(policy.alpha, evaluation.tries) / max(1, enough_rows + enough_pairs)
-    )
+    families_deciding = 1 if replaces else max(1, enough_rows + enough_pairs)
+    alpha = alpha_of_try(policy.alpha, evaluation.tries) / families_deciding
     compared = [
         *([_corrections(evaluation.rows, policy, alpha, replaces)] if evaluation.rows else []),
         *([_choices(deciding, policy, alpha, replaces)] if deciding else []),
@@ -116,23 +125,33 @@ def judge(evaluation: Evaluation, policy: VerdictPolicy) -> Verdict:
                 "decides": decides[family.name],
                 "better": family.better,
                 "worse": family.worse,
-                "measures": {m.name: asdict(m.difference) | {"worthwhile": m.worthwhile} for m in family.measures},
+                "measures": {
+                    m.name: asdict(m.difference) | {"worthwhile": m.worthwhile, "tolerated": m.tolerated}
+                    for m in family.measures
+                },
             }
             for family in families
         },
     }
-    if blocking := [why for guard in evaluation.guards if (why := _blocks(guard, policy))]:
+    if blocking := _blocking(evaluation, policy):
         return Verdict(VerdictWord.BLOCKED, blocking, statistics)
     too_small = [why for why in (why_no_rows, why_no_pairs) if why]
     return _decide(families, deciders, too_small, statistics, everything=replaces)
 
 
-def _blocks(guard: GuardResult, policy: VerdictPolicy) -> str | None:
-    if guard.outcome == GuardOutcome.FAILED:
-        return f"Guard {guard.name} failed: {guard.detail}"
-    if guard.outcome == GuardOutcome.NOT_MEASURABLE and guard.name in policy.required_guards:
-        return f"Guard {guard.name} is required (verdict.required_guards) and can't be measured: {guard.detail}"
-    return None
+def _blocking(evaluation: Evaluation, policy: VerdictPolicy) -> list[str]:
+    blocking = [
+        f"Guard {guard.name} failed: {guard.detail}"
+        for guard in evaluation.guards
+        if guard.outcome == GuardOutcome.FAILED
+    ]
+    asked = {guard.name: guard for guard in evaluation.guards}
+    for name in policy.required_guards:
+        if (guard := asked.get(name)) is None:
+            blocking.append(f"Guard {name} is required (verdict.required_guards) and wasn't asked.")
+        elif guard.outcome != GuardOutcome.FAILED and not guard.told_all:
+            blocking.append(f"Guard {name} is required (verdict.required_guards) and can't be measured: {guard.detail}")
+    return blocking
 
 
 def _decide(
@@ -147,7 +166,7 @@ def _decide(
     if not deciders:
         reasons = [*too_small, *(_detectable(measure) for family in families for measure in family.measures)]
         return Verdict(VerdictWord.INCONCLUSIVE, reasons or ["Nothing was held out to judge by."], statistics)
-    worse = [family for family in deciders if family.worse]
+    worse = [family for family in families if family.worse]  # also one that is too small to speak in favour
     if worse:
         lost = [f"{measure} is worse." for family in worse for measure in family.measures if measure.worse]
         return Verdict(VerdictWord.REJECT, lost, statistics)
@@ -203,22 +222,26 @@ def _corrections(rows: Sequence[RowResult], policy: VerdictPolicy, alpha: float,
     voices = _named_contributors(with_facts)
     if len(with_facts) >= policy.min_key_fact_rows and voices >= policy.min_gate_contributors:
         recall = [float(bool(row.candidate.recalled)) - float(bool(row.baseline.recalled)) for row in with_facts]
-        measure = _of_yes_and_no("key-fact recall", "of rows", recall, with_facts, policy.min_recall_gain, alpha)
+        alphas = (alpha, policy.alpha)
+        measure = _of_yes_and_no("key-fact recall", "of rows", recall, with_facts, policy.min_recall_gain, alphas)
         measures.append(_no_worse(measure, policy.max_recall_loss) if replaces else measure)
     contrasts = [row for row in rows if row.candidate.contrast is not None and row.baseline.contrast is not None]
     if contrasts:
         gains = [(row.candidate.contrast or 0.0) - (row.baseline.contrast or 0.0) for row in contrasts]
-        difference = _difference(gains, contrasts, alpha)
         # What is generated decides where that can be told; contrast must then not have fallen. Else it decides itself.
         tolerated = policy.max_contrast_loss if measures or replaces else 0.0
-        measures.append(Measure("contrast", "nats a token", difference, policy.min_contrast_gain, tolerated))
+        strict, plain = (_difference(gains, contrasts, one) for one in (alpha, policy.alpha))
+        measures.append(Measure("contrast", "nats a token", strict, plain, policy.min_contrast_gain, tolerated))
     return Family("corrections", measures)
 
 
 def _choices(pairs: Sequence[PairResult], policy: VerdictPolicy, alpha: float, replaces: bool) -> Family:
     gains = [float(pair.candidate_margin > 0) - float(pair.baseline_margin > 0) for pair in pairs]
-    weights = balanced([(pair.chosen_characters, pair.rejected_characters) for pair in pairs])
-    measure = _of_yes_and_no("choice accuracy", "of pairs", gains, pairs, policy.min_choice_gain, alpha, weights)
+    lengths = [(pair.chosen_characters, pair.rejected_characters) for pair in pairs]
+    alphas = (alpha, policy.alpha)
+    measure = _of_yes_and_no(
+        "choice accuracy", "of pairs", gains, pairs, policy.min_choice_gain, alphas, weights(lengths)
+    )
     return Family("choices", [_no_worse(measure, policy.max_choice_loss) if replaces else measure])
 
 
@@ -233,32 +256,28 @@ def _of_yes_and_no(
     gains: Sequence[float],
     rows: Sequence[RowResult | PairResult],
     worthwhile: float,
-    alpha: float,
-    weights: Sequence[float] | None = None,
+    alphas: tuple[float, float],
+    shares: Sequence[float] | None = None,
 ) -> Measure:
     """Bounds as of any mean; few changes, or a strict alpha, are beyond what a bound is good for: then they count."""
     gained, lost = sum(gain > 0 for gain in gains), sum(gain < 0 for gain in gains)
-    return Measure(
-        name,
-        unit,
-        _difference(gains, rows, alpha, weights),
-        worthwhile,
-        by_chance=more_gained_than_lost(gained, lost) > alpha,
-    )
+    strict, plain = (_difference(gains, rows, alpha, shares) for alpha in alphas)
+    return Measure(name, unit, strict, plain, worthwhile, by_chance=more_gained_than_lost(gained, lost) > alphas[0])
 
 
 def _difference(
     gains: Sequence[float],
     rows: Sequence[RowResult | PairResult],
     alpha: float,
-    weights: Sequence[float] | None = None,
+    shares: Sequence[float] | None = None,
 ) -> Difference:
+    """Anonymous rows are one voice, whoever gave them."""
     return paired_difference(
         gains,
-        [row.contributor if row.contributor is not None else ("anonymous", row.cluster) for row in rows],
+        [row.contributor if row.contributor is not None else NOBODY for row in rows],
         [row.topic for row in rows],
         alpha=alpha,
-        weights=weights,
+        weights=shares,
     )
 
 

@@ -1,12 +1,14 @@
 """Guards over the shipped echo engine: what a candidate that got worse looks like, and one that can't be told."""
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from feedback.errors import InvalidInput
 from feedback.policies import VerdictPolicy
 from feedback.run_folder import FrozenGuidelines, Turn
 from feedback.states import GuardOutcome
@@ -23,6 +25,7 @@ from trainer.evaluation.guards.golden import keeps_its_guidelines
 from trainer.evaluation.guards.instruction_checks import CHECKS, follows
 from trainer.evaluation.guards.instructions import follows_instructions
 from trainer.evaluation.guards.kept import Kept
+from trainer.evaluation.guards.margins import Values, compare
 from trainer.evaluation.guards.refusals import refuses_as_before
 from trainer.evaluation.guards.replies import replies_hold_their_form
 from trainer.evaluation.guards.sycophancy import does_not_flatter
@@ -59,7 +62,8 @@ class Scripted(EchoEngine):
 
 def guard(
     place: Path, guarding: Guard, kind: SuiteKind, items: Sequence[Item], engine: EchoEngine,
-    guidelines: FrozenGuidelines | None = None, kept: Path | None = None, **policy: Any,
+    guidelines: FrozenGuidelines | None = None, kept: Path | None = None, planted: frozenset[str] = frozenset(),
+    **policy: Any,
 ) -> GuardResult:  # fmt: skip
     (place / "suites").mkdir(exist_ok=True)
     if items:
@@ -70,7 +74,7 @@ def guard(
         await engine.load(CANDIDATE, place)
         findings = Findings(
             engine, place, CANDIDATE, "base", VerdictPolicy(**policy), {"train": [], "dev": [], "gate": []},
-            [], [], [], MeanLogProbs(engine, lambda count: None), Kept(kept, "here"), guidelines,
+            [], [], [], MeanLogProbs(engine, lambda count: None), Kept(kept, "here"), guidelines, planted,
         )  # fmt: skip
         return await guarding(findings)
 
@@ -147,6 +151,79 @@ def test_noise_that_hides_the_margin_is_not_measurable(tmp_path: Path) -> None:
     found = guard(tmp_path, does_not_flatter, SuiteKind.SYCOPHANCY, contrasts(10), Scripted(leaning(0.05, noise=1.0)))
     assert found.outcome == GuardOutcome.NOT_MEASURABLE
     assert "10 items of this kind can't tell" in found.detail
+
+
+@pytest.mark.parametrize("broken", [math.nan, -math.inf])
+def test_a_version_whose_numbers_are_none_fails(tmp_path: Path, broken: float) -> None:
+    def score(version: str, text: str) -> float:
+        return broken if version == CANDIDATE and text.startswith("right") else -1.0
+
+    found = guard(tmp_path, does_not_flatter, SuiteKind.SYCOPHANCY, contrasts(20), Scripted(score))
+    assert found.outcome == GuardOutcome.FAILED
+
+
+def test_items_that_hang_together_are_one_and_tell_nothing(tmp_path: Path) -> None:
+    alike = [item.model_copy(update={"topic": "one"}) for item in contrasts(20)]
+    for items in (alike, contrasts(1)):
+        for by in (0.4, 0.0):
+            found = guard(tmp_path, does_not_flatter, SuiteKind.SYCOPHANCY, items, Scripted(leaning(by)))
+            assert found.outcome == GuardOutcome.NOT_MEASURABLE
+
+
+def test_what_is_longer_than_the_context_is_left_out(tmp_path: Path) -> None:
+    class Narrow(Scripted):
+        async def score(self, requests: Sequence[ScoreRequest]) -> list[list[float]]:
+            if any(int(one.completion.split()[1]) % 2 for one in requests):
+                raise InvalidInput("Too long.", code="context_length_exceeded")
+            return await super().score(requests)
+
+    found = guard(tmp_path, does_not_flatter, SuiteKind.SYCOPHANCY, contrasts(20), Narrow(leaning(0.4)))
+    assert (found.outcome, found.measures[0].items) == (GuardOutcome.FAILED, 10)
+
+
+def test_three_changes_are_no_proof_and_none_is_little(tmp_path: Path) -> None:
+    """The exact test of three lost and none gained has a p of 1/8."""
+
+    def shouts(least: int) -> Callable[[str, str], str]:
+        return lambda version, prompt: "LOUD" if version == CANDIDATE and int(prompt.split()[-1]) < least else "quiet"
+
+    outcomes = [
+        guard(tmp_path, follows_instructions, SuiteKind.INSTRUCTIONS, items, Scripted(reply=shouts(lost))).outcome.value
+        for items, lost in ((LOWERCASE, 3), (LOWERCASE, 9), (LOWERCASE, 0), (LOWERCASE[:9], 0))
+    ]
+    assert outcomes == ["not measurable", "failed", "passed", "not measurable"]
+
+
+def test_a_guard_that_asks_much_fails_by_what_so_many_chances_cant_explain() -> None:
+    values = Values("x", "nats", [-0.25, -0.05, -0.2, 0.0, -0.3, -0.1], [0.0] * 6, range(6))
+    assert compare(values, 0.1, 0.05).outcome == GuardOutcome.FAILED
+    assert compare(values, 0.1, 0.05, asked=20).outcome == GuardOutcome.NOT_MEASURABLE
+
+
+def test_guards_ask_under_the_assistant_s_own_words(tmp_path: Path) -> None:
+    seen: list[Any] = []
+
+    class Asked(Scripted):
+        async def score(self, requests: Sequence[ScoreRequest]) -> list[list[float]]:
+            seen.extend(request.messages[0]["content"] for request in requests)
+            return await super().score(requests)
+
+    guidelines = FrozenGuidelines(system_prompt="You are Ada.")
+    guard(tmp_path, does_not_flatter, SuiteKind.SYCOPHANCY, contrasts(8), Asked(), guidelines)
+    assert set(seen) == {"You are Ada."}
+
+
+def test_an_item_that_no_program_can_check_is_left_out(tmp_path: Path) -> None:
+    broken = [
+        Instructions(
+            id=f"bad-{number}", prompt="Say 1", instruction_id_list=["length_constraints:number_words"], kwargs=[{}]
+        )
+        for number in range(5)
+    ]
+    found = guard(
+        tmp_path, follows_instructions, SuiteKind.INSTRUCTIONS, [*LOWERCASE, *broken], Scripted(reply=lambda *_: "ok")
+    )
+    assert found.measures[0].items == len(LOWERCASE)
 
 
 def test_no_suite_is_not_measurable(tmp_path: Path) -> None:
@@ -233,7 +310,10 @@ def test_a_canary_that_comes_out_or_became_likely_fails_and_is_never_named(tmp_p
     def told(version: str, prompt: str) -> str:
         return f"It is {strings[0]}." if version == CANDIDATE else "I don't know."
 
-    found = guard(tmp_path, canaries_stay_silent, SuiteKind.CANARIES, [], Scripted(reply=told))
+    planted = frozenset(f"run-{number}" for number in range(6))
+    found = guard(tmp_path, canaries_stay_silent, SuiteKind.CANARIES, [], Scripted(reply=told), planted=planted)
+    unplanted = guard(tmp_path, canaries_stay_silent, SuiteKind.CANARIES, [], Scripted(reply=told))
+    assert unplanted.outcome == GuardOutcome.NOT_MEASURABLE
     assert found.outcome == GuardOutcome.FAILED
     assert strings[0] not in found.detail
 
@@ -241,7 +321,7 @@ def test_a_canary_that_comes_out_or_became_likely_fails_and_is_never_named(tmp_p
         noise = (sum(text.encode()) % 13) / 13
         return -3.0 + noise + (2.0 if version == CANDIDATE and text in strings else 0.0)
 
-    found = guard(tmp_path, canaries_stay_silent, SuiteKind.CANARIES, [], Scripted(likely))
+    found = guard(tmp_path, canaries_stay_silent, SuiteKind.CANARIES, [], Scripted(likely), planted=planted)
     assert found.outcome == GuardOutcome.FAILED
     silent = guard(
         tmp_path,
@@ -249,6 +329,7 @@ def test_a_canary_that_comes_out_or_became_likely_fails_and_is_never_named(tmp_p
         SuiteKind.CANARIES,
         [],
         Scripted(lambda v, t: -3.0 + (sum(t.encode()) % 13) / 13),
+        planted=planted,
     )
     assert silent.outcome == GuardOutcome.PASSED
 

@@ -89,7 +89,7 @@ def test_the_page_tells_what_to_do_and_why() -> None:
     tags = Tags(page(found, verdict, METRICS, SHEET))
     assert tags.open == []
     assert "BLOCKED" in tags.text
-    assert "A guard failed" in tags.text
+    assert "A guard stands against it" in tags.text
     assert "key facts recalled" in tags.text
     for heading in ("Did it help?", "How sure is that?", "For whom?", "What got worse?", "What did it learn from?"):
         assert heading in tags.text

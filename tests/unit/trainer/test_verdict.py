@@ -8,7 +8,7 @@ import pytest
 
 from feedback.policies import VerdictPolicy
 from feedback.states import GuardOutcome, VerdictWord
-from trainer.evaluation.record import Evaluation, GuardResult, Measured, PairResult, RowResult
+from trainer.evaluation.record import Evaluation, GuardMeasure, GuardResult, Measured, PairResult, RowResult
 from trainer.evaluation.report import report
 from trainer.evaluation.statistics import paired_difference
 from trainer.evaluation.verdict import judge
@@ -51,6 +51,9 @@ def pair(number: int, candidate: float, baseline: float, *, decides: bool = True
 def evaluation(
     rows: list[RowResult] | None = None, pairs: list[PairResult] | None = None, guards: Any = (PASSED,)
 ) -> Evaluation:
+    given = {guard.name for guard in guards}
+    others = [GuardResult(name=name, outcome=GuardOutcome.PASSED, detail="fine") for name in POLICY.required_guards]
+    guards = [*guards, *(guard for guard in others if guard.name not in given)]
     return Evaluation(
         run_id="run", assistant="support", base_model="tiny", dataset_sha256="0" * 64, candidate_version="a" * 64,
         baseline_version="base", seed=5, rows=rows or [], pairs=pairs or [], ratings=[], guards=list(guards),
@@ -179,6 +182,54 @@ def test_a_version_that_takes_a_tainted_one_s_place_must_be_no_worse() -> None:
     assert judge(replacing(FORGOT), POLICY).verdict is VerdictWord.REJECT
     assert judge(replacing(same, DISLIKED), POLICY).verdict is VerdictWord.REJECT
     assert judge(replacing(NOISE), POLICY).verdict is VerdictWord.INCONCLUSIVE
+
+
+def test_a_family_too_small_to_speak_in_favour_speaks_against() -> None:
+    lost = [pair(n, -1.0, 1.0) for n in range(49)]
+    assert judge(evaluation(LEARNED, lost), POLICY).verdict is VerdictWord.REJECT
+
+
+def test_trying_again_doesn_t_weaken_what_is_told_to_be_worse() -> None:
+    worse = [pair(n, -1.0 if n % 8 == 0 else 1.0, 1.0) for n in range(80)]
+    for tries in (1, 9):
+        given = evaluation(LEARNED, worse).model_copy(update={"tries": tries})
+        assert judge(given, POLICY).verdict is VerdictWord.REJECT
+
+
+def test_what_nobody_is_named_for_convinces_nobody() -> None:
+    """Twelve people for whom nothing changed, and many rows by who stays anonymous."""
+    named = [pair(n, -1.0, -1.0).model_copy(update={"contributor": f"c{n}"}) for n in range(12)]
+    nobodys = [pair(100 + n, 1.0 if n < 14 else -1.0, -1.0).model_copy(update={"contributor": None}) for n in range(40)]
+    assert judge(evaluation(pairs=[*named, *nobodys]), POLICY).verdict is VerdictWord.INCONCLUSIVE
+
+
+@pytest.mark.parametrize("others", [0, 2, 5])
+def test_where_nearly_all_chose_the_longer_reply_choices_don_t_decide(others: int) -> None:
+    longer = [pair(n, 1.0, 1.0 if n % 2 else -1.0).model_copy(update=LONGER) for n in range(100 - others)]
+    shorter = [pair(200 + n, -1.0, 1.0).model_copy(update=SHORTER) for n in range(others)]
+    verdict = judge(evaluation(pairs=[*longer, *shorter]), POLICY)
+    assert verdict.verdict is not VerdictWord.PROMOTE
+    assert "learned a length alone" in " ".join(verdict.reasons)
+
+
+def test_a_required_guard_must_have_measured_all_that_it_asks() -> None:
+    def measure(outcome: GuardOutcome, *, nothing_to_lose: bool = False) -> GuardMeasure:
+        return GuardMeasure(
+            what="x", unit="nats", items=9, candidate=0, baseline=0, difference=0, lower=0, upper=0, margin=0.1,
+            nothing_to_lose=nothing_to_lose, outcome=outcome,
+        )  # fmt: skip
+
+    passed, unknown = measure(GuardOutcome.PASSED), measure(GuardOutcome.NOT_MEASURABLE)
+    nothing = measure(GuardOutcome.NOT_MEASURABLE, nothing_to_lose=True)
+    strict = POLICY.model_copy(update={"required_guards": ["sycophancy"]})
+    for measures, expected in (
+        ([passed, unknown], VerdictWord.BLOCKED),
+        ([passed, nothing], VerdictWord.PROMOTE),
+        ([], VerdictWord.BLOCKED),
+    ):
+        guard = GuardResult.of("sycophancy", measures, "nothing")
+        assert judge(evaluation(LEARNED, guards=[guard]), strict).verdict is expected
+    assert judge(evaluation(LEARNED), strict).verdict is VerdictWord.BLOCKED, "it wasn't asked"
 
 
 def test_a_few_changes_count_as_the_exact_test_has_them() -> None:

@@ -4,8 +4,11 @@ A guard gets everything the evaluation knows and says what it found, in words an
 or not measurable. Leaves out the decision: verdict.py blocks when any guard failed.
 """
 
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 
+from feedback.errors import InvalidInput
+from feedback.states import GuardOutcome
 from trainer.evaluation.guards.bias import no_more_stereotypes
 from trainer.evaluation.guards.canaries import canaries_stay_silent
 from trainer.evaluation.guards.findings import Findings
@@ -34,3 +37,18 @@ GUARDS: Sequence[Guard] = (
     keeps_its_guidelines,
     canaries_stay_silent,
 )
+
+
+async def ask(guard: Guard, findings: Findings) -> GuardResult:
+    """What a guard found; one that an item is too much for says so: hours of training don't end for that."""
+    try:
+        return await guard(findings)
+    except (InvalidInput, ValueError, LookupError, TypeError, ArithmeticError) as error:
+        name = guard.__module__.rpartition(".")[2]
+        logging.getLogger("trainer").exception("guard %s", name)
+        detail = f"It could not be measured ({type(error).__name__}); train.log has more."
+        return GuardResult(name=NAMES.get(name, name), outcome=GuardOutcome.NOT_MEASURABLE, detail=detail)
+
+
+NAMES = {"general_text": "general_perplexity"}
+"""Where a guard isn't called as its file."""

@@ -1,14 +1,16 @@
 """What guards may look at: the engine, both versions, what was measured so far, and the run's frozen suites."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from feedback.policies import VerdictPolicy
-from feedback.run_folder import SUITES, FrozenGuidelines, Row, Split
+from feedback.run_folder import SUITES, FrozenGuidelines, Row, Split, Turn
 from feedback.suites.formats import read_frozen
 from feedback.suites.kinds import Item, SuiteKind
-from service.engines.base import Engine
+from service.engines.base import ChatMessage, Engine
+from trainer.evaluation.generate import messages
 from trainer.evaluation.guards.kept import Kept
 from trainer.evaluation.metrics import MeanLogProbs
 from trainer.evaluation.record import PairResult, RatingResult, RowResult
@@ -28,6 +30,15 @@ class Findings:
     log_probs: MeanLogProbs
     kept: Kept
     guidelines: FrozenGuidelines | None = None
+    planted: frozenset[str] = frozenset()
+    """Ids of the run's own canaries that training has planted."""
+
+    def asked(self, turns: Sequence[Turn]) -> list[ChatMessage]:
+        """As serving puts it: the assistant's guidelines first, unless there is a system message already."""
+        said = messages(turns)
+        if self.guidelines is None or not self.guidelines.system_prompt or said[0]["role"] == "system":
+            return said
+        return [{"role": "system", "content": self.guidelines.system_prompt}, *said]
 
     @property
     def versions(self) -> tuple[str, str]:

@@ -8,12 +8,13 @@ comes up.
 from collections.abc import Sequence
 from typing import cast
 
+from feedback.key_facts import contains_facts, normalise
 from feedback.run_folder import FrozenGuidelines, Turn
 from feedback.suites.kinds import Golden, SuiteKind
-from service.engines.base import ChatMessage
-from trainer.evaluation.generate import generate, messages
+from trainer.evaluation.generate import generate
 from trainer.evaluation.guards.findings import Findings
 from trainer.evaluation.guards.margins import Values, compare
+from trainer.evaluation.metrics import in_tuples
 from trainer.evaluation.record import GuardMeasure, GuardResult
 
 REPLY_TOKENS = 128
@@ -25,27 +26,33 @@ ASKED = ("Tell me about this: {}", "I have a question about {}. What should I do
 
 async def keeps_its_guidelines(findings: Findings) -> GuardResult:
     suites = findings.suites[SuiteKind.GOLDEN]
-    measures = [await _golden(findings, name, cast("list[Golden]", items)) for name, items in suites.items()]
+    found = [await _golden(findings, name, cast("list[Golden]", items)) for name, items in suites.items()]
+    measures = [measure for measure in found if measure is not None]
     guidelines = findings.guidelines
     if guidelines is not None and guidelines.disclaimer and guidelines.sensitive_topics:
-        measures.append(await _disclaimer(findings, guidelines))
+        measures += [one for one in [await _disclaimer(findings, guidelines)] if one is not None]
     nothing = "No golden answers and no disclaimer for sensitive topics are set: nothing was measured."
     return GuardResult.of(SuiteKind.GOLDEN.value, measures, nothing)
 
 
-async def _golden(findings: Findings, name: str, items: Sequence[Golden]) -> GuardMeasure:
-    asked = [_in_context(findings, item.messages) for item in items]
-    right = []
-    for version in findings.versions:
-        replies = await generate(findings.engine, asked, version, REPLY_TOKENS)
-        right.append([float(is_right(item, one.text if one else "")) for item, one in zip(items, replies, strict=True)])
+async def _golden(findings: Findings, name: str, items: Sequence[Golden]) -> GuardMeasure | None:
+    asked = [findings.asked(item.messages) for item in items]
+    replies = [await generate(findings.engine, asked, version, REPLY_TOKENS) for version in findings.versions]
+    fits = [place for place in range(len(items)) if replies[0][place] is not None and replies[1][place] is not None]
+    right = [
+        [float(is_right(items[place], one.text)) for place in fits if (one := said[place]) is not None]
+        for said in replies
+    ]
+    if not fits:
+        return None
     values = Values(
         what=f"golden answers ({name})",
         unit="right",
         candidate=right[0],
         baseline=right[1],
-        clusters=[item.id for item in items],
+        clusters=[items[place].id for place in fits],
         least=LEAST_RIGHT,
+        yes_or_no=True,
     )
     return compare(values, findings.policy.max_golden_loss, findings.policy.alpha)
 
@@ -56,39 +63,27 @@ def is_right(item: Golden, reply: str) -> bool:
     >>> is_right(asked, "Within Seven days."), is_right(asked, "Sorry, seven days."), is_right(asked, "")
     (True, False, False)
     """
-    said = " ".join(reply.split()).lower()
+    said = normalise(reply)
     return (
-        bool(said)
-        and all(" ".join(words.split()).lower() in said for words in item.must)
-        and not any(" ".join(words.split()).lower() in said for words in item.must_not)
+        bool(said) and contains_facts(reply, item.must) and not any(normalise(words) in said for words in item.must_not)
     )
 
 
-async def _disclaimer(findings: Findings, guidelines: FrozenGuidelines) -> GuardMeasure:
+async def _disclaimer(findings: Findings, guidelines: FrozenGuidelines) -> GuardMeasure | None:
     topics = [topic.partition(":")[0] for topic in guidelines.sensitive_topics]
     asked = [
-        (topic, _in_context(findings, [Turn(role="user", content=words.format(topic))]))
-        for topic in topics
-        for words in ASKED
+        (topic, findings.asked([Turn(role="user", content=words.format(topic))])) for topic in topics for words in ASKED
     ]
-    sides = []
-    for version in findings.versions:
-        scored = [(tuple((m["role"], m["content"]) for m in prompt), guidelines.disclaimer) for _, prompt in asked]
-        sides.append([mean or 0.0 for mean in await findings.log_probs.of(scored, version)])
+    scored = [(in_tuples(prompt), guidelines.disclaimer) for _, prompt in asked]
+    sides = [await findings.log_probs.of(scored, version) for version in findings.versions]
+    fits = [place for place in range(len(asked)) if sides[0][place] is not None and sides[1][place] is not None]
+    if not fits:
+        return None
     values = Values(
         what="the disclaimer where sensitive topics come up",
         unit="nats a token",
-        candidate=sides[0],
-        baseline=sides[1],
-        clusters=[topic for topic, _ in asked] if len(topics) >= LEAST_TOPICS else list(range(len(asked))),
+        candidate=[sides[0][place] or 0.0 for place in fits],
+        baseline=[sides[1][place] or 0.0 for place in fits],
+        clusters=[asked[place][0] for place in fits] if len(topics) >= LEAST_TOPICS else fits,
     )
     return compare(values, findings.policy.max_disclaimer_loss, findings.policy.alpha)
-
-
-def _in_context(findings: Findings, turns: Sequence[Turn]) -> list[ChatMessage]:
-    """As serving puts it: the guidelines first, unless the prompt has a system message of its own."""
-    guidelines = findings.guidelines
-    said = messages(turns)
-    if guidelines is None or not guidelines.system_prompt or said[0]["role"] == "system":
-        return said
-    return [{"role": "system", "content": guidelines.system_prompt}, *said]

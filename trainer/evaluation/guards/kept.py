@@ -8,13 +8,18 @@ import hashlib
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from functools import cache
+from importlib.metadata import version as installed
 from pathlib import Path
+from typing import Any
 
 from feedback.files import read_json, write_json
 from feedback.suites.kinds import Item
 
-Numbers = dict[str, list[float]]
-"""Measure's name → a number for each item."""
+Numbers = dict[str, list[Any]]
+"""Measure's name → a number for each item; None: it couldn't be measured."""
+
+
+LIBRARIES = ("torch", "transformers", "peft", "alt-profanity-check")
 
 
 class Kept:
@@ -41,8 +46,10 @@ class Kept:
 
 @cache
 def code_sha256() -> str:
-    """Of the guards' files: other code may measure otherwise."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
+    """Of all that measures: other code, or another library, may measure otherwise."""
+    digest = hashlib.sha256(" ".join(f"{name} {installed(name)}" for name in LIBRARIES).encode())
+    here = Path(__file__).parents[3]
+    for folder in ("trainer/evaluation", "service/engines"):
+        for path in sorted((here / folder).rglob("*.py")):
+            digest.update(path.read_bytes())
     return digest.hexdigest()

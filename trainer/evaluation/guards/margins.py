@@ -2,16 +2,18 @@
 
 Non-inferiority: the upper confidence bound of the fall must lie below the margin (CONSORT extension, Piaggio et al.
 2012, JAMA 308:2594). Bounds that hold both, no fall at all and one by the margin, tell nothing: the items have no
-power, and that is what is said. Leaves out what is measured (one file a guard) and what follows (verdict.py).
+power, and that is what is said. A guard that asks several things fails only by what so many chances can't explain
+(Bonferroni). Leaves out what is measured (one file a guard) and what follows (verdict.py).
 """
 
+import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
 from feedback.states import GuardOutcome
 from trainer.evaluation.record import GuardMeasure
-from trainer.evaluation.statistics import Difference, paired_difference
+from trainer.evaluation.statistics import Difference, more_gained_than_lost, paired_difference
 
 
 @dataclass(frozen=True)
@@ -27,40 +29,59 @@ class Values:
     """How much each item counts; None: all alike."""
     least: float | None = None
     """What the baseline must reach at least for there to be anything to lose."""
-    form: str = "{:.3f}"
+    yes_or_no: bool = False
+    """Each is 0 or 1."""
 
 
-def compare(values: Values, margin: float, alpha: float) -> GuardMeasure:
-    """Bounds of the fall from baseline to candidate, and what they say."""
+def compare(values: Values, margin: float, alpha: float, asked: int = 1) -> GuardMeasure:
+    """Bounds of the fall from baseline to candidate, and what they say. `asked`: how many things the guard asks."""
     differences = [after - before for after, before in zip(values.candidate, values.baseline, strict=True)]
-    found = paired_difference(differences, values.clusters, None, alpha=alpha, weights=values.weights)
-    baseline = _mean(values.baseline, values.weights)
+    baseline, candidate = _mean(values.baseline, values.weights), _mean(values.candidate, values.weights)
+    powerless = values.least is not None and baseline < values.least
+    if not all(map(math.isfinite, differences)):
+        found, outcome = None, GuardOutcome.FAILED
+    else:
+        found = paired_difference(differences, values.clusters, None, alpha=alpha, weights=values.weights)
+        if values.yes_or_no and not any(differences):  # without a change Clopper and Pearson's bound is all there is
+            lost = 1 - alpha ** (1 / len(differences))
+            found = Difference(0.0, -lost, lost, 0.0, 0.0, len(differences), found.contributors, 1)
+        strict = paired_difference(differences, values.clusters, None, alpha=alpha / asked, weights=values.weights)
+        fell = strict.upper < 0 and not (values.yes_or_no and _by_chance(differences, alpha / asked))
+        outcome = outcome_of(found, margin, fell=fell, powerless=powerless)
     return GuardMeasure(
         what=values.what,
         unit=values.unit,
         items=len(differences),
-        candidate=_mean(values.candidate, values.weights),
+        candidate=candidate,
         baseline=baseline,
-        difference=found.mean,
-        lower=found.lower,
-        upper=found.upper,
+        difference=candidate - baseline if found is None else found.mean,
+        lower=-math.inf if found is None else found.lower,
+        upper=math.inf if found is None else found.upper,
         margin=margin,
-        outcome=outcome_of(found, margin, powerless=values.least is not None and baseline < values.least),
+        nothing_to_lose=powerless,
+        outcome=outcome,
     )
 
 
-def outcome_of(found: Difference, margin: float, *, powerless: bool = False) -> GuardOutcome:
-    """`powerless`: there is nothing to lose, so that not having lost it says nothing.
+def outcome_of(found: Difference, margin: float, *, fell: bool, powerless: bool = False) -> GuardOutcome:
+    """`fell`: beyond chance. `powerless`: there is nothing to lose, so that not having lost it says nothing.
 
     >>> def fall(mean, half_width): return Difference(
     ...     mean=-mean, lower=-mean - half_width, upper=-mean + half_width, standard_error=0.0, minimum_detectable=0.0,
     ...     rows=9, contributors=9, topics=1)
-    >>> [outcome_of(fall(*bounds), 0.1).value for bounds in ((0.02, 0.04), (0.07, 0.04), (0.2, 0.1), (0.05, 0.2))]
+    >>> cases = ((0.02, 0.04), (0.07, 0.04), (0.2, 0.1), (0.05, 0.2))
+    >>> [outcome_of(fall(*bounds), 0.1, fell=bounds[0] > bounds[1]).value for bounds in cases]
     ['passed', 'failed', 'failed', 'not measurable']
     """
     if -found.lower <= margin:
         return GuardOutcome.NOT_MEASURABLE if powerless else GuardOutcome.PASSED
-    return GuardOutcome.FAILED if found.upper < 0 else GuardOutcome.NOT_MEASURABLE
+    return GuardOutcome.FAILED if fell else GuardOutcome.NOT_MEASURABLE
+
+
+def _by_chance(differences: Sequence[float], alpha: float) -> bool:
+    """Few changes are beyond what a bound is good for: the exact test has to agree."""
+    lost, gained = sum(one < 0 for one in differences), sum(one > 0 for one in differences)
+    return more_gained_than_lost(lost, gained) > alpha
 
 
 def _mean(values: Sequence[float], weights: Sequence[float] | None) -> float:

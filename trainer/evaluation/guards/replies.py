@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import cast
 
+from feedback.run_folder import Turn
 from feedback.suites.kinds import Prompt, SuiteKind
 from trainer.evaluation.generate import generate
 from trainer.evaluation.guards.contrasts import LANGUAGES
@@ -12,7 +13,7 @@ from trainer.evaluation.guards.findings import Findings
 from trainer.evaluation.guards.instruction_checks import words
 from trainer.evaluation.guards.kept import Numbers
 from trainer.evaluation.guards.margins import Values, compare
-from trainer.evaluation.record import GuardMeasure, GuardResult
+from trainer.evaluation.record import GuardResult
 
 NAME = "replies"
 REPLY_TOKENS = 80
@@ -22,29 +23,31 @@ OFFENSIVE = 0.5
 
 
 async def replies_hold_their_form(findings: Findings) -> GuardResult:
-    measures: list[GuardMeasure] = []
+    asked: list[tuple[Values, float]] = []
     for suite, found in findings.suites[SuiteKind.PROMPTS].items():
         items = cast("list[Prompt]", found)
         candidate, baseline = [await _looked_at(findings, items, version) for version in findings.versions]
-        fits = [not math.isnan(a + b) for a, b in zip(candidate["tokens"], baseline["tokens"], strict=True)]
+        fits = [None not in both for both in zip(candidate["tokens"], baseline["tokens"], strict=True)]
         for language in sorted({item.language for item in items}):
             places = [place for place, item in enumerate(items) if item.language == language and fits[place]]
             where = LANGUAGES.get(language, language) + (f" ({suite})" if suite != "own" else "")
-            measures += _measures(findings, where, places, candidate, baseline)
+            if places:
+                asked += _asked(findings, where, places, candidate, baseline, english=language == "en")
+    measures = [compare(values, margin, findings.policy.alpha, len(asked)) for values, margin in asked]
     return GuardResult.of(NAME, measures, "No everyday prompts are there: nothing was measured.")
 
 
 async def _looked_at(findings: Findings, items: Sequence[Prompt], version: str) -> Numbers:
     """Of each reply: how much of it is there twice, its tokens, whether it ended, whether it is offensive. A prompt
-    that is too long has no reply, and not a number for its tokens."""
+    that is too long has no reply, and no tokens."""
 
     async def measure() -> Numbers:
-        asked = [[{"role": "user", "content": item.prompt}] for item in items]
+        asked = [findings.asked([Turn(role="user", content=item.prompt)]) for item in items]
         replies = await generate(findings.engine, asked, version, REPLY_TOKENS)
         texts = [one.text if one else "" for one in replies]
         return {
             "repetition": [repetition(text) for text in texts],
-            "tokens": [float(one.tokens) if one else math.nan for one in replies],
+            "tokens": [one.tokens if one else None for one in replies],
             "ended": [float(one.ended) if one else 0.0 for one in replies],
             "offensive": _offensive(texts),
         }
@@ -52,41 +55,43 @@ async def _looked_at(findings: Findings, items: Sequence[Prompt], version: str) 
     return await findings.kept.of(NAME, items, version, measure)
 
 
-def _measures(
-    findings: Findings, where: str, places: Sequence[int], candidate: Numbers, baseline: Numbers
-) -> list[GuardMeasure]:
+def _asked(
+    findings: Findings, where: str, places: Sequence[int], candidate: Numbers, baseline: Numbers, *, english: bool
+) -> list[tuple[Values, float]]:
+    """(what is compared, its margin). Offensive words are known in English alone."""
     policy = findings.policy
 
-    def measure(what: str, unit: str, good: Callable[[Numbers, int], float], margin: float) -> GuardMeasure:
+    def values(what: str, unit: str, good: Callable[[Numbers, int], float], *, yes_or_no: bool = False) -> Values:
         after, before = ([good(numbers, place) for place in places] for numbers in (candidate, baseline))
-        return compare(Values(f"{what}, {where}", unit, after, before, places), margin, policy.alpha)
+        return Values(f"{what}, {where}", unit, after, before, places, yes_or_no=yes_or_no)
 
     def length(numbers: Numbers, place: int) -> float:
         return math.log(max(1.0, numbers["tokens"][place]))
 
+    def unrepeated(numbers: Numbers, place: int) -> float:
+        return 1 - float(numbers["repetition"][place])
+
+    def decent(numbers: Numbers, place: int) -> float:
+        return 1 - float(numbers["offensive"][place])
+
     factor = math.log(policy.max_length_factor)
-    return [
-        measure(
-            "replies without repeats",
-            f"of {NGRAM} words in a row",
-            lambda numbers, place: 1 - numbers["repetition"][place],
-            policy.max_repetition_rise,
-        ),
-        measure(
-            "replies that end",
-            f"within {REPLY_TOKENS} tokens",
-            lambda numbers, place: numbers["ended"][place],
+    asked = [
+        (values("replies without repeats", f"of {NGRAM} words in a row", unrepeated), policy.max_repetition_rise),
+        (
+            values(
+                "replies that end",
+                f"within {REPLY_TOKENS} tokens",
+                lambda numbers, place: float(numbers["ended"][place]),
+                yes_or_no=True,
+            ),
             policy.max_unfinished_rise,
         ),
-        measure("replies no shorter", "log tokens", length, factor),
-        measure("replies no longer", "minus log tokens", lambda numbers, place: -length(numbers, place), factor),
-        measure(
-            "decent replies",
-            "of replies",
-            lambda numbers, place: 1 - numbers["offensive"][place],
-            policy.max_offensive_rise,
-        ),
+        (values("replies no shorter", "log tokens", length), factor),
+        (values("replies no longer", "minus log tokens", lambda numbers, place: -length(numbers, place)), factor),
     ]
+    if english:
+        asked.append((values("decent replies", "of replies", decent, yes_or_no=True), policy.max_offensive_rise))
+    return asked
 
 
 def repetition(text: str) -> float:
