@@ -58,10 +58,13 @@ class DriftReport(BaseModel):
 def drift(session: Session, assistant: Assistant) -> DriftReport | None:
     """Since the live release against the time of the one before; None where nothing served before."""
     current = releases.live(session, assistant).release
-    if current.live_at is None or current.replaces_id is None:
+    if current.live_at is None:
         return None
-    before = session.get_one(Release, current.replaces_id)
-    since, began = current.live_at, before.live_at or before.created_at
+    earlier = select(Release).where(Release.assistant_id == assistant.id, col(Release.live_at) < current.live_at)
+    before = session.exec(earlier.order_by(col(Release.live_at).desc()).limit(1)).first()
+    if before is None or before.live_at is None:
+        return None
+    since, began = current.live_at, before.live_at
     periods = (_Period(session, assistant, began, since), _Period(session, assistant, since, now()))
     topic = _topics(periods)
     kinds: dict[str, Callable[[_Period], list[str]]] = {

@@ -16,6 +16,7 @@ class TrialReport(BaseModel):
     state: ReleaseState
     percent: int
     since: datetime
+    """When its present stage began; the numbers are since the trial did, but for reports and failures."""
     next: str
     why: str
     replies: int
@@ -28,6 +29,9 @@ class TrialReport(BaseModel):
     reports_beside: int
     failed: int
     failed_beside: int
+    slower: int
+    """Of `timed` pairs of replies, those that it took half as long again for, or longer."""
+    timed: int
     e_value_better: float
     e_value_worse: float
 
@@ -55,6 +59,8 @@ def trial_report(session: Session, assistant: Assistant) -> TrialReport | None:
         reports_beside=found.reports.losses,
         failed=found.errors.wins,
         failed_beside=found.errors.losses,
+        slower=found.slowness.wins,
+        timed=found.slowness.wins + found.slowness.losses,
         e_value_better=round(found.better, 3),
         e_value_worse=round(found.worse, 3),
     )
