@@ -44,11 +44,17 @@ def verify(adapters_folder: Path, version: AdapterVersion) -> None:
 
 
 def register(
-    session: Session, assistant: Assistant, sha256: str, run_id: str, began_from: AdapterVersion | None = None
+    session: Session,
+    assistant: Assistant,
+    sha256: str,
+    run_id: str,
+    began_from: AdapterVersion | None = None,
+    *,
+    base_model: str | None = None,
 ) -> AdapterVersion:
     """Give a published adapter the assistant's next number. A run has one version: asking again returns it.
 
-    What went on from a tainted version is tainted itself.
+    What went on from a tainted version is tainted itself. `base_model`: that it is for; None: the assistant's.
     """
     known = session.exec(select(AdapterVersion).where(AdapterVersion.run_id == run_id)).first()
     if known is not None:
@@ -60,6 +66,7 @@ def register(
         assistant_id=assistant.id,
         number=(newest or 0) + 1,
         sha256=sha256,
+        base_model=base_model or assistant.base_model,
         run_id=run_id,
         guidelines_id=_guidelines_of(session, assistant, run_id).id,
     )

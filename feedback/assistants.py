@@ -31,7 +31,7 @@ def create(session: Session, name: str, base_model: str, *, system_prompt: str =
     session.add(assistant)
     session.flush()
     guidelines = Guidelines(assistant_id=assistant.id, version=1, system_prompt=system_prompt)
-    bare = AdapterVersion(assistant_id=assistant.id, number=0, sha256=BASE_VERSION)
+    bare = AdapterVersion(assistant_id=assistant.id, number=0, sha256=BASE_VERSION, base_model=base_model)
     session.add(guidelines)
     session.add(bare)
     session.flush()

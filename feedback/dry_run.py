@@ -24,10 +24,12 @@ from feedback.run_folder import SPLITS, attempt_folder
 from feedback.states import RunStatus
 
 
-def try_out(settings: Settings, database: Database, name: str, search_trials: int | None = None) -> dict[str, Any]:
+def try_out(
+    settings: Settings, database: Database, name: str, search_trials: int | None = None, base_model: str | None = None
+) -> dict[str, Any]:
     """The trainer's estimate, and with `judging_seconds` what judging took the assistant's last run.
 
-    `search_trials`: as `runs.request` takes them.
+    `search_trials`, `base_model`: as `runs.request` takes them.
     """
     with database.read() as session:
         assistant = assistants.get_assistant(session, name)
@@ -42,7 +44,7 @@ def try_out(settings: Settings, database: Database, name: str, search_trials: in
             f"side; `burnish dataset preview {name}` says why."
         )
     plan = {
-        "base_model": assistant.base_model,
+        "base_model": base_model or assistant.base_model,
         "methods": curated.methods,
         "hyperparameters": runs.with_search(material.about.policies.hyperparameters, search_trials).model_dump(),
         "seed": 1,

@@ -1,15 +1,47 @@
-"""What evaluations say of versions: the newest of each, how often a baseline was tried, whether a version may serve.
+"""What evaluations say of versions: the newest of each, how often a baseline was tried, whether a version may serve;
+and how an assistant's candidates were judged over time.
 
 Leaves out making evaluations (the trainer) and releases (releases.py).
 """
 
 from collections.abc import Mapping
-from typing import Any
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
 
+from pydantic import BaseModel
+from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
-from feedback.models import AdapterVersion, Evaluation, Release
-from feedback.states import ReleaseState, VerdictWord
+from feedback.errors import NotFound
+from feedback.models import AdapterVersion, Assistant, Evaluation, Release, Run
+from feedback.run_folder import attempt_folder
+from feedback.states import GuardOutcome, ReleaseState, VerdictWord
+
+ReportFormat = Literal["html", "md", "json"]
+_REPORTS: dict[ReportFormat, str] = {"html": "report.html", "md": "report.md", "json": "evaluation.json"}
+
+
+class JudgedMeasure(BaseModel):
+    """How far a candidate was from its baseline, with the bounds that decided."""
+
+    mean: float
+    lower: float
+    upper: float
+    rows: int
+
+
+class Judged(BaseModel):
+    """One candidate held against what served then."""
+
+    run: str
+    at: datetime
+    version: str
+    against: str
+    verdict: VerdictWord
+    reasons: list[str]
+    measures: dict[str, JudgedMeasure]
+    guards: dict[str, GuardOutcome]
 
 
 def judged_against(session: Session, baseline: AdapterVersion) -> int:
@@ -39,6 +71,46 @@ def newest(session: Session, version: AdapterVersion) -> Evaluation | None:
     return session.exec(
         select(Evaluation).where(Evaluation.candidate_id == version.id).order_by(col(Evaluation.id).desc()).limit(1)
     ).first()
+
+
+def history(session: Session, assistant: Assistant, limit: int = 50) -> list[Judged]:
+    """The newest first."""
+    candidate, baseline = aliased(AdapterVersion), aliased(AdapterVersion)
+    judged = (
+        select(Evaluation, candidate.number, baseline.number)
+        .join(candidate, col(candidate.id) == Evaluation.candidate_id)
+        .join(baseline, col(baseline.id) == Evaluation.baseline_id)
+        .where(candidate.assistant_id == assistant.id)
+        .order_by(col(Evaluation.id).desc())
+        .limit(limit)
+    )
+    return [_judged(assistant, *found) for found in session.exec(judged)]
+
+
+def report_file(runs_folder: Path, run: Run, form: ReportFormat) -> Path:
+    """Raises NotFound for a run that hasn't been judged, and where an erasure took the report's words away."""
+    path = attempt_folder(runs_folder / run.id, run.attempt) / _REPORTS[form]
+    if not path.is_file():
+        raise NotFound(f"{run.id} has no {path.name}: it wasn't judged (yet), or something it quoted was erased.")
+    return path
+
+
+def _judged(assistant: Assistant, evaluation: Evaluation, candidate: int, baseline: int) -> Judged:
+    families = evaluation.statistics.get("families", {})
+    measures = {name: found for family in families.values() for name, found in family["measures"].items()}
+    return Judged(
+        run=evaluation.run_id,
+        at=evaluation.created_at,
+        version=f"{assistant.name}@{candidate}",
+        against=f"{assistant.name}@{baseline}",
+        verdict=evaluation.verdict,
+        reasons=evaluation.reasons,
+        measures={
+            name: JudgedMeasure(**{key: found[key] for key in JudgedMeasure.model_fields})
+            for name, found in measures.items()
+        },
+        guards=evaluation.statistics.get("guards", {}),
+    )
 
 
 def _decided(statistics: Mapping[str, Any]) -> bool:

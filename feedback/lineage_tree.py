@@ -38,6 +38,8 @@ from feedback.models import (
     Conversation,
     DatasetVersion,
     Evaluation,
+    Example,
+    ExampleSource,
     Feedback,
     Guidelines,
     Message,
@@ -50,9 +52,10 @@ MOST_FEEDBACK = 200
 """Pieces on a page."""
 _DATASET = re.compile(r"(?:dataset[ :])?(?P<assistant>[a-z0-9._-]+)[ :]v(?P<number>[0-9]{1,9})")
 _REPLY = re.compile(r"(?P<id>chatcmpl-[^:]+)(?::(?P<choice>[0-9]{1,9}))?")
+_ROW = re.compile(r"(?P<run>run-[^ ]+) (?P<row>(?:sft|dpo|kto)-[0-9a-f]{1,40})")
 _FORMS = (
-    "a version (support@5), a dataset (dataset support v3), a run (run-…), a completion (chatcmpl-…, with :1 its "
-    "second choice) or feedback (fb-…)"
+    "a version (support@5), a dataset (dataset support v3), a run (run-…), a row that it trained on (run-… sft-…), a "
+    "completion (chatcmpl-…, with :1 its second choice) or feedback (fb-…)"
 )
 
 
@@ -91,6 +94,8 @@ class _Tracer:
             dataset = datasets.get_dataset(self._session, assistant, int(named["number"]))
             tree = DatasetTree(dataset=self._whole_dataset(assistant, dataset), sources=self._sources(dataset))
             return assistant, tree
+        if row := _ROW.fullmatch(reference):
+            return self._of_feedback(self._behind(runs.get_run(self._session, row["run"]), row["row"]))
         if reference.startswith("run-"):
             run = runs.get_run(self._session, reference)
             assistant = self._session.get_one(Assistant, run.assistant_id)
@@ -100,15 +105,31 @@ class _Tracer:
             assistant = self._session.get_one(Assistant, conversation.assistant_id)
             return assistant, self._of_message(assistant, message, conversation)
         if reference.startswith("fb-"):
-            feedback = review.get_feedback(self._session, reference)
-            assistant = self._session.get_one(Assistant, feedback.assistant_id)
-            message = self._session.get_one(Message, feedback.message_id)
-            conversation = self._session.get_one(Conversation, message.conversation_id)
-            (node,) = self._feedback(assistant, [feedback])
-            return assistant, FeedbackTree(feedback=node, message=self._message(assistant, message, conversation))
+            return self._of_feedback(review.get_feedback(self._session, reference))
         raise InvalidInput(f"'{reference[:100]}' names nothing: name {_FORMS}.", param="id")
 
+    def _behind(self, run: Run, row_id: str) -> Feedback:
+        """The first piece of feedback that a row was made of. Raises NotFound, also where that was erased."""
+        of_row = (
+            select(Feedback)
+            .join(ExampleSource, col(ExampleSource.feedback_id) == col(Feedback.id))
+            .join(Example, col(Example.id) == col(ExampleSource.example_id))
+            .where(Example.dataset_version_id == run.dataset_version_id, Example.row_id == row_id)
+            .order_by(col(Feedback.id))
+        )
+        found = self._session.exec(of_row.limit(1)).first()
+        if found is None:
+            raise NotFound(f"{run.id} has no row {row_id} whose feedback is still there.", param="id")
+        return found
+
     # ── trees ──
+
+    def _of_feedback(self, feedback: Feedback) -> tuple[Assistant, FeedbackTree]:
+        assistant = self._session.get_one(Assistant, feedback.assistant_id)
+        message = self._session.get_one(Message, feedback.message_id)
+        conversation = self._session.get_one(Conversation, message.conversation_id)
+        (node,) = self._feedback(assistant, [feedback])
+        return assistant, FeedbackTree(feedback=node, message=self._message(assistant, message, conversation))
 
     def _of_version(self, assistant: Assistant, version: AdapterVersion) -> VersionTree:
         run = self._session.get(Run, version.run_id) if version.run_id else None

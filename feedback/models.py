@@ -289,6 +289,7 @@ class Run(Table, table=True):
     seed: int = 0
     priority: int = Field(default=0, sa_column_kwargs={"server_default": "0"})  # highest first, then the oldest
     search_trials: int | None = None  # of this run alone; None: as the assistant's hyperparameters say
+    base_model: str | None = None  # to move to; None: the assistant's
     attempt: int = 1  # grows when one fails; a takeover goes on with the same one, but for a run without a dataset
     attempts_before: int = Field(default=0, sa_column_kwargs={"server_default": "0"})  # a retry by hand starts anew
     lease_token: str | None = Field(default=None, max_length=32)
@@ -311,6 +312,7 @@ class AdapterVersion(Table, table=True):
     assistant_id: int = reference("assistant.id")
     number: int
     sha256: str = Field(max_length=64)  # of its files, or `base`
+    base_model: str = Field(default="", sa_column_kwargs={"server_default": ""})  # that it is an adapter of
     run_id: str | None = Field(default=None, foreign_key="run.id", unique=True, max_length=40)
     guidelines_id: int | None = reference("guidelines.id", nullable=True, index=False)
     began_from_id: int | None = Field(default=None, sa_type=BIG)  # the version of a warm start; None: the base

@@ -90,6 +90,11 @@ class VerdictPolicy(Policy):
     min_gate_rows: int = Field(60, ge=1, description="Fewer gate rows than this are INCONCLUSIVE.")
     min_gate_contributors: int = Field(12, ge=1, description="Fewer gate contributors than this are INCONCLUSIVE.")
     min_gate_pairs: int = Field(50, ge=1, description="Fewer held-out choices than this are reported, not decided on.")
+    min_gate_ratings: int = Field(
+        100,
+        ge=1,
+        description="Fewer held-out ratings than this are reported, not decided on. They count where two people agree.",
+    )
     min_key_fact_rows: int = Field(
         20,
         ge=1,
@@ -108,6 +113,9 @@ class VerdictPolicy(Policy):
         description="Where key facts decide: how far contrast, in nats a token, may fall and not stand in the way.",
     )
     min_choice_gain: float = Field(0.05, ge=0, description="Smallest gain in choice accuracy worth a release.")
+    min_rating_gain: float = Field(
+        0.05, ge=0, description="Smallest gain of liked replies on disliked ones, in nats a token, worth a release."
+    )
     max_recall_loss: float = Field(
         0.1,
         gt=0,
@@ -115,7 +123,10 @@ class VerdictPolicy(Policy):
         description="Of a version that only replaces a tainted one: how far key-fact recall may fall, a share of rows.",
     )
     max_choice_loss: float = Field(
-        0.1, gt=0, le=1, description="The same of choice accuracy, a share of pairs; contrast has max_contrast_loss."
+        0.1,
+        gt=0,
+        le=1,
+        description="The same of choice accuracy, a share of pairs; contrast and ratings have max_contrast_loss.",
     )
     max_perplexity_increase: float = Field(
         0.10, gt=0, description="Largest relative rise of general-text perplexity over the baseline's."
@@ -160,6 +171,12 @@ class VerdictPolicy(Policy):
     )
     max_suite_items: int = Field(
         200, ge=10, description="Items of a suite that a run asks; of a longer one the same ones always, by hash."
+    )
+    traced_losses: int = Field(
+        5,
+        ge=0,
+        le=10,
+        description="Of the worst losses, how many are traced to the rows that may have taught them.",
     )
     required_guards: list[GuardName] = Field(
         ["separate_data", "finite_measurements", "general_perplexity"],

@@ -124,6 +124,7 @@ def promote(
         return release
     release.actor, release.reason = actor, reason
     if trial is None and policy.on_trial_first and not at_once and version.number:
+        _refuse_to_mix(assistant, version, current.version)
         return _begin_trial(session, assistant, release, current, policy, forced=force)
     return _go_live(session, assistant, release, current, action="release.promote", forced=force)
 
@@ -318,7 +319,9 @@ def _go_live(
     held = holdout(session, assistant)
     if held is not None:
         _change(session, held, ReleaseState.RETIRED, traffic_percent=0, ended_at=now())
-    keeps_some = action == "release.promote" and policy.holdout_percent > 0 and current.version.tainted_at is None
+    stays = version.base_model == current.version.base_model
+    whole = current.version.tainted_at is None
+    keeps_some = action == "release.promote" and policy.holdout_percent > 0 and whole and stays
     after: dict[str, Any] = {"state": ReleaseState.RETIRED, "ended_at": now(), "traffic_percent": 0}
     if keeps_some:
         after = {"state": ReleaseState.HOLDOUT, "traffic_percent": policy.holdout_percent, "stage_at": now()}
@@ -331,6 +334,9 @@ def _go_live(
         raise _overtaken(assistant)
     session.add(release)
     session.flush()
+    if not stays:
+        moved = update(Assistant).where(col(Assistant.id) == assistant.id)
+        session.connection().execute(moved.values(base_model=version.base_model))
     replaces_id = release.replaces_id if action == "release.roll_back" else current.release.id
     _change(
         session, release, ReleaseState.LIVE, traffic_percent=100, live_at=now(), replaces_id=replaces_id,
@@ -393,6 +399,16 @@ def _refuse_tainted(session: Session, assistant: Assistant, version_id: int, oth
         f"Instead {'; '.join([*remedies, *([otherwise] if otherwise else [])])}.",
         code="version_tainted",
     )
+
+
+def _refuse_to_mix(assistant: Assistant, version: AdapterVersion, current: AdapterVersion) -> None:
+    if version.base_model != current.base_model:
+        raise InvalidInput(
+            f"{assistant.name}@{version.number} is for {version.base_model}, what serves for {current.base_model}: it "
+            "can't be tried beside that. Promote it with `--at-once`, then start the service with BURNISH_BASE_MODEL "
+            "set to it.",
+            code="other_base_model",
+        )
 
 
 def _overtaken(assistant: Assistant) -> Conflict:

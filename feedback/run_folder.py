@@ -62,6 +62,11 @@ class Row(RunFolderModel):
     synthetic: bool = Field(False, description="A template's phrasing of a question that somebody asked otherwise.")
     chosen_version: str | None = Field(None, description="sha256 (or `base`) of the version that wrote `chosen`.")
     rejected_version: str | None = Field(None, description="The same for `rejected`; None: a person, or unknown.")
+    completion_version: str | None = Field(None, description="The same for a rated `completion`.")
+    corroborated: bool | None = Field(
+        None,
+        description="Of a rating: whether two contributors or more gave it, or somebody who may decide approved it.",
+    )
 
 
 class FrozenGuidelines(RunFolderModel):
@@ -77,6 +82,9 @@ class RunSpec(RunFolderModel):
     assistant: str
     base_model: str = Field(description="Name, folder or hub id, resolved where the run happens.")
     baseline_version: str = Field(description="sha256 of the adapter in `baseline/`, or `base`.")
+    baseline_base_model: str | None = Field(
+        None, description="The baseline's, if it is another one; then both are measured in the same number of bytes."
+    )
     start_version: str = Field(
         "base", description="sha256 of the adapter in `baseline/` that training goes on from, or `base`."
     )

@@ -29,6 +29,8 @@ class RunReport(BaseModel):
     priority: int
     search_trials: int | None
     """Asked of this run; None: as the assistant's hyperparameters say."""
+    base_model: str | None
+    """The one to move to; None: the assistant's."""
     attempt: int
     waits_for: str | None
     """Queued: what has to happen before it begins."""
@@ -65,6 +67,7 @@ def report(session: Session, run: Run, runs_folder: Path) -> RunReport:
         requested_by=run.requested_by,
         priority=run.priority,
         search_trials=run.search_trials,
+        base_model=run.base_model,
         attempt=run.attempt,
         waits_for=waits_for(session, run) if run.status == RunStatus.QUEUED else None,
         error=run.error,

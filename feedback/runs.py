@@ -59,10 +59,12 @@ def request(
     actor: str,
     priority: int = 0,
     search_trials: int | None = None,
+    base_model: str | None = None,
 ) -> Run:
     """Queue a run. Raises Conflict when one is open: at most one per assistant.
 
-    `search_trials`: in place of what the assistant's hyperparameters say, for this run alone.
+    `search_trials`: in place of what the assistant's hyperparameters say, for this run alone. `base_model`: to move
+    to, if what is learned on it is found no worse than what serves.
     """
     if assistant.name == assistants.BASE_VERSION:
         raise InvalidInput("'base' is the bare model and never learns: train an assistant.")
@@ -80,6 +82,7 @@ def request(
         seed=secrets.randbelow(2**31),
         priority=priority,
         search_trials=search_trials,
+        base_model=None if base_model == assistant.base_model else base_model,
         created_at=created,
     )
     try:
@@ -87,8 +90,9 @@ def request(
             session.add(run)
     except IntegrityError:
         raise _another_is_open(session, assistant) from None
-    searched = {} if search_trials is None else {"search_trials": search_trials}
-    audit.record(session, actor, "run.request", run.id, reason=reason, priority=priority, **searched)
+    asked = {"search_trials": search_trials, "base_model": run.base_model}
+    told = {name: value for name, value in asked.items() if value is not None}
+    audit.record(session, actor, "run.request", run.id, reason=reason, priority=priority, **told)
     return run
 
 

@@ -17,7 +17,7 @@ from sqlmodel import col, select
 
 from feedback import assistants
 from feedback.database import Database
-from feedback.errors import AdapterRefused
+from feedback.errors import AdapterRefused, EngineUnavailable
 from feedback.keys import Caller
 from feedback.models import AdapterVersion, Assistant, Release
 from service.routing import Route, Routing
@@ -53,7 +53,7 @@ async def candidates(
                     routes[1] = await pinned.enter_async_context(routing.use(caller, f"{name}@{number}"))
                     if other is not None:
                         routes[1] = replace(routes[1], release_id=other.release_id)
-            except AdapterRefused as error:
+            except (AdapterRefused, EngineUnavailable) as error:  # the latter: it is for another base model
                 _log.warning("the version before can't be compared with", model=serving.model, reason=error.message)
         yield routes[:: secrets.choice((1, -1))]
 

@@ -126,7 +126,7 @@ class Routing:
         for assistant_id, beside in found.items():
             name = f"{beside.route.assistant.name}: on trial"
             try:
-                self._check_base_model(beside.route.assistant)
+                self._check_base_model(beside.route)
                 await self._load(beside.route.version)
             except BurnishError as error:
                 self._beside.pop(assistant_id, None)
@@ -143,7 +143,7 @@ class Routing:
         name = route.assistant.name
         lost = current is not None and current.release_id == route.release_id  # it served until the engine lost it
         try:
-            self._check_base_model(route.assistant)
+            self._check_base_model(route)
             await self._load(route.version)
         except BurnishError as error:
             if lost:
@@ -191,7 +191,7 @@ class Routing:
         beside = self._beside.get(route.assistant.id)
         if beside is not None and route.release_id is not None:
             route = beside.route_for(caller, conversation, route)
-        self._check_base_model(route.assistant)
+        self._check_base_model(route)
         self._in_use[route.version.sha256] += 1
         try:
             await self._load(route.version)
@@ -235,10 +235,11 @@ class Routing:
             raise EngineUnavailable(f"'{name}' has no version that could be loaded: see /health/ready.")
         raise _unknown(model)
 
-    def _check_base_model(self, assistant: Assistant) -> None:
-        if assistant.base_model != self._settings.base_model:
+    def _check_base_model(self, route: Route) -> None:
+        """What another base's adapter changes isn't here; the bare model is whichever this service runs."""
+        if route.assistant.name != BASE and route.version.base_model != self._settings.base_model:
             raise EngineUnavailable(
-                f"'{assistant.name}' is for {assistant.base_model}, this service runs {self._settings.base_model}: "
+                f"'{route.model}' is for {route.version.base_model}, this service runs {self._settings.base_model}: "
                 "start one with BURNISH_BASE_MODEL set to it."
             )
 

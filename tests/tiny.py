@@ -6,18 +6,23 @@ WORDS = ["the", "amber", "brass", "cobalt", "delta", "ember", "flint", "garnet",
 OTHER_WORDS = ["is", "in", "of", "it", "what", "where", "key", "door", "box"]
 
 
-def make_tiny_base(folder: Path) -> Path:
-    """Write the model and its tokenizer, which has no chat template of its own, into `folder`."""
+def make_tiny_base(folder: Path, *, seed: int = 0, by_letter: bool = False) -> Path:
+    """Write the model and its tokenizer, which has no chat template of its own, into `folder`.
+
+    `by_letter`: its tokens are letters instead of words.
+    """
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     special = ["<pad>", "<end>", "<unk>"]
     rest = [*WORDS, *OTHER_WORDS, "User", "Assistant", "System", ":", ".", "?", *map(str, range(40))]
+    if by_letter:
+        rest = [*"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:.?"]
     vocabulary = {token: index for index, token in enumerate([*special, *rest])}
     raw = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    raw.pre_tokenizer = pre_tokenizers.Whitespace()
+    raw.pre_tokenizer = pre_tokenizers.Split("", "isolated") if by_letter else pre_tokenizers.Whitespace()
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, pad_token="<pad>", eos_token="<end>", unk_token="<unk>")
     config = LlamaConfig(
         vocab_size=len(vocabulary),

@@ -11,14 +11,17 @@ from feedback import adapters, assistants, files
 from feedback.run_folder import Purpose, RunSpec
 
 
-def replace_baseline(folder: Path, baseline: Path | None, tries: int, purpose: Purpose = "improve") -> None:
+def replace_baseline(
+    folder: Path, baseline: Path | None, tries: int, purpose: Purpose = "improve", base_model: str | None = None
+) -> None:
     """Put what serves by now into the folder, to be judged against, for what `purpose`; `tries`: which candidate
-    against that one this is.
+    against that one this is; `base_model`: its own, if that is another one.
 
     A kill in between is mended by `align_baseline`.
     """
     spec = RunSpec.model_validate(files.read_json(folder / "run.json"))
-    files.write_json(folder / "run.json", spec.model_copy(update={"tries": tries, "purpose": purpose}).model_dump())
+    changed = spec.model_copy(update={"tries": tries, "purpose": purpose, "baseline_base_model": base_model})
+    files.write_json(folder / "run.json", changed.model_dump())
     _remove(folder / "baseline")
     if baseline is not None:
         names = [path.name for path in baseline.iterdir() if path.is_file() and path.name != files.MANIFEST]

@@ -22,13 +22,16 @@ from feedback.hyperparameters import SERVED
 from feedback.run_folder import RunSpec
 from feedback.states import VerdictWord
 from service.engines.adapter_format import ADAPTER_FILES, read_adapter
+from service.engines.base import Engine
 from trainer import ranks
 from trainer.adapter import publish_adapter
 from trainer.evaluation.curves import training_words
 from trainer.evaluation.evaluate import evaluate
+from trainer.evaluation.influence import traced
 from trainer.evaluation.page import page
 from trainer.evaluation.record import Evaluation
 from trainer.evaluation.report import report
+from trainer.evaluation.two_bases import TwoBases
 from trainer.evaluation.verdict import Verdict, judge
 from trainer.failures import disk_watched
 from trainer.inputs import read_run
@@ -97,11 +100,18 @@ def evaluate_again(
 
 
 def _evaluate(spec: RunSpec, splits: Splits, place: Place, version: str, progress: RunProgress) -> Evaluation:
-    from service.engines.local.base_model import choose_device, choose_dtype
+    from service.engines.local.base_model import choose_device, choose_dtype, resolve_base_model
     from service.engines.local.engine import LocalEngine
 
+    def engine_of(base_model: str) -> LocalEngine:
+        return LocalEngine(base_model, place.models_folder, device=place.device, dtype=place.dtype)
+
+    moves_from = spec.baseline_base_model
+
     async def measure() -> Evaluation:
-        engine = LocalEngine(spec.base_model, place.models_folder, device=place.device, dtype=place.dtype)
+        engine: Engine = engine_of(spec.base_model)
+        if moves_from is not None:
+            engine = TwoBases(engine, engine_of(moves_from), spec.baseline_version)
         await engine.start()
         try:
             return await evaluate(
@@ -112,7 +122,7 @@ def _evaluate(spec: RunSpec, splits: Splits, place: Place, version: str, progres
                 place.target / "adapter",
                 version,
                 lambda what, done, total: progress.step(done, total, note=what),
-                answers=place.answers(spec),
+                answers=place.answers(spec) if moves_from is None else None,
                 where=f"{choose_device(place.device)} {choose_dtype(place.dtype, choose_device(place.device))}",
                 planted=frozenset(progress.data.get("canaries", ())),
             )
@@ -120,7 +130,11 @@ def _evaluate(spec: RunSpec, splits: Splits, place: Place, version: str, progres
             await engine.close()
 
     with progress.stage("evaluate"):
-        return asyncio.run(measure())
+        evaluation = asyncio.run(measure())
+        progress.step(0, 1, note="causes")
+        device = choose_device(place.device)
+        base = resolve_base_model(spec.base_model, place.models_folder)
+        return traced(evaluation, spec, splits, base, place.target / "adapter", device)
 
 
 def _keep_unserved(trained: Path, target: Path, spec: RunSpec, progress: RunProgress) -> Verdict:

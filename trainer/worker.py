@@ -191,8 +191,11 @@ class Worker:
             with self._database.read() as session:
                 tries = evaluations.judged_against(session, newer) + 1
                 of_feedback = jobs.of_run(session, held.run_id) is None
-            purpose = purpose_against(newer, of_feedback=of_feedback)
-            replace_baseline(folder, adapters.folder_of(self._settings.adapters, newer), tries, purpose)
+            if spec.baseline_base_model is None and newer.base_model != spec.base_model:
+                raise RunFailed(f"'{spec.assistant}' moved to {newer.base_model} meanwhile: start a new run.")
+            moves_from = None if newer.base_model == spec.base_model else newer.base_model
+            purpose = purpose_against(newer, of_feedback=of_feedback, moves=moves_from is not None)
+            replace_baseline(folder, adapters.folder_of(self._settings.adapters, newer), tries, purpose, moves_from)
         raise RunFailed(f"The baseline changed {MAX_EVALUATIONS} times while the candidate was judged.")
 
     def _freeze(self, held: Claim, folder: Path) -> None:
@@ -216,7 +219,9 @@ class Worker:
             material = data.material(self._settings.files)
         policies = assistants.policies(assistant)
         own = policies.hyperparameters if job is None else applied(job, policies.hyperparameters)
-        if live.tainted_at is not None:  # going on from it would keep what was erased
+        base_model = run.base_model or assistant.base_model
+        moves = base_model != live.base_model
+        if live.tainted_at is not None or moves:  # going on from it would keep what was erased, or doesn't fit
             own = own.model_copy(update={"warm_start": False})
         baseline = adapters.folder_of(self._settings.adapters, live)
 
@@ -224,14 +229,15 @@ class Worker:
             return RunSpec(
                 run_id=run.id,
                 assistant=assistant.name,
-                base_model=assistant.base_model,
+                base_model=base_model,
                 baseline_version=live.sha256,
+                baseline_base_model=live.base_model if moves else None,
                 start_version=live.sha256 if own.warm_start else assistants.BASE_VERSION,
                 methods=frozen.curated.methods,
                 hyperparameters=runs.with_search(own, run.search_trials),
                 verdict=policies.verdict,
                 guidelines=guidelines,
-                purpose=purpose_against(live, of_feedback=job is None),
+                purpose=purpose_against(live, of_feedback=job is None, moves=moves),
                 tries=tries,
                 seed=run.seed,
                 dataset_sha256=frozen.sha256,
@@ -310,7 +316,12 @@ class Worker:
             if live.version.sha256 != spec.baseline_version:
                 return live.version
             version = adapters.register(
-                session, assistant, sha256, run.id, adapters.by_sha256(session, assistant, spec.start_version)
+                session,
+                assistant,
+                sha256,
+                run.id,
+                adapters.by_sha256(session, assistant, spec.start_version),
+                base_model=spec.base_model,
             )
             label = f"{assistant.name}@{version.number}"
             actor = f"worker:{run.id}"
@@ -333,7 +344,8 @@ class Worker:
                 # what a job made goes live by an operator's word alone; two versions are never on trial at once
                 policy = assistants.policies(assistant).release
                 free = not policy.frozen and releases.on_trial(session, assistant) is None
-                if job is None and policy.promotion == "auto" and free:
+                stays = version.base_model == assistant.base_model  # else services have to be started with the new base
+                if job is None and policy.promotion == "auto" and free and stays:
                     reason = "judged better than what served"
                     expected = live.release.id
                     releases.promote(
@@ -346,9 +358,9 @@ class Worker:
         return None
 
 
-def purpose_against(baseline: AdapterVersion, *, of_feedback: bool) -> Purpose:
-    """What learned from erased words has to be replaced, also by what is only no worse."""
-    return "replace" if of_feedback and baseline.tainted_at is not None else "improve"
+def purpose_against(baseline: AdapterVersion, *, of_feedback: bool, moves: bool) -> Purpose:
+    """What learned from erased words has to be replaced, also by what is only no worse; so has an older base's."""
+    return "replace" if moves or (of_feedback and baseline.tainted_at is not None) else "improve"
 
 
 def read_results(folder: Path, attempt: int) -> tuple[RunSpec, record.Evaluation]:

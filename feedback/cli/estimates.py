@@ -13,11 +13,17 @@ GIB = 2**30
 
 
 def show_dry_run(
-    settings: Settings, database: Database, assistant: str, search_trials: int | None, *, as_json: bool
+    settings: Settings,
+    database: Database,
+    assistant: str,
+    search_trials: int | None,
+    base_model: str | None,
+    *,
+    as_json: bool,
 ) -> None:
     working = nullcontext() if as_json else console.status("Training a few steps, to measure them …")
     with working:
-        found = dry_run.try_out(settings, database, assistant, search_trials)
+        found = dry_run.try_out(settings, database, assistant, search_trials, base_model)
     if as_json:
         print_json(found)
         return

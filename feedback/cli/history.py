@@ -1,17 +1,62 @@
-"""`burnish changelog drift audit`: what changed, what people do otherwise since then, and who did what."""
+"""`burnish evaluations report changelog drift audit`: how candidates were judged, what changed, and who did what."""
 
 from typing import Annotated
 
 import typer
 
-from feedback import assistants, audit, changelog, drift
+from feedback import assistants, audit, changelog, drift, evaluations, runs
 from feedback.cli.app import AsJson, AssistantName, open_all, print_fields, print_json, print_rows, visible
+from feedback.evaluations import ReportFormat
+from feedback.states import GuardOutcome
 
 
 def register(app: typer.Typer) -> None:
+    app.command("evaluations")(show_evaluations)
+    app.command("report")(show_report)
     app.command("changelog")(show_changelog)
     app.command("drift")(show_drift)
     app.command("audit")(show_audit)
+
+
+def show_evaluations(
+    assistant: AssistantName,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many, the newest first.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """How an assistant's candidates were judged, the newest first: gains with their bounds, and guards that failed."""
+    _, database = open_all()
+    with database.read() as session:
+        found = evaluations.history(session, assistants.get_assistant(session, assistant), limit)
+    if as_json:
+        print_json([one.model_dump(mode="json") for one in found])
+        return
+    rows = [
+        {
+            "version": one.version,
+            "against": one.against,
+            "at": one.at,
+            "verdict": one.verdict.value,
+            "measured": [
+                f"{name} {m.mean:+.3f} ({m.lower:+.3f} to {m.upper:+.3f})" for name, m in one.measures.items()
+            ],
+            "failed": [name for name, outcome in one.guards.items() if outcome == GuardOutcome.FAILED],
+            "run": one.run,
+        }
+        for one in found
+    ]
+    print_rows(rows, as_json, empty="None yet.")
+
+
+def show_report(
+    run_id: Annotated[str, typer.Argument(help="The run, run-….")],
+    form: Annotated[ReportFormat, typer.Option("--format", help="html: a page with plots.")] = "md",
+) -> None:
+    """A run's whole report: did it help, for whom, how sure, what got worse, what it learned from."""
+    settings, database = open_all()
+    with database.read() as session:
+        path = evaluations.report_file(settings.runs, runs.get_run(session, run_id), form)
+    text = path.read_text("utf-8")
+    print(visible(text) if form == "md" else text, end="")
 
 
 def show_changelog(assistant: AssistantName, as_json: AsJson = False) -> None:

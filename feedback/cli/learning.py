@@ -55,6 +55,10 @@ def train(
         int | None,
         typer.Option(metavar="N", help="Search for hyperparameters in N trials, each a training; 0: don't."),
     ] = None,
+    base_model: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="Move to this base model, if what is learned on it is found no worse."),
+    ] = None,
     cancel: Annotated[bool, typer.Option("--cancel", help="Stop the assistant's open run instead.")] = False,
     retry: Annotated[
         str | None, typer.Option(metavar="RUN_ID", help="Queue a failed or cancelled run again instead; it goes on.")
@@ -70,11 +74,11 @@ def train(
     """Queue a training run now, whatever the policy says; a worker takes it."""
     if sum((cancel, dry_run, retry is not None, set_priority is not None)) > 1:
         raise InvalidInput("--cancel, --dry-run, --retry and --set-priority are different deeds: choose one.")
-    if search is not None and (cancel or retry is not None or set_priority is not None):
-        raise InvalidInput("--search is for a run that begins: leave it out, or the rest.")
+    if (search, base_model) != (None, None) and (cancel or retry is not None or set_priority is not None):
+        raise InvalidInput("--search and --base-model are for a run that begins: leave them out, or the rest.")
     settings, database = open_all()
     if dry_run:
-        show_dry_run(settings, database, assistant, search, as_json=as_json)
+        show_dry_run(settings, database, assistant, search, base_model, as_json=as_json)
         return
     with database.write() as session:
         found = assistants.get_assistant(session, assistant)
@@ -87,7 +91,9 @@ def train(
         elif set_priority is not None:
             run = runs.set_priority(session, _open_run(session, found), set_priority, actor=ACTOR)
         else:
-            run = runs.request(session, found, reason, actor=ACTOR, priority=priority, search_trials=search)
+            run = runs.request(
+                session, found, reason, actor=ACTOR, priority=priority, search_trials=search, base_model=base_model
+            )
     if cancel:
         fields = {"run": run.id, "status": run.status.value, "training": _wait_for_end(settings.runs / run.id)}
         print_fields(fields, as_json)

@@ -18,7 +18,9 @@ def register(app: typer.Typer) -> None:
 def lineage(
     reference: Annotated[
         list[str],
-        typer.Argument(help="support@5, dataset support v3, run-…, chatcmpl-… (:1 for its second choice) or fb-…"),
+        typer.Argument(
+            help="support@5, dataset support v3, run-… (run-… sft-…: a row of it), chatcmpl-… (chatcmpl-…:1) or fb-…"
+        ),
     ],
     limit: Annotated[int, typer.Option(min=1, max=MOST_FEEDBACK, help="Most pieces of feedback to show.")] = 20,
     after: Annotated[str | None, typer.Option(help="Go on after this piece of feedback.")] = None,

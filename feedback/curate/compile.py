@@ -66,7 +66,12 @@ class Planned:
             return {"completion": _said(item.taught)}
         if self.method == "kto":
             rated = other if self.of_rejected and other is not None else reply
-            return {"completion": _said(rated.reply), "label": item.good}
+            return {
+                "completion": _said(rated.reply),
+                "label": item.good,
+                "completion_version": rated.version,
+                "corroborated": item.trusted or item.voices > 1,
+            }
         if item.correction is not None:
             return {"chosen": _said(item.taught), "rejected": _said(reply.reply), "rejected_version": reply.version}
         assert other is not None

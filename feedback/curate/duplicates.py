@@ -35,7 +35,8 @@ def duplicates(
     for said in same.values():
         first = min(said, key=_speaks_for_all) if len(said) > 1 else said[0]
         rest = sorted(number for item in said if item is not first for number in item.feedback_ids)
-        kept.append(_with(first, rest) if rest else first)
+        people = {item.contributor for item in said if item.contributor is not None}
+        kept.append(_with(first, rest, max(1, len(people))) if rest else first)
         dropped += [Dropped(number, "duplicates", "somebody said the same; it counts with theirs") for number in rest]
     if policy.semantic_similarity is not None:
         kept, more = _in_other_words(kept, policy.semantic_similarity, policy.semantic_model)
@@ -50,7 +51,7 @@ def _in_other_words(items: list[Item], similarity: float, model: str) -> tuple[l
     for item in items:
         if item.id in said_again:
             more[said_again[item.id].id] += item.feedback_ids
-    kept = [_with(item, sorted(more[item.id])) if item.id in more else item for item in items]
+    kept = [_with(item, sorted(more[item.id]), item.voices) if item.id in more else item for item in items]
     # what had counted with it has its reason already, and goes on counting with the older one
     dropped = [Dropped(number, "duplicates", reason) for number in said_again]
     return [item for item in kept if item.id not in said_again], dropped
@@ -61,9 +62,10 @@ def _speaks_for_all(item: Item) -> tuple[bool, bool, float, int]:
     return not item.trusted, item.contributor is None, *oldest_first(item)
 
 
-def _with(first: Item, rest: list[int]) -> Item:
+def _with(first: Item, rest: list[int], voices: int) -> Item:
     merged = copy(first)
     merged.merged = (*first.merged, *rest)
+    merged.voices = voices
     return merged
 
 

@@ -55,6 +55,7 @@ class Item:
     review: ReviewDecision | None = None
     source: str | None = None  # `operator`: one's own word, or `import:FILE`: brought in by one; None: anybody's
     merged: tuple[int, ...] = ()  # feedback that said the same and counts with it
+    voices: int = 1  # contributors among those who said it; a nobody counts as one alone
     synthetic: bool = False
 
     @property

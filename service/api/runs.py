@@ -40,6 +40,9 @@ class RunCreate(StrictBody):
     search_trials: Annotated[int, Field(ge=0, le=MOST_SEARCH_TRIALS)] | None = Field(
         None, description="Of this run alone; null: as the assistant's hyperparameters say."
     )
+    base_model: str | None = Field(
+        None, min_length=1, max_length=300, description="To move to, if it is found no worse; null: the assistant's."
+    )
 
 
 class RunChange(StrictBody):
@@ -59,6 +62,7 @@ def request_run(
             actor=caller.actor,
             priority=data.priority,
             search_trials=data.search_trials,
+            base_model=data.base_model,
         )
         return run_report.report(session, run, settings.runs)
 
@@ -88,7 +92,7 @@ def list_runs(
             limit + 1,
             assistant_ids=caller.assistant_ids,
             status=status,
-            after=_visible_run(session, caller, after) if after is not None else None,
+            after=visible_run(session, caller, after) if after is not None else None,
         )
         reports = [run_report.report(session, run, settings.runs) for run in found[:limit]]
     return Page[RunReport].of(reports, has_more=len(found) > limit)
@@ -97,7 +101,7 @@ def list_runs(
 @get("/v1/runs/{run_id:str}", guards=[may("operate")], sync_to_thread=True)
 def get_run(run_id: str, caller: Caller, database: Database, settings: Settings) -> RunDetails:
     with database.read() as session:
-        return run_report.details(session, _visible_run(session, caller, run_id), settings.runs)
+        return run_report.details(session, visible_run(session, caller, run_id), settings.runs)
 
 
 @post("/v1/runs/{run_id:str}", guards=[may("operate")], status_code=200, sync_to_thread=True)
@@ -105,7 +109,7 @@ def change_run(
     run_id: str, data: JSONBody[RunChange], caller: Caller, database: Database, settings: Settings
 ) -> RunReport:
     with database.write() as session:
-        _visible_run(session, caller, run_id)
+        visible_run(session, caller, run_id)
         run = runs.set_priority(session, run_id, data.priority, actor=caller.actor)
         return run_report.report(session, run, settings.runs)
 
@@ -113,14 +117,14 @@ def change_run(
 @post("/v1/runs/{run_id:str}/cancel", guards=[may("operate")], status_code=200, sync_to_thread=True)
 def cancel_run(run_id: str, caller: Caller, database: Database, settings: Settings) -> RunReport:
     with database.write() as session:
-        _visible_run(session, caller, run_id)
+        visible_run(session, caller, run_id)
         return run_report.report(session, runs.cancel(session, run_id, actor=caller.actor), settings.runs)
 
 
 @post("/v1/runs/{run_id:str}/retry", guards=[may("operate")], status_code=200, sync_to_thread=True)
 def retry_run(run_id: str, caller: Caller, database: Database, settings: Settings) -> RunReport:
     with database.write() as session:
-        _visible_run(session, caller, run_id)
+        visible_run(session, caller, run_id)
         return run_report.report(session, runs.retry(session, run_id, actor=caller.actor), settings.runs)
 
 
@@ -128,7 +132,7 @@ def retry_run(run_id: str, caller: Caller, database: Database, settings: Setting
 def follow_run(run_id: str, caller: Caller, database: Database, settings: Settings, chat: Chat) -> Response[Any]:
     """Server-sent events: the run whenever it has changed, until it has ended; then `[DONE]`."""
     with database.read() as session:
-        _visible_run(session, caller, run_id)
+        visible_run(session, caller, run_id)
     return Stream(
         _events(run_id, database, settings, chat),
         media_type="text/event-stream",
@@ -164,7 +168,7 @@ async def _events(run_id: str, database: Database, settings: Settings, chat: Cha
         raise
 
 
-def _visible_run(session: Session, caller: Caller, run_id: str) -> Run:
+def visible_run(session: Session, caller: Caller, run_id: str) -> Run:
     """The run, unless there is none or the key may not see its assistant: nobody can tell which."""
     run = session.get(Run, run_id)
     if run is None or not caller.sees(session.get_one(Assistant, run.assistant_id)):

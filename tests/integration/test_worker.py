@@ -17,6 +17,7 @@ from structlog.testing import capture_logs
 
 from feedback import adapters, datasets, files, releases, runs
 from feedback.columns import now
+from feedback.errors import InvalidInput
 from feedback.models import AdapterVersion, Release
 from feedback.run_folder import attempt_folder
 from feedback.states import ReleaseState, RunStatus
@@ -60,6 +61,37 @@ def test_what_is_judged_better_while_another_is_on_trial_or_releases_are_frozen_
     works.policy(release={"promotion": "auto", "frozen": True})
     works.learn()
     assert (works.live(), works.proposed()) == (0, [3])
+
+
+def test_a_move_to_another_base_model_waits_for_an_operator_and_goes_back_as_it_came(works: Works) -> None:
+    old = works.house.assistant.base_model
+    works.policy(release={"promotion": "auto", "canary_percents": [10]}, hyperparameters={"warm_start": True})
+    run_id = works.request(base_model="a-newer-base")
+    assert works.worker.work_once()
+    moved = works.version(run_id)
+    spec = spec_of(works, moved)
+    asked = ("base_model", "baseline_base_model", "purpose", "start_version")
+    assert [spec[name] for name in asked] == ["a-newer-base", old, "replace", "base"]
+    assert (moved.base_model, works.live(), works.proposed()) == ("a-newer-base", 0, [1])
+    with works.house.database.write() as session, pytest.raises(InvalidInput, match="can't be tried beside"):
+        releases.promote(session, works.house.reload(), moved, actor="test", reason="a test")
+    with works.house.database.write() as session:
+        releases.promote(session, works.house.reload(), moved, actor="test", reason="a test", at_once=True)
+    assert (works.live(), works.house.reload().base_model) == (1, "a-newer-base")
+    works.policy(release={"promotion": "manual"})
+    assert works.learn().base_model == "a-newer-base"
+    works.roll_back()
+    assert (works.live(), works.house.reload().base_model) == (0, old)
+
+
+def test_a_run_that_its_assistant_left_behind_for_another_base_fails(works: Works) -> None:
+    moved = works.learn()
+    with works.house.database.write() as session:
+        session.get_one(AdapterVersion, moved.id).base_model = "a-newer-base"
+    works.launcher.meanwhile = lambda: works.live() == 1 or works.promote(moved)
+    run_id = works.request()
+    assert works.worker.work_once()
+    assert "moved to a-newer-base meanwhile" in str(works.run(run_id).error)
 
 
 def spec_of(works: Works, version: AdapterVersion) -> dict[str, Any]:

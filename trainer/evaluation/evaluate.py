@@ -105,6 +105,7 @@ async def evaluate(
         run_id=spec.run_id,
         assistant=spec.assistant,
         base_model=spec.base_model,
+        baseline_base_model=spec.baseline_base_model,
         dataset_sha256=spec.dataset_sha256,
         candidate_version=candidate_version,
         baseline_version=spec.baseline_version,

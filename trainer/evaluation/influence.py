@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from feedback.run_folder import Row, Turn
-from trainer.evaluation.record import Cause, Change
+from feedback.run_folder import Row, RunSpec, Split, Turn
+from trainer.evaluation.record import Cause, Change, Evaluation
 
 MOST_ROWS = 300
 """Training rows whose gradients are taken: the nearest to the losses by their words, if there are more."""
@@ -19,6 +19,17 @@ NAMED = 10
 """Causes that are kept of each loss."""
 Pushed = list[tuple[float, Sequence[Turn]]]
 """Sign and completion: what training on a row makes likelier, or less likely."""
+
+
+def traced(
+    evaluation: Evaluation, spec: RunSpec, splits: dict[Split, list[Row]], base_path: str, adapter: Path, device: str
+) -> Evaluation:
+    """The same, its worst losses with the rows that may have taught them, as many as the policy says."""
+    losses = evaluation.worst[: spec.verdict.traced_losses]
+    max_length = spec.hyperparameters.max_length
+    causes = causes_of(losses, splits["gate"], splits["train"], base_path, adapter, device, max_length)
+    worst = [loss.model_copy(update={"causes": causes.get(loss.id, [])}) for loss in evaluation.worst]
+    return evaluation.model_copy(update={"worst": worst})
 
 
 def causes_of(
@@ -31,8 +42,10 @@ def causes_of(
     max_length: int,
 ) -> dict[str, list[Cause]]:
     """By a loss's id, the training rows with the largest influence on it, the largest first."""
-    asked = {row.id: row for row in gate}
-    known = [(loss, asked[loss.id]) for loss in losses if loss.id in asked and asked[loss.id].completion]
+    asked = {row.id: row for row in gate if row.completion}
+    known = [
+        (loss, asked[loss.id]) for loss in losses if loss.id in asked and loss.after and loss.after != loss.expected
+    ]
     rows = nearest(known, train)
     if not known or not rows:
         return {}

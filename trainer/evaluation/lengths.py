@@ -1,11 +1,13 @@
-"""Choices without their lengths: so that a candidate isn't better for having learned "shorter", or "longer".
+"""Choices and ratings without their lengths: a candidate isn't better for having learned "shorter", or "longer".
 
 Where people chose the longer reply and where they chose the shorter one count alike, however many there are of each; a
 candidate that learned a length alone gains in one what it loses in the other. Where nearly all went one way, that can't
-be told from having learned it: then choices don't decide.
+be told from having learned it: then choices don't decide. Liked replies are held against disliked ones of about their
+length, and of the same writer.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Hashable, Sequence
 
 ALIKE = 0.1
 """Lengths that differ by less than this share of the longer one count as equal."""
@@ -35,6 +37,34 @@ def weights(lengths: Lengths) -> list[float] | None:
         return None
     of = {0: 1.0, 1: half / longer, -1: half / shorter}
     return [of[one] for one in strata]
+
+
+def rated_stratum(own: bool, characters: int) -> tuple[bool, int]:
+    """What rated replies must be alike in to be held against each other: whether the baseline wrote them, and their
+    length within a factor of two.
+
+    >>> rated_stratum(True, 40), rated_stratum(True, 63), rated_stratum(True, 64)
+    ((True, 6), (True, 6), (True, 7))
+    """
+    return own, characters.bit_length()
+
+
+def rated_weights(strata: Sequence[Hashable], liked: Sequence[bool]) -> list[float] | None:
+    """A weight for each rated reply, so that liked and disliked ones weigh alike in each stratum; 0 where there is
+    nothing to hold one against. None: too few are left.
+
+    >>> weighed = rated_weights("l" * 30 + "s" * 5, [True] * 20 + [False] * 10 + [True] * 5)
+    >>> [round(weight, 2) for weight in weighed[::15]]
+    [0.67, 0.67, 0.0]
+    >>> rated_weights("l" * 20 + "s" * 20, [True] * 20 + [False] * 20) is None
+    True
+    """
+    counts = Counter(zip(strata, liked, strict=True))
+    good, bad = (Counter({one: n for (one, side), n in counts.items() if side is of}) for of in (True, False))
+    shared = {one: 2 / (1 / good[one] + 1 / bad[one]) for one in good & bad}
+    if min(sum(side[one] for one in shared) for side in (good, bad)) < LEAST:
+        return None
+    return [shared.get(one, 0.0) / counts[one, side] for one, side in zip(strata, liked, strict=True)]
 
 
 def stratum(chosen: int, rejected: int) -> int:

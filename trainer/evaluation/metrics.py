@@ -207,7 +207,17 @@ async def measure_ratings(
     asked = [asked_of(row, text_of(row.completion)) for row in rows]
     candidate, baseline = [await log_probs.of(asked, version) for version in versions]
     return [
-        RatingResult(id=row.id, liked=bool(row.label), candidate=after, baseline=before)
+        RatingResult(
+            id=row.id,
+            contributor=row.contributor,
+            topic=row.topic,
+            liked=bool(row.label),
+            decides=row.source == "rating" and bool(row.corroborated),
+            own=row.completion_version == versions[1],
+            characters=len(text_of(row.completion)),
+            candidate=after,
+            baseline=before,
+        )
         for row, after, before in zip(rows, candidate, baseline, strict=True)
         if after is not None and before is not None
     ]

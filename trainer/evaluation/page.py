@@ -14,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from feedback.states import VerdictWord
 from trainer.evaluation.curves import training_words
 from trainer.evaluation.record import Evaluation, GuardMeasure
+from trainer.evaluation.report import CAUSES_SHOWN
 from trainer.evaluation.verdict import Verdict
 
 ADVICE = {
@@ -23,8 +24,8 @@ ADVICE = {
     VerdictWord.BLOCKED: "A guard stands against it: whatever it gained, it must not go live. Read which and why.",
 }
 NO_WORSE = (
-    "It is no worse than what serves, which learned from erased words, and nothing it is guarded against got worse. "
-    "It can take that one's place."
+    "It is no worse than what serves, whose place it has to take, and nothing it is guarded against got worse. It can "
+    "go live."
 )
 
 
@@ -46,6 +47,7 @@ def page(evaluation: Evaluation, verdict: Verdict, metrics: dict[str, Any], shee
         families=_families(verdict),
         guards=[(guard, [_against_margin(one) for one in guard.measures]) for guard in evaluation.guards],
         curves=_curves(metrics),
+        causes_shown=CAUSES_SHOWN,
         words=[line.removeprefix("- ") for line in training_words(metrics)] if "loss_history" in metrics else [],
         learned=_learned(sheet),
         found=[*_found(verdict), *_near(evaluation)],

@@ -61,7 +61,12 @@ class RatingResult(RunFolderModel):
     """One held-out rated reply: mean log-probability of its tokens, in nats."""
 
     id: str
+    contributor: str | None = None
+    topic: str = ""
     liked: bool
+    decides: bool = Field(False, description="Whether more than one person's word stands behind it.")
+    own: bool = Field(False, description="Whether the baseline wrote it: any change makes that text less likely.")
+    characters: int = Field(0, ge=0)
     candidate: float
     baseline: float
 
@@ -170,6 +175,7 @@ class Evaluation(RunFolderModel):
     run_id: str
     assistant: str
     base_model: str
+    baseline_base_model: str | None = Field(None, description="The baseline's, if it is another one.")
     dataset_sha256: str
     candidate_version: str
     baseline_version: str

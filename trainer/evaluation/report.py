@@ -3,8 +3,11 @@
 from typing import Any
 
 from trainer.evaluation.curves import training_words
-from trainer.evaluation.record import Divergence, Evaluation
+from trainer.evaluation.record import Cause, Divergence, Evaluation
 from trainer.evaluation.verdict import Verdict
+
+CAUSES_SHOWN = 3
+"""Of a loss; evaluation.json has more."""
 
 
 def report(evaluation: Evaluation, verdict: Verdict, metrics: dict[str, Any]) -> str:
@@ -15,7 +18,7 @@ def report(evaluation: Evaluation, verdict: Verdict, metrics: dict[str, Any]) ->
         f"# {verdict.verdict.value}: run {evaluation.run_id} for {evaluation.assistant}",
         "",
         f"Candidate {evaluation.candidate_version[:12]} against baseline {evaluation.baseline_version[:12]}, "
-        f"base model {evaluation.base_model}.",
+        f"base model {evaluation.base_model}{_moves(evaluation)}.",
         "",
         *(f"- {reason}" for reason in verdict.reasons),
         *(
@@ -61,12 +64,18 @@ def report(evaluation: Evaluation, verdict: Verdict, metrics: dict[str, Any]) ->
         for loss in evaluation.worst:
             lines += ["", f"**{_one_line(loss.question)}** (right: {_one_line(loss.expected)}; {loss.gain:+.2f})", ""]
             lines += [f"- before: {_one_line(loss.before)}", f"- after: {_one_line(loss.after)}"]
+            lines += [f"- may come from {_rows(loss.causes)}"] if loss.causes else []
     if evaluation.samples:
         lines += ["", "## Before and after"]
         for sample in evaluation.samples:
             lines += ["", f"**{_one_line(sample.question)}** (right: {_one_line(sample.expected)})", ""]
             lines += [f"- before: {_one_line(sample.before)}", f"- after: {_one_line(sample.after)}"]
     return "\n".join(lines) + "\n"
+
+
+def _moves(evaluation: Evaluation) -> str:
+    before = evaluation.baseline_base_model
+    return f" instead of {before}: nats a token are of four bytes of text" if before else ""
 
 
 def _line(name: str, rows: int | None, both: dict[str, Any] | None, form: str) -> str:
@@ -79,6 +88,11 @@ def _line(name: str, rows: int | None, both: dict[str, Any] | None, form: str) -
 def _divergence(moved: Divergence) -> str:
     name = "moved from the base on other prompts, nats a token (reported only)"
     return f"| {name} | {moved.prompts} | {moved.baseline:.3f} | {moved.candidate:.3f} |"
+
+
+def _rows(causes: list[Cause]) -> str:
+    named = ", ".join(f"{cause.row_id} ({cause.influence:.2f})" for cause in causes[:CAUSES_SHOWN])
+    return f"the training rows {named}"
 
 
 def _one_line(text: str) -> str:

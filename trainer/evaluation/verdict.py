@@ -2,19 +2,21 @@
 
 Promises: of all candidates held against one baseline, however many, an equal one is promoted with a chance of at most
 `alpha` (each try has its share of it); one that learned only a manner of speaking, or a length, isn't promoted for
-facts, or choices; too little data says so, with what it could have shown. Two families of evidence can decide:
-corrections (held-out facts) and choices (held-out preferences). Leaves out measuring (metrics.py, guards.py) and
-releasing.
+facts, or choices; too little data says so, with what it could have shown. Three families of evidence can decide:
+corrections (held-out facts), choices (held-out preferences) and ratings that more than one person gave. Leaves out
+measuring (metrics.py, guards.py) and releasing.
 """
 
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from feedback.policies import VerdictPolicy
 from feedback.states import GuardOutcome, VerdictWord
-from trainer.evaluation.lengths import weights
-from trainer.evaluation.record import Evaluation, PairResult, RowResult
+from trainer.evaluation.lengths import rated_stratum, rated_weights, weights
+from trainer.evaluation.metrics import CONTRAST_BOUND, bounded
+from trainer.evaluation.record import Evaluation, PairResult, RatingResult, RowResult
 from trainer.evaluation.statistics import (
     Difference,
     alpha_of_try,
@@ -28,6 +30,11 @@ LENGTH_ALONE = (
     "In nearly all held-out choices people took the longer reply, or in nearly all the shorter one: a candidate that "
     "learned a length alone would look better by them, so they don't decide."
 )
+NOTHING_ALIKE = (
+    "Hardly any held-out liked reply has a disliked one of about its length and by the same writer to be held against: "
+    "ratings don't decide."
+)
+Rows = Sequence[RowResult] | Sequence[PairResult] | Sequence[RatingResult]
 
 
 @dataclass(frozen=True)
@@ -106,15 +113,22 @@ def judge(evaluation: Evaluation, policy: VerdictPolicy) -> Verdict:
     enough_pairs, why_no_pairs = _enough(deciding, policy.min_gate_pairs, "held-out choices", policy)
     if enough_pairs and weights([(one.chosen_characters, one.rejected_characters) for one in deciding]) is None:
         enough_pairs, why_no_pairs = False, LENGTH_ALONE
+    rated = [rating for rating in evaluation.ratings if rating.decides]
+    enough_ratings, why_no_ratings = _enough(rated, policy.min_gate_ratings, "held-out ratings of two or more", policy)
+    alike = [rated_stratum(one.own, one.characters) for one in rated]
+    shares = rated_weights(alike, [one.liked for one in rated])
+    if enough_ratings and shares is None:
+        enough_ratings, why_no_ratings = False, NOTHING_ALIKE
     replaces = evaluation.purpose == "replace"
     # Bonferroni over the families that decide; all of them must hold where none may be worse, which needs none
-    families_deciding = 1 if replaces else max(1, enough_rows + enough_pairs)
+    families_deciding = 1 if replaces else max(1, enough_rows + enough_pairs + enough_ratings)
     alpha = alpha_of_try(policy.alpha, evaluation.tries) / families_deciding
     compared = [
         *([_corrections(evaluation.rows, policy, alpha, replaces)] if evaluation.rows else []),
         *([_choices(deciding, policy, alpha, replaces)] if deciding else []),
+        *([_ratings(rated, alike, shares, policy, alpha, replaces)] if shares else []),
     ]
-    decides = {"corrections": enough_rows, "choices": enough_pairs}
+    decides = {"corrections": enough_rows, "choices": enough_pairs, "ratings": enough_ratings}
     families = [family for family in compared if family.measures]
     deciders = [family for family in families if decides[family.name]]
     statistics |= {
@@ -135,7 +149,7 @@ def judge(evaluation: Evaluation, policy: VerdictPolicy) -> Verdict:
     }
     if blocking := _blocking(evaluation, policy):
         return Verdict(VerdictWord.BLOCKED, blocking, statistics)
-    too_small = [why for why in (why_no_rows, why_no_pairs) if why]
+    too_small = [why for why in (why_no_rows, why_no_pairs, why_no_ratings) if why]
     return _decide(families, deciders, too_small, statistics, everything=replaces)
 
 
@@ -213,6 +227,7 @@ def descriptive(evaluation: Evaluation) -> dict[str, Any]:
         "choices": _accuracy([pair for pair in evaluation.pairs if pair.decides]),
         "other_pairs": _accuracy([pair for pair in evaluation.pairs if not pair.decides]),
         "liked_minus_disliked": _liked_minus_disliked(evaluation),
+        "guards": {guard.name: guard.outcome.value for guard in evaluation.guards},
     }
 
 
@@ -245,6 +260,35 @@ def _choices(pairs: Sequence[PairResult], policy: VerdictPolicy, alpha: float, r
     return Family("choices", [_no_worse(measure, policy.max_choice_loss) if replaces else measure])
 
 
+def _ratings(
+    rated: Sequence[RatingResult],
+    alike: Sequence[Hashable],
+    shares: Sequence[float],
+    policy: VerdictPolicy,
+    alpha: float,
+    replaces: bool,
+) -> Family:
+    """How much likelier liked replies became than disliked ones; what became of all that are alike counts for nothing.
+
+    A difference of two means, as one mean: twice each reply's change against the middle of its stratum, the other way
+    round for disliked ones.
+    """
+    changes = [bounded(one.candidate - one.baseline, CONTRAST_BOUND) for one in rated]
+    weighed, summed = defaultdict[Hashable, float](float), defaultdict[Hashable, float](float)
+    for stratum, share, change in zip(alike, shares, changes, strict=True):
+        weighed[stratum] += share
+        summed[stratum] += share * change
+    gains = [
+        (2 if one.liked else -2) * (change - (summed[stratum] / weighed[stratum] if weighed[stratum] else 0.0))
+        for one, stratum, change in zip(rated, alike, changes, strict=True)
+    ]
+    strict, plain = (_difference(gains, rated, one, shares) for one in (alpha, policy.alpha))
+    tolerated = policy.max_contrast_loss if replaces else 0.0
+    return Family(
+        "ratings", [Measure("liked over disliked", "nats a token", strict, plain, policy.min_rating_gain, tolerated)]
+    )
+
+
 def _no_worse(measure: Measure, tolerated: float) -> Measure:
     """Non-inferiority by a margin: for a version that only has to take another's place."""
     return replace(measure, tolerated=tolerated, by_chance=False)
@@ -254,7 +298,7 @@ def _of_yes_and_no(
     name: str,
     unit: str,
     gains: Sequence[float],
-    rows: Sequence[RowResult | PairResult],
+    rows: Rows,
     worthwhile: float,
     alphas: tuple[float, float],
     shares: Sequence[float] | None = None,
@@ -267,7 +311,7 @@ def _of_yes_and_no(
 
 def _difference(
     gains: Sequence[float],
-    rows: Sequence[RowResult | PairResult],
+    rows: Rows,
     alpha: float,
     shares: Sequence[float] | None = None,
 ) -> Difference:
@@ -281,9 +325,7 @@ def _difference(
     )
 
 
-def _enough(
-    rows: Sequence[RowResult | PairResult], least: int, what: str, policy: VerdictPolicy
-) -> tuple[bool, str | None]:
+def _enough(rows: Rows, least: int, what: str, policy: VerdictPolicy) -> tuple[bool, str | None]:
     """Whether a family may decide, and if it has something to say but may not, why."""
     named = _named_contributors(rows)
     if rows and len(rows) < least:
@@ -297,7 +339,7 @@ def _detectable(measure: Measure) -> str:
     return f"This much data finds a change in {measure.name} of {measure.difference.minimum_detectable:.3f} or more."
 
 
-def _named_contributors(rows: Sequence[RowResult | PairResult]) -> int:
+def _named_contributors(rows: Sequence[RowResult | PairResult | RatingResult]) -> int:
     """Anonymous rows count as rows, never as independent voices."""
     return len({row.contributor for row in rows if row.contributor is not None})
 

@@ -8,7 +8,15 @@ import pytest
 
 from feedback.policies import VerdictPolicy
 from feedback.states import GuardOutcome, VerdictWord
-from trainer.evaluation.record import Evaluation, GuardMeasure, GuardResult, Measured, PairResult, RowResult
+from trainer.evaluation.record import (
+    Evaluation,
+    GuardMeasure,
+    GuardResult,
+    Measured,
+    PairResult,
+    RatingResult,
+    RowResult,
+)
 from trainer.evaluation.report import report
 from trainer.evaluation.statistics import paired_difference
 from trainer.evaluation.verdict import judge
@@ -48,15 +56,28 @@ def pair(number: int, candidate: float, baseline: float, *, decides: bool = True
     )  # fmt: skip
 
 
+def rating(
+    number: int, change: float, *, decides: bool = True, characters: int = 80, own: bool = False
+) -> RatingResult:
+    return RatingResult(
+        id=f"k{number}", contributor=f"c{number % 20}", topic=f"t{number % 27}", liked=number % 2 == 0,
+        decides=decides, own=own, characters=characters, candidate=-2.0 + change, baseline=-2.0,
+    )  # fmt: skip
+
+
 def evaluation(
-    rows: list[RowResult] | None = None, pairs: list[PairResult] | None = None, guards: Any = (PASSED,)
+    rows: list[RowResult] | None = None,
+    pairs: list[PairResult] | None = None,
+    guards: Any = (PASSED,),
+    ratings: list[RatingResult] | None = None,
 ) -> Evaluation:
     given = {guard.name for guard in guards}
     others = [GuardResult(name=name, outcome=GuardOutcome.PASSED, detail="fine") for name in POLICY.required_guards]
     guards = [*guards, *(guard for guard in others if guard.name not in given)]
     return Evaluation(
         run_id="run", assistant="support", base_model="tiny", dataset_sha256="0" * 64, candidate_version="a" * 64,
-        baseline_version="base", seed=5, rows=rows or [], pairs=pairs or [], ratings=[], guards=list(guards),
+        baseline_version="base", seed=5, rows=rows or [], pairs=pairs or [], ratings=ratings or [],
+        guards=list(guards),
         samples=[], seconds={},
     )  # fmt: skip
 
@@ -76,6 +97,16 @@ LIKED = [pair(n, 1.0 if n % 4 else -1.0, -1.0) for n in range(80)]
 DISLIKED = [pair(n, -1.0, 1.0 if n % 4 else -1.0) for n in range(80)]
 OWN_TEXT_ONLY = [pair(n, 1.0, -1.0, decides=False) for n in range(80)]
 EQUAL_CHOICES = [pair(n, 1.0 if n % 2 else -1.0, 1.0 if n % 2 else -1.0) for n in range(80)]
+
+LIKES = [rating(n, (0.2 if n % 2 == 0 else -0.1) + 0.01 * (n % 5)) for n in range(140)]
+SHIFTED = [rating(n, 0.3 + 0.02 * (n % 7)) for n in range(140)]
+"""All replies became likelier, liked or not."""
+LIKES_LONG = [
+    rating(n, 0.3 + 0.01 * (n % 5) if (long := n % 20 < 10) else -0.1, characters=400 if long else 40)
+    for n in range(140)
+]
+LIKED_ARE_LONG = [rating(n, 0.3 if n % 2 == 0 else 0.0, characters=400 if n % 2 == 0 else 40) for n in range(140)]
+OWN_ARE_DISLIKED = [rating(n, 0.0 if n % 2 == 0 else -0.3, own=n % 2 == 1) for n in range(140)]
 
 SHORTER = {"chosen_characters": 40, "rejected_characters": 160}
 LONGER = {"chosen_characters": 160, "rejected_characters": 40}
@@ -125,6 +156,24 @@ CASES = {
     "worse choices": (evaluation(pairs=DISLIKED), VerdictWord.REJECT),
     "too few choices": (evaluation(pairs=LIKED[:49]), VerdictWord.INCONCLUSIVE),
     "only its own text dispreferred": (evaluation(pairs=OWN_TEXT_ONLY), VerdictWord.INCONCLUSIVE),
+    "liked replies likelier": (evaluation(ratings=LIKES), VerdictWord.PROMOTE),
+    "liked replies less likely": (
+        evaluation(ratings=[rating(n, -0.2 if n % 2 == 0 else 0.02 * (n % 3)) for n in range(140)]),
+        VerdictWord.REJECT,
+    ),
+    "all rated replies likelier": (evaluation(ratings=SHIFTED), VerdictWord.REJECT),
+    "long rated replies likelier": (evaluation(ratings=LIKES_LONG), VerdictWord.REJECT),
+    "liked replies are long, and it learned long": (evaluation(ratings=LIKED_ARE_LONG), VerdictWord.INCONCLUSIVE),
+    "its own disliked replies less likely": (evaluation(ratings=OWN_ARE_DISLIKED), VerdictWord.INCONCLUSIVE),
+    "too few ratings": (evaluation(ratings=LIKES[:99]), VerdictWord.INCONCLUSIVE),
+    "ratings of one person each": (
+        evaluation(ratings=[one.model_copy(update={"decides": False}) for one in LIKES]),
+        VerdictWord.INCONCLUSIVE,
+    ),
+    "facts learned, liked replies less likely": (
+        evaluation(LEARNED, ratings=[rating(n, -0.2 if n % 2 == 0 else 0.02 * (n % 3)) for n in range(40)]),
+        VerdictWord.REJECT,
+    ),
     "facts learned, choices equal": (evaluation(LEARNED, EQUAL_CHOICES), VerdictWord.PROMOTE),
     "facts learned, choices worse": (evaluation(LEARNED, DISLIKED), VerdictWord.REJECT),
     "key facts from one person only": (  # then recall doesn't decide; contrast does, and says no
@@ -299,3 +348,26 @@ def test_equal_versions_are_rarely_called_different(spread: tuple[float, float, 
         result = paired_difference(noise.tolist(), contributors.tolist(), topics.tolist(), alpha=0.05)
         wrong += result.lower > 0
     assert wrong / 400 <= 0.072
+
+
+def test_an_equal_candidate_is_seldom_promoted_by_ratings() -> None:
+    """People who like much, or little, and for whom all changed or nothing; all long replies became likelier."""
+    chance = np.random.default_rng(7)
+    promoted = 0
+    for _ in range(300):
+        sizes = chance.geometric(0.12, 40)
+        who = np.repeat(np.arange(40), sizes)
+        topics = chance.integers(0, 60, len(who))
+        liked = chance.random(len(who)) < chance.uniform(0.2, 0.9, 40)[who]
+        long = chance.random(len(who)) < 0.3 + 0.4 * liked
+        spread = chance.normal(0, 0.05, 40)[who] + chance.normal(0, 0.05, 60)[topics] + chance.normal(0, 0.1, len(who))
+        changes = 0.1 * long + spread
+        ratings = [
+            RatingResult(
+                id=f"k{n}", contributor=f"c{who[n]}", topic=f"t{topics[n]}", liked=bool(liked[n]), decides=True,
+                characters=400 if long[n] else 40, candidate=float(changes[n]), baseline=0.0,
+            )
+            for n in range(len(who))
+        ]  # fmt: skip
+        promoted += judge(evaluation(ratings=ratings), POLICY).verdict is VerdictWord.PROMOTE
+    assert promoted <= 15
