@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import update
 from sqlmodel import Session, col, select
 
-from feedback import approvals, assistants, audit, evaluations
+from feedback import approvals, assistants, audit, evaluations, refusals
 from feedback.columns import now
 from feedback.errors import Conflict, InvalidInput
 from feedback.models import AdapterVersion, Assistant, Evaluation, Release
@@ -49,7 +49,7 @@ def live(session: Session, assistant: Assistant, *, lock: bool = False) -> Live:
 
 def propose(session: Session, assistant: Assistant, evaluation: Evaluation, *, actor: str) -> Release:
     """Put a candidate that was judged PROMOTE forward for an operator's word; older proposals lapse."""
-    _refuse_tainted(session, assistant, evaluation.candidate_id)
+    refusals.refuse_tainted(session, assistant, evaluation.candidate_id)
     decline_proposals(session, assistant)
     release = Release(
         assistant_id=assistant.id,
@@ -91,19 +91,10 @@ def promote(
         raise _overtaken(assistant)
     if current.version.id == version.id:
         raise InvalidInput(f"{assistant.name}@{version.number} serves already.")
-    _refuse_tainted(session, assistant, version.id)
+    refusals.refuse_tainted(session, assistant, version.id)
     evaluation = evaluations.newest(session, version)
-    if not force and not evaluations.may_serve(session, version, evaluation, current.version):
-        found = str(evaluation.verdict) if evaluation else "never evaluated"
-        if evaluation is not None and evaluation.baseline_id != current.version.id:
-            found += f" against @{session.get_one(AdapterVersion, evaluation.baseline_id).number}"
-        label = f"{assistant.name}@{version.number}"
-        raise InvalidInput(
-            f"{label} was not found better than @{current.version.number}, which serves ({found}): read why "
-            f'(`burnish adapters show {label}`), then promote it with `--force` (over HTTP `"force": true`) '
-            "if you mean it.",
-            code="verdict_not_promote",
-        )
+    if not force:
+        refusals.refuse_unproven(session, assistant, version, evaluation, current.version)
     policy = assistants.policies(assistant).release
     if policy.frozen:
         raise InvalidInput(
@@ -124,7 +115,7 @@ def promote(
         return release
     release.actor, release.reason = actor, reason
     if trial is None and policy.on_trial_first and not at_once and version.number:
-        _refuse_to_mix(assistant, version, current.version)
+        refusals.refuse_to_mix(assistant, version, current.version)
         return _begin_trial(session, assistant, release, current, policy, forced=force)
     return _go_live(session, assistant, release, current, action="release.promote", forced=force)
 
@@ -159,7 +150,7 @@ def roll_back(
     version = session.get_one(AdapterVersion, earlier.adapter_version_id)
     if not accept_tainted:
         remedy = 'or roll back with `--accept-tainted` (over HTTP `"accept_tainted": true`)'
-        _refuse_tainted(session, assistant, version.id, remedy)
+        refusals.refuse_tainted(session, assistant, version.id, remedy)
     release = _new_release(assistant, version, None, actor)
     release.replaces_id, release.reason = earlier.replaces_id, reason
     return _go_live(session, assistant, release, current, action="release.roll_back", forced=accept_tainted)
@@ -218,7 +209,7 @@ def finish_trial(
     session: Session, assistant: Assistant, release: Release, *, actor: str, reason: str, of_stage: float = 0.0
 ) -> Release:
     """Let what was on trial serve everybody."""
-    _refuse_tainted(session, assistant, release.adapter_version_id)
+    refusals.refuse_tainted(session, assistant, release.adapter_version_id)
     release.actor, release.reason = actor, reason
     release.carried_evidence += of_stage
     return _go_live(session, assistant, release, live(session, assistant), action="release.promote", forced=False)
@@ -385,30 +376,6 @@ def _change(session: Session, release: Release, state: ReleaseState, **values: A
     if changed.rowcount != 1:
         raise Conflict("The release was moved on meanwhile: look again before you decide.")
     session.refresh(release)
-
-
-def _refuse_tainted(session: Session, assistant: Assistant, version_id: int, otherwise: str = "") -> None:
-    """Locks the version until the transaction ends: an erasure taints it before that, and is seen, or after."""
-    version = session.get_one(AdapterVersion, version_id, populate_existing=True, with_for_update={"read": True})
-    if version.tainted_at is None:
-        return
-    name = assistant.name
-    remedies = [f"take a version from after that (`burnish train {name}` makes one), or {name}@0, the bare base"]
-    raise InvalidInput(
-        f"{name}@{version.number} is tainted and can't go live: {version.tainted_reason} "
-        f"Instead {'; '.join([*remedies, *([otherwise] if otherwise else [])])}.",
-        code="version_tainted",
-    )
-
-
-def _refuse_to_mix(assistant: Assistant, version: AdapterVersion, current: AdapterVersion) -> None:
-    if version.base_model != current.base_model:
-        raise InvalidInput(
-            f"{assistant.name}@{version.number} is for {version.base_model}, what serves for {current.base_model}: it "
-            "can't be tried beside that. Promote it with `--at-once`, then start the service with BURNISH_BASE_MODEL "
-            "set to it.",
-            code="other_base_model",
-        )
 
 
 def _overtaken(assistant: Assistant) -> Conflict:

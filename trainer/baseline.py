@@ -11,6 +11,11 @@ from feedback import adapters, assistants, files
 from feedback.run_folder import Purpose, RunSpec
 
 
+def purpose_against(*, tainted: bool, of_feedback: bool, moves: bool) -> Purpose:
+    """What learned from erased words has to be replaced, also by what is only no worse; so has an older base's."""
+    return "replace" if moves or (of_feedback and tainted) else "improve"
+
+
 def replace_baseline(
     folder: Path, baseline: Path | None, tries: int, purpose: Purpose = "improve", base_model: str | None = None
 ) -> None:

@@ -31,13 +31,13 @@ from feedback.heartbeat import Heartbeat
 from feedback.housekeeping import Housekeeping
 from feedback.models import AdapterVersion, Assistant, Evaluation, Run
 from feedback.processes import TrainerTask
-from feedback.run_folder import FrozenGuidelines, Purpose, RunSpec, attempt_folder
+from feedback.run_folder import FrozenGuidelines, RunSpec, attempt_folder
 from feedback.runs import Claim
 from feedback.states import RunStatus, VerdictWord
 from feedback.suites.freezing import added_suites, new_canaries, shortened
 from feedback.workers import Presence
 from service.engines.adapter_format import read_adapter
-from trainer.baseline import align_baseline, replace_baseline
+from trainer.baseline import align_baseline, purpose_against, replace_baseline
 from trainer.evaluation import record
 from trainer.evaluation.verdict import Verdict, judge
 from trainer.failures import BUSY, disk_full, failure_of, goes_on, is_disk_full, oom_kills
@@ -191,11 +191,12 @@ class Worker:
             with self._database.read() as session:
                 tries = evaluations.judged_against(session, newer) + 1
                 of_feedback = jobs.of_run(session, held.run_id) is None
-            if spec.baseline_base_model is None and newer.base_model != spec.base_model:
+            moves = newer.base_model != spec.base_model
+            if moves and spec.baseline_base_model is None:
                 raise RunFailed(f"'{spec.assistant}' moved to {newer.base_model} meanwhile: start a new run.")
-            moves_from = None if newer.base_model == spec.base_model else newer.base_model
-            purpose = purpose_against(newer, of_feedback=of_feedback, moves=moves_from is not None)
-            replace_baseline(folder, adapters.folder_of(self._settings.adapters, newer), tries, purpose, moves_from)
+            purpose = purpose_against(tainted=bool(newer.tainted_at), of_feedback=of_feedback, moves=moves)
+            baseline = adapters.folder_of(self._settings.adapters, newer)
+            replace_baseline(folder, baseline, tries, purpose, newer.base_model if moves else None)
         raise RunFailed(f"The baseline changed {MAX_EVALUATIONS} times while the candidate was judged.")
 
     def _freeze(self, held: Claim, folder: Path) -> None:
@@ -237,7 +238,7 @@ class Worker:
                 hyperparameters=runs.with_search(own, run.search_trials),
                 verdict=policies.verdict,
                 guidelines=guidelines,
-                purpose=purpose_against(live, of_feedback=job is None, moves=moves),
+                purpose=purpose_against(tainted=bool(live.tainted_at), of_feedback=job is None, moves=moves),
                 tries=tries,
                 seed=run.seed,
                 dataset_sha256=frozen.sha256,
@@ -344,10 +345,9 @@ class Worker:
                 # what a job made goes live by an operator's word alone; two versions are never on trial at once
                 policy = assistants.policies(assistant).release
                 free = not policy.frozen and releases.on_trial(session, assistant) is None
-                stays = version.base_model == assistant.base_model  # else services have to be started with the new base
+                stays = version.base_model == assistant.base_model  # else services are to be started anew
                 if job is None and policy.promotion == "auto" and free and stays:
-                    reason = "judged better than what served"
-                    expected = live.release.id
+                    reason, expected = "judged better than what served", live.release.id
                     releases.promote(
                         session, assistant, version, actor=actor, reason=reason, expected_release_id=expected
                     )
@@ -356,11 +356,6 @@ class Worker:
             runs.finish(session, held)
         _log.info("run finished", run=run.id, version=label, verdict=verdict.verdict)
         return None
-
-
-def purpose_against(baseline: AdapterVersion, *, of_feedback: bool, moves: bool) -> Purpose:
-    """What learned from erased words has to be replaced, also by what is only no worse; so has an older base's."""
-    return "replace" if moves or (of_feedback and baseline.tainted_at is not None) else "improve"
 
 
 def read_results(folder: Path, attempt: int) -> tuple[RunSpec, record.Evaluation]:

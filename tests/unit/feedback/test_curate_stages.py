@@ -353,3 +353,24 @@ def test_who_is_contradicted_by_everybody_and_who_vote_as_one_are_not_believed()
     kept, dropped = believe(crowd + gang[36:])
     assert kept == crowd
     assert {out.reason for out in dropped} == {"given in lockstep with others, against everybody else"}
+
+
+@pytest.mark.parametrize(
+    ("people", "more", "corroborated"),
+    [
+        (["ada"], {}, False),
+        (["ada", "bob"], {}, True),
+        (["ada", None], {}, False),
+        ([None, None], {}, False),
+        (["ada"], {"review": ReviewDecision.APPROVED}, True),
+    ],
+)
+def test_a_rating_that_two_people_gave_or_a_reviewer_approved_is_corroborated(
+    people: list[str | None], more: dict[str, Any], corroborated: bool
+) -> None:
+    said = [
+        item(number, "Which colour?", contributor=who, side=Side.GATE, **more) for number, who in enumerate(people, 1)
+    ]
+    (planned, *_), _ = plan_rows(merge(said)[0], TrainingPolicy(), lambda exchange: "c")
+    row = planned.row(lambda history: [Turn(role=role, content=text) for role, text in history])
+    assert (row.corroborated, row.completion_version) == (corroborated, "base")

@@ -76,7 +76,9 @@ def test_everything_held_out_is_measured(folder: Path) -> None:
     gate += [
         choice(10, None, "x" * 64).model_copy(update={"source": "correction"})
     ]  # not the baseline's text, but a correction
-    gate += [row(9, method="kto", source="rating", label=True)]
+    rated = {"method": "kto", "source": "rating", "label": True}
+    gate += [row(9, **rated), row(11, **rated, corroborated=True, completion_version="base")]
+    gate += [row(12, **{**rated, "source": "preference"}, corroborated=True)]
     found = measure(folder, {"train": [row(20), row(21, topic="t4")], "dev": [], "gate": gate})
     assert [item.id for item in found.rows] == [f"row-{n}" for n in range(6)]
     assert [item.id for item in found.rows if item.topic_trained] == ["row-4"]
@@ -85,7 +87,8 @@ def test_everything_held_out_is_measured(folder: Path) -> None:
     assert found.rows[1].baseline.reply.startswith("[base]")
     assert all(item.candidate.contrast is not None for item in found.rows)
     assert [item.decides for item in found.pairs] == [False, True, True, False]
-    assert len(found.ratings) == 1
+    assert [(item.decides, item.own) for item in found.ratings] == [(False, False), (True, True), (False, False)]
+    assert all(item.characters for item in found.ratings)
     told = {guard.name: guard.outcome.value for guard in found.guards}
     assert {name for name, outcome in told.items() if outcome == "not measurable"} == {
         "sycophancy", "refusals", "toxicity", "bias", "instructions", "replies", "golden", "canaries",
