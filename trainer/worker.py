@@ -18,9 +18,10 @@ from pathlib import Path
 import structlog
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from feedback import adapters, assistants, audit, datasets, due, evaluations, files, logs, releases, runs
+from feedback import adapters, assistants, audit, datasets, due, evaluations, logs, releases, runs
 from feedback.config import Settings
 from feedback.database import Database
+from feedback.erasure.folders import take_replies
 from feedback.errors import BurnishError, Conflict, InvalidInput, LeaseLost, OutOfMemory, RunFailed, RunFailedForGood
 from feedback.fine_tuning import jobs
 from feedback.fine_tuning.dataset import JobData, curate_examples
@@ -37,8 +38,8 @@ from feedback.states import RunStatus, VerdictWord
 from feedback.suites.freezing import added_suites, new_canaries, shortened
 from feedback.workers import Presence
 from service.engines.adapter_format import read_adapter
+from trainer.attempts import hand_over, read_results, take_back
 from trainer.baseline import align_baseline, purpose_against, replace_baseline
-from trainer.evaluation import record
 from trainer.evaluation.verdict import Verdict, judge
 from trainer.failures import BUSY, disk_full, failure_of, goes_on, is_disk_full, oom_kills
 from trainer.launchers.local import LocalLauncher
@@ -146,7 +147,7 @@ class Worker:
         final = isinstance(known, InvalidInput | RunFailedForGood)
         if not final and not held.is_last and goes_on(known, attempt):
             with self._fence(held), suppress(OSError):  # without it, the next attempt starts over
-                _hand_over(folder, held.attempt)
+                hand_over(folder, held.attempt)
         status = runs.fail_attempt(self._database, held, reason, final=final)
         _log.error("attempt failed", run=held.run_id, attempt=held.attempt, status=status, **details)
 
@@ -173,7 +174,7 @@ class Worker:
     def _see_through(self, held: Claim, heart: Heartbeat) -> None:
         folder = self._settings.runs / held.run_id
         self._freeze(held, folder)
-        _take_back(folder, held.attempt)
+        take_back(folder, held.attempt)
         align_baseline(folder)
         self._process(held, heart, "run", folder)
         for _ in range(MAX_EVALUATIONS):
@@ -183,6 +184,7 @@ class Worker:
                 continue
             sha256 = self._publish(folder, held.attempt)
             try:
+                self._forget_tainted_words(held, folder)
                 newer = self._register(held, spec, sha256, judge(evaluation, spec.verdict))
             except Conflict:
                 continue  # another release went live at this moment, and nothing was registered: look again
@@ -307,6 +309,14 @@ class Worker:
         read_adapter(source)
         return adapters.publish(source, self._settings.adapters)
 
+    def _forget_tainted_words(self, held: Claim, folder: Path) -> None:
+        """What a version says that learned from erased words stays in no report, though it serves on."""
+        with self._database.read() as session:
+            run = runs.get_run(session, held.run_id)
+            serving = releases.live(session, session.get_one(Assistant, run.assistant_id)).version
+        if serving.tainted_at is not None:
+            take_replies(folder)
+
     def _register(self, held: Claim, spec: RunSpec, sha256: str, verdict: Verdict) -> AdapterVersion | None:
         """Register, finish and release in one transaction; or return the baseline that serves by now instead."""
         with self._database.write() as session:
@@ -356,28 +366,6 @@ class Worker:
             runs.finish(session, held)
         _log.info("run finished", run=run.id, version=label, verdict=verdict.verdict)
         return None
-
-
-def read_results(folder: Path, attempt: int) -> tuple[RunSpec, record.Evaluation]:
-    spec = RunSpec.model_validate(files.read_json(folder / "run.json"))
-    found = files.read_json(attempt_folder(folder, attempt) / "evaluation.json")
-    return spec, record.Evaluation.model_validate(found)
-
-
-def _hand_over(folder: Path, attempt: int) -> None:
-    """Let the next attempt go on from what this one left."""
-    target = attempt_folder(folder, attempt + 1)
-    shutil.rmtree(target, ignore_errors=True)
-    attempt_folder(folder, attempt).rename(target)
-    files.sync_folder(folder)
-
-
-def _take_back(folder: Path, attempt: int) -> None:
-    """Mend what a worker left that handed over and died before it could note the failed attempt."""
-    handed_over, own = attempt_folder(folder, attempt + 1), attempt_folder(folder, attempt)
-    if handed_over.is_dir() and not own.exists():
-        handed_over.rename(own)
-        files.sync_folder(folder)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

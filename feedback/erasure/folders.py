@@ -47,11 +47,16 @@ def take_rows(folder: Path, rows: Iterable[GoneRow]) -> None:
             _remove_aside(attempt)
             for name in _LEARNED:
                 remove(attempt / name)
-            _clean_evaluation(attempt / "evaluation.json", {row.id for row in gone})
-            _clean_text(attempt / "report.md", lambda text: _QUOTES.split(text, maxsplit=1)[0])
-            remove(attempt / "report.html")
+            _take_words(attempt, {row.id for row in gone})
             # a library's complaint or a traceback may quote what was read; our own lines never do
             _clean_text(attempt / "train.log", _own_lines)
+
+
+def take_replies(folder: Path) -> None:
+    """Take out what versions said to held-out rows: one of them learned from what was erased. Raises FolderBusy."""
+    with folder_lock(folder):
+        for attempt in folder.glob("attempt-*"):
+            _take_words(attempt, set())
 
 
 def take_all_rows(folder: Path) -> None:
@@ -102,6 +107,12 @@ def _take_lines(path: Path, gone: Iterable[GoneRow]) -> None:
             return
     with path.open("rb") as lines, files.replacing(path) as kept:
         kept.writelines(line for line in lines if not is_gone(line))
+
+
+def _take_words(attempt: Path, ids: set[str]) -> None:
+    _clean_evaluation(attempt / "evaluation.json", ids)
+    _clean_text(attempt / "report.md", lambda text: _QUOTES.split(text, maxsplit=1)[0])
+    remove(attempt / "report.html")
 
 
 def _clean_evaluation(path: Path, ids: set[str]) -> None:

@@ -8,10 +8,11 @@ from pretended_training import Works
 from remains import files_with
 from sqlmodel import select
 
-from feedback import adapters, releases, review
+from feedback import adapters, files, releases, review
 from feedback.erasure.withdrawal import withdraw
 from feedback.errors import BurnishError, InvalidInput
 from feedback.models import AuditEntry
+from feedback.run_folder import attempt_folder
 from feedback.states import Side
 from feedback.testing import House
 from trainer.inputs import read_run
@@ -64,6 +65,30 @@ def test_what_went_on_from_a_tainted_version_is_tainted_too_and_nothing_new_goes
     assert works.version(waiting.id).began_from_id is None
     assert works.version(waiting.id).tainted_at is None
     assert read_run(house.settings.runs / waiting.id)[0].start_version == "base"
+
+
+def test_what_a_tainted_version_says_stays_in_no_report(works: Works) -> None:
+    """Neither of a run that learned nothing of it and was held against it, nor of the next one, while it serves on."""
+    house, ada = works.house, person(works.house, Side.TRAIN)
+
+    def replies(run_id: str | None) -> set[str]:
+        found = files.read_json(attempt_folder(house.settings.runs / str(run_id), 1) / "evaluation.json")
+        return {row[side]["reply"] for row in found["rows"] for side in ("candidate", "baseline")}
+
+    given = house.correct(f"Where is {ADAS}?", "No.", f"{ADAS} is in Tanzania.", user=ada)
+    works.promote(works.learn())
+    with house.database.write() as session:
+        review.decide(session, review.get_feedback(session, given.id), "rejected", note="", actor="test")
+    second = works.learn()
+    assert replies(second.run_id) == {"14", "no"}
+    erase(house, user=ada)
+    finish_all(house)
+    assert versions(house)[2].tainted_at is None
+    assert replies(second.run_id) == {""}
+    waiting = open_run(house)
+    assert works.worker.work_once()
+    assert works.version(waiting.id).tainted_at is None
+    assert replies(waiting.id) == {""}
 
 
 @pytest.fixture
