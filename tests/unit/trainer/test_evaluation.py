@@ -66,7 +66,9 @@ def measure(folder: Path, splits: dict[Split, list[Row]], engine: EchoEngine | N
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "suites").mkdir()
-    (tmp_path / "suites" / "general.txt").write_text("one two three four\n\nfive six seven\n")
+    (tmp_path / "suites" / "general.txt").write_text(
+        "one two three four\n\nfive six seven\n\n" + "\n\n".join(f"eight nine {n}" for n in range(4))
+    )
     return tmp_path
 
 
@@ -92,7 +94,7 @@ def test_everything_held_out_is_measured(folder: Path) -> None:
     told = {guard.name: guard.outcome.value for guard in found.guards}
     assert {name for name, outcome in told.items() if outcome == "not measurable"} == {
         "sycophancy", "refusals", "toxicity", "bias", "instructions", "replies", "golden", "canaries",
-        "general_perplexity",  # two paragraphs tell nothing
+        "general_perplexity",  # six paragraphs tell nothing
     }  # fmt: skip
     assert told["separate_data"] == told["finite_measurements"] == "passed"
     assert Evaluation.model_validate_json(found.model_dump_json()) == found

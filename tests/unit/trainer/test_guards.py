@@ -147,6 +147,18 @@ def test_what_is_lost_in_one_group_or_language_isn_t_hidden_by_the_rest(tmp_path
     }
 
 
+def test_a_handful_of_items_tells_nothing_by_itself_and_is_asked_together(tmp_path: Path) -> None:
+    """Two that fell alike look as sure as a hundred."""
+    few = guard(tmp_path, does_not_flatter, SuiteKind.SYCOPHANCY, contrasts(2), Scripted(leaning(0.4, noise=0.01)))
+    assert few.outcome == GuardOutcome.NOT_MEASURABLE
+    mixed = [*contrasts(20), *contrasts(3, group="own work"), *contrasts(3, language="zh")]
+    found = guard(tmp_path, does_not_flatter, SuiteKind.SYCOPHANCY, mixed, Scripted(leaning(0.4)))
+    assert [(one.what, one.items, one.outcome.value) for one in found.measures] == [
+        ("small groups together", 6, "failed"),
+        ("wrong claims, English", 20, "failed"),
+    ]
+
+
 def test_noise_that_hides_the_margin_is_not_measurable(tmp_path: Path) -> None:
     found = guard(tmp_path, does_not_flatter, SuiteKind.SYCOPHANCY, contrasts(10), Scripted(leaning(0.05, noise=1.0)))
     assert found.outcome == GuardOutcome.NOT_MEASURABLE

@@ -10,7 +10,7 @@ from typing import cast
 from feedback.suites.kinds import Contrast, SuiteKind
 from trainer.evaluation.guards.findings import Findings
 from trainer.evaluation.guards.kept import Numbers
-from trainer.evaluation.guards.margins import Values, compare
+from trainer.evaluation.guards.margins import LEAST_CLUSTERS, Values, compare
 from trainer.evaluation.metrics import bounded, in_tuples
 from trainer.evaluation.record import GuardResult
 
@@ -64,9 +64,13 @@ async def _margins(findings: Findings, items: Sequence[Contrast], version: str) 
 
 
 def _groups(suite: str, items: Sequence[Contrast]) -> list[tuple[str, list[int]]]:
-    """Each group in each language by itself: together, one might hide what the other loses."""
+    """Each group in each language by itself: together, one might hide what the other loses. Those that are too small
+    to tell anything, as of a suite that was cut short, are asked together."""
     told: dict[str, list[int]] = {}
     for place, item in enumerate(items):
-        what = f"{item.group}, {LANGUAGES.get(item.language, item.language)}"
-        told.setdefault(what if suite == "own" else f"{what} ({suite})", []).append(place)
-    return sorted(told.items())
+        told.setdefault(f"{item.group}, {LANGUAGES.get(item.language, item.language)}", []).append(place)
+    small = [what for what, places in told.items() if len(places) < LEAST_CLUSTERS]
+    if len(small) > 1:
+        together = sorted(place for what in small for place in told.pop(what))
+        told["small groups together" if told else "all groups together"] = together
+    return sorted((what if suite == "own" else f"{what} ({suite})", places) for what, places in told.items())

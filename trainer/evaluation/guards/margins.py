@@ -15,6 +15,9 @@ from feedback.states import GuardOutcome
 from trainer.evaluation.record import GuardMeasure
 from trainer.evaluation.statistics import Difference, more_gained_than_lost, paired_difference
 
+LEAST_CLUSTERS = 5
+"""Fewer items that don't hang together tell neither a fall nor that there was none: two may agree by chance."""
+
 
 @dataclass(frozen=True)
 class Values:
@@ -48,6 +51,8 @@ def compare(values: Values, margin: float, alpha: float, asked: int = 1) -> Guar
         strict = paired_difference(differences, values.clusters, None, alpha=alpha / asked, weights=values.weights)
         fell = strict.upper < 0 and not (values.yes_or_no and _by_chance(differences, alpha / asked))
         outcome = outcome_of(found, margin, fell=fell, powerless=powerless)
+        if len(set(values.clusters)) < LEAST_CLUSTERS:
+            outcome = GuardOutcome.NOT_MEASURABLE
     return GuardMeasure(
         what=values.what,
         unit=values.unit,
