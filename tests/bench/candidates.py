@@ -36,6 +36,7 @@ from feedback.policies import VerdictPolicy
 from feedback.row_hashes import write_rows
 from feedback.run_folder import ROWS, SUITES, FrozenGuidelines, Row, RunSpec, Split, Turn, attempt_folder
 from feedback.states import GuardOutcome
+from feedback.suites.freezing import shortened
 from feedback.testing import make_settings
 from service.engines.adapter_format import ADAPTER_FILES, read_adapter
 from trainer.evaluation.record import Evaluation
@@ -56,6 +57,7 @@ Sides = dict[Split, list[Row]]
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only", choices=ARMS, nargs="+", default=list(ARMS), help="which of them")
     parser.add_argument("--equal", type=int, default=20, help="equal candidates")
+    parser.add_argument("--suite-items", type=int, default=40, help="of each suite that guards ask equal candidates")
     parser.add_argument("--at-once", type=int, default=2, help="trainings side by side, which share the cores")
 
 
@@ -83,7 +85,9 @@ def measure(options: argparse.Namespace, models: Path) -> Result:
 def _equal(folder: Path, spec: RunSpec, sides: Sides, options: argparse.Namespace, models: Path) -> list[Figures]:
     """The same rows with other seeds, each against the first, with all guards: which of them block, though nothing is
     worse, is told as well."""
-    suites = own_suites()
+    suites = {name: shortened(name, content, options.suite_items) for name, content in own_suites().items()}
+    untraced = spec.verdict.model_copy(update={"traced_losses": 0})
+    spec = spec.model_copy(update={"verdict": untraced})
     tell(f"equal: {options.equal + 1} trainings")
     first = _write_run(folder / "equal-0", spec, sides, suites, seed=0)
     train_all([first], 1, models)
