@@ -2,8 +2,8 @@
 
 Where people chose the longer reply and where they chose the shorter one count alike, however many there are of each; a
 candidate that learned a length alone gains in one what it loses in the other. Where nearly all went one way, that can't
-be told from having learned it: then choices don't decide. Liked replies are held against disliked ones of about their
-length, and of the same writer.
+be told from having learned it: then choices don't decide. Liked replies are held against disliked ones about the
+same, of about their length, and of the same writer.
 """
 
 from collections import Counter
@@ -39,14 +39,14 @@ def weights(lengths: Lengths) -> list[float] | None:
     return [of[one] for one in strata]
 
 
-def rated_stratum(own: bool, characters: int) -> tuple[bool, int]:
-    """What rated replies must be alike in to be held against each other: whether the baseline wrote them, and their
-    length within a factor of two.
+def rated_stratum(topic: str, writer: str | None, characters: int) -> Hashable:
+    """What rated replies must be alike in to be held against each other: what they are about, who wrote them, and their
+    length within a factor of two. Else a candidate would gain by moving away from what people disliked, to anything.
 
-    >>> rated_stratum(True, 40), rated_stratum(True, 63), rated_stratum(True, 64)
-    ((True, 6), (True, 6), (True, 7))
+    >>> rated_stratum("t", "base", 40) == rated_stratum("t", "base", 63) != rated_stratum("t", "base", 64)
+    True
     """
-    return own, characters.bit_length()
+    return topic, writer, characters.bit_length()
 
 
 def rated_weights(strata: Sequence[Hashable], liked: Sequence[bool]) -> list[float] | None:

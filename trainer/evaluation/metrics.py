@@ -213,7 +213,7 @@ async def measure_ratings(
             topic=row.topic,
             liked=bool(row.label),
             decides=row.source == "rating" and bool(row.corroborated),
-            own=row.completion_version == versions[1],
+            writer=row.completion_version,
             characters=len(text_of(row.completion)),
             candidate=after,
             baseline=before,

@@ -65,7 +65,7 @@ class RatingResult(RunFolderModel):
     topic: str = ""
     liked: bool
     decides: bool = Field(False, description="Whether more than one person's word stands behind it.")
-    own: bool = Field(False, description="Whether the baseline wrote it: any change makes that text less likely.")
+    writer: str | None = Field(None, description="The version that wrote it; None: unknown.")
     characters: int = Field(0, ge=0)
     candidate: float
     baseline: float

@@ -10,6 +10,7 @@ measuring (metrics.py, guards.py) and releasing.
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import asdict, dataclass, replace
+from statistics import fmean, median
 from typing import Any
 
 from feedback.policies import VerdictPolicy
@@ -31,8 +32,8 @@ LENGTH_ALONE = (
     "learned a length alone would look better by them, so they don't decide."
 )
 NOTHING_ALIKE = (
-    "Hardly any held-out liked reply has a disliked one of about its length and by the same writer to be held against: "
-    "ratings don't decide."
+    "Hardly any held-out liked reply has a disliked one about the same, of its length and by the same writer, to be "
+    "held against: ratings don't decide."
 )
 Rows = Sequence[RowResult] | Sequence[PairResult] | Sequence[RatingResult]
 
@@ -114,10 +115,9 @@ def judge(evaluation: Evaluation, policy: VerdictPolicy) -> Verdict:
     if enough_pairs and weights([(one.chosen_characters, one.rejected_characters) for one in deciding]) is None:
         enough_pairs, why_no_pairs = False, LENGTH_ALONE
     rated = [rating for rating in evaluation.ratings if rating.decides]
-    enough_ratings, why_no_ratings = _enough(rated, policy.min_gate_ratings, "held-out ratings of two or more", policy)
-    alike = [rated_stratum(one.own, one.characters) for one in rated]
-    shares = rated_weights(alike, [one.liked for one in rated])
-    if enough_ratings and shares is None:
+    alike, shares = _comparable(rated)
+    enough_ratings, why_no_ratings = _enough(alike, policy.min_gate_ratings, "comparable held-out ratings", policy)
+    if rated and not alike:
         enough_ratings, why_no_ratings = False, NOTHING_ALIKE
     replaces = evaluation.purpose == "replace"
     # Bonferroni over the families that decide; all of them must hold where none may be worse, which needs none
@@ -126,7 +126,7 @@ def judge(evaluation: Evaluation, policy: VerdictPolicy) -> Verdict:
     compared = [
         *([_corrections(evaluation.rows, policy, alpha, replaces)] if evaluation.rows else []),
         *([_choices(deciding, policy, alpha, replaces)] if deciding else []),
-        *([_ratings(rated, alike, shares, policy, alpha, replaces)] if shares else []),
+        *([_ratings(alike, shares, policy, alpha, replaces)] if alike else []),
     ]
     decides = {"corrections": enough_rows, "choices": enough_pairs, "ratings": enough_ratings}
     families = [family for family in compared if family.measures]
@@ -260,33 +260,41 @@ def _choices(pairs: Sequence[PairResult], policy: VerdictPolicy, alpha: float, r
     return Family("choices", [_no_worse(measure, policy.max_choice_loss) if replaces else measure])
 
 
+def _comparable(rated: Sequence[RatingResult]) -> tuple[list[RatingResult], list[float]]:
+    """Those that have a counterpart, and what each weighs."""
+    shares = rated_weights([_alike(one) for one in rated], [one.liked for one in rated]) or [0.0] * len(rated)
+    kept = [(one, share) for one, share in zip(rated, shares, strict=True) if share]
+    return [one for one, _ in kept], [share for _, share in kept]
+
+
 def _ratings(
-    rated: Sequence[RatingResult],
-    alike: Sequence[Hashable],
-    shares: Sequence[float],
-    policy: VerdictPolicy,
-    alpha: float,
-    replaces: bool,
+    rated: Sequence[RatingResult], shares: Sequence[float], policy: VerdictPolicy, alpha: float, replaces: bool
 ) -> Family:
     """How much likelier liked replies became than disliked ones; what became of all that are alike counts for nothing.
 
     A difference of two means, as one mean: twice each reply's change against the middle of its stratum, the other way
-    round for disliked ones.
+    round for disliked ones. Bounded around that middle: all that are alike may have moved far.
     """
-    changes = [bounded(one.candidate - one.baseline, CONTRAST_BOUND) for one in rated]
-    weighed, summed = defaultdict[Hashable, float](float), defaultdict[Hashable, float](float)
-    for stratum, share, change in zip(alike, shares, changes, strict=True):
-        weighed[stratum] += share
-        summed[stratum] += share * change
-    gains = [
-        (2 if one.liked else -2) * (change - (summed[stratum] / weighed[stratum] if weighed[stratum] else 0.0))
-        for one, stratum, change in zip(rated, alike, changes, strict=True)
-    ]
+    strata = defaultdict[Hashable, list[int]](list)
+    for place, one in enumerate(rated):
+        strata[_alike(one)].append(place)
+    gains = [0.0] * len(rated)
+    for places in strata.values():
+        changes = {place: rated[place].candidate - rated[place].baseline for place in places}
+        middle = median(changes.values())
+        near = {place: bounded(change - middle, CONTRAST_BOUND) for place, change in changes.items()}
+        mean = fmean(near.values(), [shares[place] for place in places])
+        for place in places:
+            gains[place] = (2 if rated[place].liked else -2) * (near[place] - mean)
     strict, plain = (_difference(gains, rated, one, shares) for one in (alpha, policy.alpha))
     tolerated = policy.max_contrast_loss if replaces else 0.0
     return Family(
         "ratings", [Measure("liked over disliked", "nats a token", strict, plain, policy.min_rating_gain, tolerated)]
     )
+
+
+def _alike(one: RatingResult) -> Hashable:
+    return rated_stratum(one.topic, one.writer, one.characters)
 
 
 def _no_worse(measure: Measure, tolerated: float) -> Measure:

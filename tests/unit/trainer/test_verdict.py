@@ -56,13 +56,12 @@ def pair(number: int, candidate: float, baseline: float, *, decides: bool = True
     )  # fmt: skip
 
 
-def rating(
-    number: int, change: float, *, decides: bool = True, characters: int = 80, own: bool = False
-) -> RatingResult:
-    return RatingResult(
-        id=f"k{number}", contributor=f"c{number % 20}", topic=f"t{number % 27}", liked=number % 2 == 0,
-        decides=decides, own=own, characters=characters, candidate=-2.0 + change, baseline=-2.0,
-    )  # fmt: skip
+def rating(number: int, change: float, **more: Any) -> RatingResult:
+    fields = {
+        "id": f"k{number}", "contributor": f"c{number % 20}", "topic": f"t{number % 27}", "liked": number % 2 == 0,
+        "decides": True, "writer": "base", "characters": 80, "candidate": -2.0 + change, "baseline": -2.0,
+    }  # fmt: skip
+    return RatingResult(**(fields | more))
 
 
 def evaluation(
@@ -106,7 +105,13 @@ LIKES_LONG = [
     for n in range(140)
 ]
 LIKED_ARE_LONG = [rating(n, 0.3 if n % 2 == 0 else 0.0, characters=400 if n % 2 == 0 else 40) for n in range(140)]
-OWN_ARE_DISLIKED = [rating(n, 0.0 if n % 2 == 0 else -0.3, own=n % 2 == 1) for n in range(140)]
+OLD_ARE_DISLIKED = [rating(n, 0.0 if n % 2 == 0 else -0.3, writer="old" if n % 2 else "base") for n in range(140)]
+LEFT_WHAT_IS_DISLIKED = [
+    rating(n, 0.0 if n % 2 == 0 else -0.2, topic=f"{'liked' if n % 2 == 0 else 'disliked'} {n % 9}") for n in range(140)
+]
+"""It says something else about the topics that people disliked, better or not."""
+FAR = [rating(n, -1.6 if n % 2 == 0 else -0.6) for n in range(140)]
+UNEVEN = [rating(n, -0.5 + 0.05 * (n % 9 - 4) * (7 if n % 2 == 0 else 1)) for n in range(140)]
 
 SHORTER = {"chosen_characters": 40, "rejected_characters": 160}
 LONGER = {"chosen_characters": 160, "rejected_characters": 40}
@@ -164,7 +169,20 @@ CASES = {
     "all rated replies likelier": (evaluation(ratings=SHIFTED), VerdictWord.REJECT),
     "long rated replies likelier": (evaluation(ratings=LIKES_LONG), VerdictWord.REJECT),
     "liked replies are long, and it learned long": (evaluation(ratings=LIKED_ARE_LONG), VerdictWord.INCONCLUSIVE),
-    "its own disliked replies less likely": (evaluation(ratings=OWN_ARE_DISLIKED), VerdictWord.INCONCLUSIVE),
+    "an older version's disliked replies less likely": (
+        evaluation(ratings=OLD_ARE_DISLIKED),
+        VerdictWord.INCONCLUSIVE,
+    ),
+    "left the topics that were disliked": (evaluation(ratings=LEFT_WHAT_IS_DISLIKED), VerdictWord.INCONCLUSIVE),
+    "all rated replies far less likely, liked ones most": (
+        evaluation(ratings=FAR).model_copy(update={"purpose": "replace"}),
+        VerdictWord.REJECT,
+    ),
+    "liked replies changed unevenly": (evaluation(ratings=UNEVEN), VerdictWord.INCONCLUSIVE),
+    "hardly any have a counterpart": (
+        evaluation(ratings=[rating(n, 0.3, topic="of one kind") for n in range(0, 200, 2)] + LIKES[:30]),
+        VerdictWord.INCONCLUSIVE,
+    ),
     "too few ratings": (evaluation(ratings=LIKES[:99]), VerdictWord.INCONCLUSIVE),
     "ratings of one person each": (
         evaluation(ratings=[one.model_copy(update={"decides": False}) for one in LIKES]),
