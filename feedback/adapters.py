@@ -93,6 +93,12 @@ def by_sha256(session: Session, assistant: Assistant, sha256: str) -> AdapterVer
     return session.exec(of_assistant.where(AdapterVersion.sha256 == sha256, AdapterVersion.number > 0)).first()
 
 
+def tainted(session: Session, assistant: Assistant) -> set[str]:
+    """The files' hashes of versions that learned from, or were judged by, what was erased."""
+    of_assistant = select(AdapterVersion.sha256).where(AdapterVersion.assistant_id == assistant.id)
+    return set(session.exec(of_assistant.where(col(AdapterVersion.tainted_at).is_not(None))))
+
+
 def list_versions(session: Session, assistant: Assistant) -> list[AdapterVersion]:
     return list(
         session.exec(

@@ -50,8 +50,15 @@ def create(session: Session, name: str, base_model: str, *, system_prompt: str =
 
 
 def ensure_base(session: Session, base_model: str) -> Assistant:
+    """The assistant that is the bare model, whichever that is by now."""
     known = session.exec(select(Assistant).where(Assistant.name == BASE_VERSION)).first()
-    return known or create(session, BASE_VERSION, base_model, actor="system")
+    if known is None:
+        return create(session, BASE_VERSION, base_model, actor="system")
+    if known.base_model != base_model:
+        known.base_model = base_model
+        for version in session.exec(select(AdapterVersion).where(AdapterVersion.assistant_id == known.id)):
+            version.base_model = base_model
+    return known
 
 
 def get_assistant(session: Session, name: str) -> Assistant:

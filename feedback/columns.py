@@ -1,5 +1,6 @@
 """The kinds of columns that tables are made of. Leaves out the tables (models.py)."""
 
+import math
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -24,6 +25,19 @@ def is_storable(text: str) -> bool:
     [True, False, False]
     """
     return _UNSTORABLE.search(text) is None
+
+
+def finite(value: Any) -> Any:
+    """As a JSON column takes it: None for what is no number, or infinite, which PostgreSQL's JSON doesn't know.
+
+    >>> finite({"lower": float("-inf"), "all": [1.5, float("nan")]})
+    {'lower': None, 'all': [1.5, None]}
+    """
+    if isinstance(value, dict):
+        return {name: finite(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def texts_in(value: Any) -> Iterator[str]:

@@ -71,10 +71,12 @@ def gathering(assistant: Assistant) -> str:
 
 
 @many_objects()
-def gather_material(session: Session, assistant: Assistant) -> Material:
+def gather_material(session: Session, assistant: Assistant, *, base_model: str | None = None) -> Material:
+    """`base_model`: that it is for; None: the assistant's."""
     keep_out(session, gathering(assistant), shared=True)
     guidelines = assistants.current_guidelines(session, assistant)
     about = about_now(assistant, guidelines, licences(session, assistant))
+    about = replace(about, base_model=base_model or about.base_model)
     return Material(gather(session, assistant), _salts(session, assistant), guidelines, about)
 
 

@@ -23,11 +23,11 @@ _REPORTS: dict[ReportFormat, str] = {"html": "report.html", "md": "report.md", "
 
 
 class JudgedMeasure(BaseModel):
-    """How far a candidate was from its baseline, with the bounds that decided."""
+    """How far a candidate was from its baseline, with the bounds that decided; null: none, there was too little."""
 
     mean: float
-    lower: float
-    upper: float
+    lower: float | None
+    upper: float | None
     rows: int
 
 

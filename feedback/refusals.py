@@ -3,7 +3,7 @@
 Leaves out the moves themselves (releases.py).
 """
 
-from sqlmodel import Session
+from sqlmodel import Session, select
 
 from feedback import evaluations
 from feedback.errors import InvalidInput
@@ -37,7 +37,11 @@ def refuse_tainted(session: Session, assistant: Assistant, version_id: int, othe
     if version.tainted_at is None:
         return
     name = assistant.name
-    remedies = [f"take a version from after that (`burnish train {name}` makes one), or {name}@0, the bare base"]
+    bare = session.exec(
+        select(AdapterVersion.base_model).where(AdapterVersion.assistant_id == assistant.id, AdapterVersion.number == 0)
+    ).one()
+    or_bare = f", or {name}@0, the bare base" if bare == version.base_model else ""
+    remedies = [f"take a version from after that (`burnish train {name}` makes one){or_bare}"]
     raise InvalidInput(
         f"{name}@{version.number} is tainted and can't go live: {version.tainted_reason} "
         f"Instead {'; '.join([*remedies, *([otherwise] if otherwise else [])])}.",
@@ -45,11 +49,12 @@ def refuse_tainted(session: Session, assistant: Assistant, version_id: int, othe
     )
 
 
-def refuse_to_mix(assistant: Assistant, version: AdapterVersion, current: AdapterVersion) -> None:
+def refuse_to_move(assistant: Assistant, version: AdapterVersion, current: AdapterVersion) -> None:
+    """Services have to be started with the other base: nobody should find that out afterwards."""
     if version.base_model != current.base_model:
         raise InvalidInput(
             f"{assistant.name}@{version.number} is for {version.base_model}, what serves for {current.base_model}: it "
-            "can't be tried beside that. Promote it with `--at-once`, then start the service with BURNISH_BASE_MODEL "
-            "set to it.",
+            "can't be tried beside that, nor served before a service runs that base. If you mean it, promote it with "
+            '`--at-once` (over HTTP `"at_once": true`), then start the service with BURNISH_BASE_MODEL set to it.',
             code="other_base_model",
         )

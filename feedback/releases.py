@@ -57,7 +57,7 @@ def propose(session: Session, assistant: Assistant, evaluation: Evaluation, *, a
         state=ReleaseState.PROPOSED,
         evaluation_id=evaluation.id,
         actor=actor,
-        reason="Judged better than what serves.",
+        reason="Judged fit to take the place of what serves.",
     )
     session.add(release)
     session.flush()
@@ -95,6 +95,8 @@ def promote(
     evaluation = evaluations.newest(session, version)
     if not force:
         refusals.refuse_unproven(session, assistant, version, evaluation, current.version)
+    if not at_once:
+        refusals.refuse_to_move(assistant, version, current.version)
     policy = assistants.policies(assistant).release
     if policy.frozen:
         raise InvalidInput(
@@ -115,7 +117,6 @@ def promote(
         return release
     release.actor, release.reason = actor, reason
     if trial is None and policy.on_trial_first and not at_once and version.number:
-        refusals.refuse_to_mix(assistant, version, current.version)
         return _begin_trial(session, assistant, release, current, policy, forced=force)
     return _go_live(session, assistant, release, current, action="release.promote", forced=force)
 

@@ -163,8 +163,8 @@ class Routing:
             self.problems.pop(name, None)
         else:
             self.problems[name] = (
-                f"{route.model} serves on. {route.version.tainted_reason} Let a version from after that go live, or "
-                f"{route.assistant.name}@0 until there is one."
+                f"{route.model} serves on. {route.version.tainted_reason} Let a version from after that go live "
+                f"(until there is one, {route.assistant.name}@0 if that is for this base model)."
             )
 
     async def follow(self) -> None:

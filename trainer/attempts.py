@@ -7,14 +7,29 @@ import shutil
 from pathlib import Path
 
 from feedback import files
+from feedback.datasets import DATASHEET
+from feedback.erasure.folders import take_replies
+from feedback.progress import read_metrics
 from feedback.run_folder import RunSpec, attempt_folder
 from trainer.evaluation import record
+from trainer.evaluation.page import page
+from trainer.evaluation.verdict import judge
 
 
 def read_results(folder: Path, attempt: int) -> tuple[RunSpec, record.Evaluation]:
     spec = RunSpec.model_validate(files.read_json(folder / "run.json"))
     found = files.read_json(attempt_folder(folder, attempt) / "evaluation.json")
     return spec, record.Evaluation.model_validate(found)
+
+
+def without_words(folder: Path, attempt: int) -> None:
+    """Take out what versions replied; the report stays, with its numbers."""
+    take_replies(folder)
+    spec, evaluation = read_results(folder, attempt)
+    target = attempt_folder(folder, attempt)
+    sheet = files.read_json(folder / DATASHEET) if (folder / DATASHEET).is_file() else {}
+    text = page(evaluation, judge(evaluation, spec.verdict), read_metrics(target) or {}, sheet)
+    files.write_bytes(target / "report.html", text.encode())
 
 
 def hand_over(folder: Path, attempt: int) -> None:

@@ -74,7 +74,9 @@ def run(
             evaluation = _finished_evaluation(spec, target, version)
             if evaluation is None:
                 evaluation = _evaluate(spec, splits, place, version, progress)
-            return _write(folder, target, spec, evaluation, progress)
+                _write(folder, target, spec, evaluation, progress)
+                evaluation = _traced(spec, splits, place, evaluation, progress) or evaluation
+            return _tell(_write(folder, target, spec, evaluation, progress), progress)
 
 
 def evaluate_again(
@@ -96,11 +98,13 @@ def evaluate_again(
             progress = RunProgress(target / "metrics.json")
             version = read_adapter(target / "adapter").sha256
             evaluation = _evaluate(spec, splits, place, version, progress)
-            return _write(folder, target, spec, evaluation, progress)
+            _write(folder, target, spec, evaluation, progress)
+            evaluation = _traced(spec, splits, place, evaluation, progress) or evaluation
+            return _tell(_write(folder, target, spec, evaluation, progress), progress)
 
 
 def _evaluate(spec: RunSpec, splits: Splits, place: Place, version: str, progress: RunProgress) -> Evaluation:
-    from service.engines.local.base_model import choose_device, choose_dtype, resolve_base_model
+    from service.engines.local.base_model import choose_device, choose_dtype
     from service.engines.local.engine import LocalEngine
 
     def engine_of(base_model: str) -> LocalEngine:
@@ -130,11 +134,24 @@ def _evaluate(spec: RunSpec, splits: Splits, place: Place, version: str, progres
             await engine.close()
 
     with progress.stage("evaluate"):
-        evaluation = asyncio.run(measure())
-        progress.step(0, 1, note="causes")
-        device = choose_device(place.device)
-        base = resolve_base_model(spec.base_model, place.models_folder)
-        return traced(evaluation, spec, splits, base, place.target / "adapter", device)
+        return asyncio.run(measure())
+
+
+def _traced(
+    spec: RunSpec, splits: Splits, place: Place, evaluation: Evaluation, progress: RunProgress
+) -> Evaluation | None:
+    """None: nothing was to be traced, or it couldn't be; what was found stands all the same."""
+    from service.engines.local.base_model import choose_device, resolve_base_model
+
+    if not (spec.verdict.traced_losses and evaluation.worst):
+        return None
+    with progress.stage("causes"):
+        try:
+            base = resolve_base_model(spec.base_model, place.models_folder)
+            return traced(evaluation, spec, splits, base, place.target / "adapter", choose_device(place.device))
+        except Exception as error:  # of memory above all: gradients take more than judging
+            log.warning("The losses were not traced to rows that may have taught them (%s).", type(error).__name__)
+            return None
 
 
 def _keep_unserved(trained: Path, target: Path, spec: RunSpec, progress: RunProgress) -> Verdict:
@@ -169,6 +186,10 @@ def _write(folder: Path, target: Path, spec: RunSpec, evaluation: Evaluation, pr
     write_bytes(target / "report.md", report(evaluation, verdict, progress.data).encode())
     sheet = read_json(folder / "datasheet.json") if (folder / "datasheet.json").is_file() else {}
     write_bytes(target / "report.html", page(evaluation, verdict, progress.data, sheet).encode())
+    return verdict
+
+
+def _tell(verdict: Verdict, progress: RunProgress) -> Verdict:
     progress.data["stage"] = "done"
     progress.write()
     log.info("%s: %s", verdict.verdict.value, " ".join(verdict.reasons))

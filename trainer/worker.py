@@ -19,9 +19,9 @@ import structlog
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from feedback import adapters, assistants, audit, datasets, due, evaluations, logs, releases, runs
+from feedback.columns import finite
 from feedback.config import Settings
 from feedback.database import Database
-from feedback.erasure.folders import take_replies
 from feedback.errors import BurnishError, Conflict, InvalidInput, LeaseLost, OutOfMemory, RunFailed, RunFailedForGood
 from feedback.fine_tuning import jobs
 from feedback.fine_tuning.dataset import JobData, curate_examples
@@ -38,7 +38,7 @@ from feedback.states import RunStatus, VerdictWord
 from feedback.suites.freezing import added_suites, new_canaries, shortened
 from feedback.workers import Presence
 from service.engines.adapter_format import read_adapter
-from trainer.attempts import hand_over, read_results, take_back
+from trainer.attempts import hand_over, read_results, take_back, without_words
 from trainer.baseline import align_baseline, purpose_against, replace_baseline
 from trainer.evaluation.verdict import Verdict, judge
 from trainer.failures import BUSY, disk_full, failure_of, goes_on, is_disk_full, oom_kills
@@ -179,12 +179,12 @@ class Worker:
         self._process(held, heart, "run", folder)
         for _ in range(MAX_EVALUATIONS):
             spec, evaluation = read_results(folder, held.attempt)
+            self._forget_tainted_words(held, folder, spec)
             if evaluation.baseline_version != spec.baseline_version:
                 self._process(held, heart, "evaluate", folder)
                 continue
             sha256 = self._publish(folder, held.attempt)
             try:
-                self._forget_tainted_words(held, folder)
                 newer = self._register(held, spec, sha256, judge(evaluation, spec.verdict))
             except Conflict:
                 continue  # another release went live at this moment, and nothing was registered: look again
@@ -195,7 +195,7 @@ class Worker:
                 of_feedback = jobs.of_run(session, held.run_id) is None
             moves = newer.base_model != spec.base_model
             if moves and spec.baseline_base_model is None:
-                raise RunFailed(f"'{spec.assistant}' moved to {newer.base_model} meanwhile: start a new run.")
+                raise RunFailedForGood(f"'{spec.assistant}' moved to {newer.base_model} meanwhile: start a new run.")
             purpose = purpose_against(tainted=bool(newer.tainted_at), of_feedback=of_feedback, moves=moves)
             baseline = adapters.folder_of(self._settings.adapters, newer)
             replace_baseline(folder, baseline, tries, purpose, newer.base_model if moves else None)
@@ -215,7 +215,8 @@ class Worker:
             tries = evaluations.judged_against(session, live) + 1
             job = jobs.of_run(session, run.id)
             if job is None:
-                material, curating = datasets.gather_material(session, assistant), datasets.curate_material
+                material = datasets.gather_material(session, assistant, base_model=run.base_model)
+                curating: datasets.Curating = datasets.curate_material
             else:
                 data, curating = JobData.of(session, assistant, job), curate_examples
         if job is not None:
@@ -309,13 +310,13 @@ class Worker:
         read_adapter(source)
         return adapters.publish(source, self._settings.adapters)
 
-    def _forget_tainted_words(self, held: Claim, folder: Path) -> None:
-        """What a version says that learned from erased words stays in no report, though it serves on."""
+    def _forget_tainted_words(self, held: Claim, folder: Path, spec: RunSpec) -> None:
+        """What versions say that learned from erased words stays in no report, though they serve on."""
         with self._database.read() as session:
             run = runs.get_run(session, held.run_id)
-            serving = releases.live(session, session.get_one(Assistant, run.assistant_id)).version
-        if serving.tainted_at is not None:
-            take_replies(folder)
+            tainted = adapters.tainted(session, session.get_one(Assistant, run.assistant_id))
+        if not tainted.isdisjoint({spec.baseline_version, spec.start_version}):
+            without_words(folder, held.attempt)
 
     def _register(self, held: Claim, spec: RunSpec, sha256: str, verdict: Verdict) -> AdapterVersion | None:
         """Register, finish and release in one transaction; or return the baseline that serves by now instead."""
@@ -343,7 +344,7 @@ class Worker:
                 baseline_id=live.version.id,
                 verdict=VerdictWord(verdict.verdict),
                 reasons=verdict.reasons,
-                statistics=verdict.statistics,
+                statistics=finite(verdict.statistics),
             )
             session.add(evaluation)
             session.flush()

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from feedback import assistants, audit, changelog, drift, evaluations, runs
-from feedback.cli.app import AsJson, AssistantName, open_all, print_fields, print_json, print_rows, visible
+from feedback.cli.app import AsJson, AssistantName, console, open_all, print_fields, print_json, print_rows, visible
 from feedback.evaluations import ReportFormat
 from feedback.states import GuardOutcome
 
@@ -36,9 +36,7 @@ def show_evaluations(
             "against": one.against,
             "at": one.at,
             "verdict": one.verdict.value,
-            "measured": [
-                f"{name} {m.mean:+.3f} ({m.lower:+.3f} to {m.upper:+.3f})" for name, m in one.measures.items()
-            ],
+            "measured": [f"{name} {_interval(found)}" for name, found in one.measures.items()],
             "failed": [name for name, outcome in one.guards.items() if outcome == GuardOutcome.FAILED],
             "run": one.run,
         }
@@ -56,7 +54,7 @@ def show_report(
     with database.read() as session:
         path = evaluations.report_file(settings.runs, runs.get_run(session, run_id), form)
     text = path.read_text("utf-8")
-    print(visible(text) if form == "md" else text, end="")
+    print(visible(text) if form == "md" or console.is_terminal else text, end="")
 
 
 def show_changelog(assistant: AssistantName, as_json: AsJson = False) -> None:
@@ -128,6 +126,12 @@ def show_audit(
         for entry in found
     ]
     print_rows(rows, as_json, empty="Nothing.")
+
+
+def _interval(found: evaluations.JudgedMeasure) -> str:
+    if found.lower is None or found.upper is None:
+        return f"{found.mean:+.3f} (no bounds)"
+    return f"{found.mean:+.3f} ({found.lower:+.3f} to {found.upper:+.3f})"
 
 
 def _psi_of(one: drift.Drift) -> str:

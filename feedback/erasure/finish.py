@@ -10,9 +10,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import or_, update
+from sqlalchemy import update
 from sqlmodel import Session, col, select
 
+from feedback import adapters
 from feedback.columns import now
 from feedback.complaints import complaint_of
 from feedback.config import Settings
@@ -22,7 +23,7 @@ from feedback.erasure.erase import forget_errors
 from feedback.erasure.folders import GoneRow
 from feedback.errors import BurnishError
 from feedback.folder_lock import FolderBusy, folder_lock
-from feedback.models import AdapterVersion, Assistant, AuditEntry, DatasetVersion, Erasure, Evaluation, Example, Run
+from feedback.models import Assistant, AuditEntry, DatasetVersion, Erasure, Example, Run
 from feedback.states import OPEN_RUNS, ErasureKind, ErasureState
 
 SECONDS_BETWEEN_SCRUBS = 3600.0
@@ -135,7 +136,7 @@ def _clean(
     with database.read() as session:
         runs = session.exec(select(Run).where(Run.assistant_id == assistant.id)).all()
         gone = _gone_rows(session, erasures)
-        quoting = _quoting(session, assistant)
+        tainted = adapters.tainted(session, assistant)
         datasheets = select(DatasetVersion.id, DatasetVersion.datasheet)
         sheets = {
             number: dict(sheet)
@@ -147,7 +148,7 @@ def _clean(
         try:
             if folder.is_dir():
                 sheet = None if run.dataset_version_id is None else sheets[run.dataset_version_id]
-                done = _clean_folder(folder, run, gone[run.id], sheet, quotes=run.id in quoting) and done
+                done = _clean_folder(folder, run, gone[run.id], sheet, tainted) and done
         except FolderBusy:
             done = False
         except Exception as error:
@@ -161,9 +162,10 @@ def _clean(
     return done
 
 
-def _clean_folder(folder: Path, run: Run, gone: list[GoneRow], sheet: dict[str, Any] | None, *, quotes: bool) -> bool:
+def _clean_folder(folder: Path, run: Run, gone: list[GoneRow], sheet: dict[str, Any] | None, tainted: set[str]) -> bool:
     """Raises FolderBusy while a process works in it."""
     ended = run.status not in OPEN_RUNS
+    quotes = folders.quotes(folder, tainted)
     if gone and ended:
         folders.take_rows(folder, gone)
     elif quotes and ended:
@@ -172,7 +174,8 @@ def _clean_folder(folder: Path, run: Run, gone: list[GoneRow], sheet: dict[str, 
         folders.put_datasheet(folder, sheet)
     elif ended:
         folders.take_all_rows(folder)
-    return ended or not gone  # retention alone lets a run go on; its rows go when it has ended
+    # retention alone lets a run go on; its rows, and what it quotes, go when it has ended
+    return ended or not (gone or quotes)
 
 
 def _forget_errors(database: Database, erasures: list[Erasure]) -> None:
@@ -195,15 +198,6 @@ def _gone_rows(session: Session, erasures: list[Erasure]) -> dict[str, list[Gone
         for run_id, row_id, sha256 in session.exec(chosen):
             gone[run_id].append(GoneRow(row_id, sha256))
     return gone
-
-
-def _quoting(session: Session, assistant: Assistant) -> set[str]:
-    """Runs whose reports quote a version that learned from what was erased: their own, or what it was held against."""
-    versions = select(AdapterVersion.id).where(
-        AdapterVersion.assistant_id == assistant.id, col(AdapterVersion.tainted_at).is_not(None)
-    )
-    either = or_(col(Evaluation.candidate_id).in_(versions), col(Evaluation.baseline_id).in_(versions))
-    return set(session.exec(select(Evaluation.run_id).where(either)))
 
 
 def _exports(database: Database, data_folder: Path, assistant: Assistant, erasures: list[Erasure]) -> Iterator[Path]:

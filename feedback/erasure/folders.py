@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,8 +48,16 @@ def take_rows(folder: Path, rows: Iterable[GoneRow]) -> None:
             for name in _LEARNED:
                 remove(attempt / name)
             _take_words(attempt, {row.id for row in gone})
-            # a library's complaint or a traceback may quote what was read; our own lines never do
-            _clean_text(attempt / "train.log", _own_lines)
+
+
+def quotes(folder: Path, versions: Set[str]) -> bool:
+    """Whether an attempt's evaluation has what one of these versions (by their files' hashes) said."""
+    return any(
+        found.get(which) in versions
+        for path in folder.glob("attempt-*/evaluation.json")
+        for found in [files.read_json(path)]
+        for which in ("candidate_version", "baseline_version")
+    )
 
 
 def take_replies(folder: Path) -> None:
@@ -113,6 +121,8 @@ def _take_words(attempt: Path, ids: set[str]) -> None:
     _clean_evaluation(attempt / "evaluation.json", ids)
     _clean_text(attempt / "report.md", lambda text: _QUOTES.split(text, maxsplit=1)[0])
     remove(attempt / "report.html")
+    # a library's complaint or a traceback may quote what was read; our own lines never do
+    _clean_text(attempt / "train.log", _own_lines)
 
 
 def _clean_evaluation(path: Path, ids: set[str]) -> None:

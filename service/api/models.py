@@ -28,5 +28,5 @@ def model_card(route: Route) -> dict[str, Any]:
         "created": int(route.assistant.created_at.timestamp()),
         "owned_by": "burnish",
         "root": route.model,
-        "parent": route.assistant.base_model,
+        "parent": route.version.base_model,
     }

@@ -41,7 +41,10 @@ class RunCreate(StrictBody):
         None, description="Of this run alone; null: as the assistant's hyperparameters say."
     )
     base_model: str | None = Field(
-        None, min_length=1, max_length=300, description="To move to, if it is found no worse; null: the assistant's."
+        None,
+        min_length=1,
+        max_length=300,
+        description="To move to, if it is found no worse, as an admin's key may say; null: the assistant's.",
     )
 
 
@@ -53,6 +56,8 @@ class RunChange(StrictBody):
 def request_run(
     name: str, data: JSONBody[RunCreate], caller: Caller, database: Database, settings: Settings
 ) -> RunReport:
+    if data.base_model is not None:
+        caller.require("administer")  # it may be any folder of the machine, or download gigabytes
     with database.write() as session:
         assistant = visible(session, caller, name)
         run = runs.request(

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from burnish_server import deployment, eventually
+from burnish_server import bearer, deployment, eventually
 
 from feedback.models import AdapterVersion
+from feedback.states import Role
 
 
 def test_what_served_serves_on_until_a_service_runs_the_new_base(tmp_path: Path) -> None:
@@ -14,7 +15,9 @@ def test_what_served_serves_on_until_a_service_runs_the_new_base(tmp_path: Path)
         with house.database.write() as session:
             session.get_one(AdapterVersion, version.id).base_model = "another-base"
         house.start()
-        told = house.http.post("/v1/assistants/support/promote", json={"version": 1})
+        unasked = house.http.post("/v1/assistants/support/promote", json={"version": 1})
+        assert (unasked.status_code, unasked.json()["error"]["code"]) == (400, "other_base_model")
+        told = house.http.post("/v1/assistants/support/promote", json={"version": 1, "at_once": True})
         assert told.status_code == 200, told.text
         assert told.json()["live"] == "support@1"
         problem = f"'support@1' is for another-base, this service runs {old}"
@@ -34,3 +37,16 @@ def test_what_served_serves_on_until_a_service_runs_the_new_base(tmp_path: Path)
         assert back.status_code == 200, back.text
         eventually(lambda: f"'support@0' is for {old}" in house.ready().text, "and back, until the old base runs")
         assert house.ask("hi")["model"] == "support@1"
+
+
+def test_only_an_admin_names_a_base_model_over_http(tmp_path: Path) -> None:
+    with deployment(tmp_path) as house:
+        house.start()
+        operator = bearer(house.make_key(Role.OPERATOR, "support"))
+        asked = {"base_model": "/etc"}
+        refused = house.anyone.post("/v1/assistants/support/runs", json=asked, headers=operator)
+        assert refused.status_code == 403
+        assert house.anyone.post("/v1/assistants/support/runs", json={}, headers=operator).status_code == 201
+        house.http.post(f"/v1/runs/{house.http.get('/v1/runs').json()['data'][0]['id']}/cancel").raise_for_status()
+        queued = house.http.post("/v1/assistants/support/runs", json={"base_model": "a-newer-base"})
+        assert queued.json()["base_model"] == "a-newer-base"

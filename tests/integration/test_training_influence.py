@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from run_folders import QUICK, lay_out, sft_row, turn
+from run_folders import QUICK, lay_out, make_run_folder, sft_row, turn
 
 from feedback.files import read_json
 from feedback.run_folder import Row
@@ -36,3 +36,18 @@ def test_the_rows_that_taught_a_falsehood_are_named_first(tmp_path: Path, tiny_b
     assert {cause.row_id for cause in causes[:4]} == planted
     assert [cause.influence for cause in causes] == sorted((cause.influence for cause in causes), reverse=True)
     assert spec.verdict.traced_losses == 5
+
+
+def test_what_was_judged_stands_where_losses_cannot_be_traced(
+    tmp_path: Path, tiny_base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def out_of_memory(*_: object) -> None:
+        raise RuntimeError("CUDA out of memory")
+
+    monkeypatch.setattr("trainer.evaluation.influence.causes_of", out_of_memory)
+    folder = make_run_folder(tmp_path, tiny_base, ["sft"], QUICK)
+    assert run(folder, 1, tmp_path, "cpu", "float32") is not None
+    found = Evaluation.model_validate(read_json(folder / "attempt-1" / "evaluation.json"))
+    assert found.rows
+    assert not any(loss.causes for loss in found.worst)
+    assert (folder / "attempt-1" / "report.html").is_file()

@@ -65,7 +65,7 @@ def causes_of(
         for place, direction in enumerate(wanted):
             influences[place].append(Cause(row_id=row.id, influence=round(float(direction @ pushed), 4)))
     return {
-        loss.id: sorted(found, key=lambda cause: -cause.influence)[:NAMED]
+        loss.id: sorted((one for one in found if one.influence > 0), key=lambda cause: -cause.influence)[:NAMED]
         for (loss, _), found in zip(known, influences, strict=True)
     }
 
@@ -108,7 +108,8 @@ class Gradients:
         self._model.zero_grad(set_to_none=True)
         total = sum(sign * mean for sign, mean in self._means(prompt, pushed))
         total.backward()
-        flat = torch.cat([weight.grad.float().ravel() for weight in self._weights if weight.grad is not None])
+        grads = [torch.zeros_like(weight) if weight.grad is None else weight.grad for weight in self._weights]
+        flat = torch.cat([grad.float().ravel() for grad in grads])
         return flat / flat.norm().clamp_min(1e-12)
 
     def _means(self, prompt: Sequence[Turn], pushed: Pushed) -> Iterator[tuple[float, Any]]:

@@ -89,7 +89,7 @@ def test_everything_held_out_is_measured(folder: Path) -> None:
     assert found.rows[1].baseline.reply.startswith("[base]")
     assert all(item.candidate.contrast is not None for item in found.rows)
     assert [item.decides for item in found.pairs] == [False, True, True, False]
-    assert [(item.decides, item.own) for item in found.ratings] == [(False, False), (True, True), (False, False)]
+    assert [(item.decides, item.writer) for item in found.ratings] == [(False, None), (True, "base"), (False, None)]
     assert all(item.characters for item in found.ratings)
     told = {guard.name: guard.outcome.value for guard in found.guards}
     assert {name for name, outcome in told.items() if outcome == "not measurable"} == {
