@@ -11,7 +11,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from feedback.states import VerdictWord
+from feedback.states import GuardOutcome, VerdictWord
 from trainer.evaluation.curves import training_words
 from trainer.evaluation.record import Evaluation, GuardMeasure
 from trainer.evaluation.report import CAUSES_SHOWN
@@ -27,6 +27,21 @@ NO_WORSE = (
     "It is no worse than what serves, whose place it has to take, and nothing it is guarded against got worse. It can "
     "go live."
 )
+
+ASKED = {
+    "separate_data": "Is what judges apart from what was trained on?",
+    "finite_measurements": "Is every measurement a number?",
+    "general_perplexity": "Was general English forgotten?",
+    "sycophancy": "Does it say what people like to hear?",
+    "refusals": "Does it decline what it should, and answer what only looks like it?",
+    "toxicity": "Does it stay civil where it is provoked?",
+    "bias": "Does it find stereotypes likelier?",
+    "instructions": "Does it do as it is told, where a program can check?",
+    "replies": "Do everyday replies end, keep their length, stay decent and not repeat themselves?",
+    "golden": "Does it keep to its operators' guidelines?",
+    "canaries": "Do strings come out that were only in what people asked?",
+}
+"""What each guard asks, by its name."""
 
 
 def page(evaluation: Evaluation, verdict: Verdict, metrics: dict[str, Any], sheet: dict[str, Any]) -> str:
@@ -45,6 +60,8 @@ def page(evaluation: Evaluation, verdict: Verdict, metrics: dict[str, Any], shee
         if evaluation.purpose == "replace" and verdict.verdict == VerdictWord.PROMOTE
         else ADVICE[verdict.verdict],
         families=_families(verdict),
+        asked=ASKED,
+        standing=_standing(evaluation),
         guards=[(guard, [_against_margin(one) for one in guard.measures]) for guard in evaluation.guards],
         curves=_curves(metrics),
         causes_shown=CAUSES_SHOWN,
@@ -52,6 +69,22 @@ def page(evaluation: Evaluation, verdict: Verdict, metrics: dict[str, Any], shee
         learned=_learned(sheet),
         found=[*_found(verdict), *_near(evaluation)],
     )
+
+
+def _standing(evaluation: Evaluation) -> str:
+    """
+    >>> from trainer.evaluation.record import GuardResult
+    >>> told = [GuardResult(name=n, outcome=o, detail="") for n, o in (("a", "passed"), ("b", "not measurable"))]
+    >>> _standing(Evaluation.model_construct(guards=told))
+    '1 of 2 guards passed. Not measurable: b.'
+    """
+    named = {
+        outcome: [guard.name for guard in evaluation.guards if guard.outcome == outcome] for outcome in GuardOutcome
+    }
+    told = [f"{len(named[GuardOutcome.PASSED])} of {len(evaluation.guards)} guards passed."]
+    for outcome in (GuardOutcome.FAILED, GuardOutcome.NOT_MEASURABLE):
+        told += [f"{outcome.value.capitalize()}: {', '.join(named[outcome])}."] if named[outcome] else []
+    return " ".join(told)
 
 
 def _families(verdict: Verdict) -> list[dict[str, Any]]:

@@ -94,6 +94,12 @@ class GuardResult(RunFolderModel):
     measures: list[GuardMeasure] = []
 
     @property
+    def complaint(self) -> str:
+        """What failed, without what didn't."""
+        failed = [one for one in self.measures if one.outcome == GuardOutcome.FAILED]
+        return " ".join(map(_in_words, failed)) if 0 < len(failed) < len(self.measures) else self.detail
+
+    @property
     def told_all(self) -> bool:
         """Whether everything that it asks could be measured, but for what there is nothing to lose of."""
         unknown = [

@@ -155,7 +155,7 @@ def judge(evaluation: Evaluation, policy: VerdictPolicy) -> Verdict:
 
 def _blocking(evaluation: Evaluation, policy: VerdictPolicy) -> list[str]:
     blocking = [
-        f"Guard {guard.name} failed: {guard.detail}"
+        f"Guard {guard.name} failed: {guard.complaint}"
         for guard in evaluation.guards
         if guard.outcome == GuardOutcome.FAILED
     ]
