@@ -5,12 +5,12 @@ from datetime import datetime
 
 from sqlmodel import Session, col, select
 
-from feedback import cases, lineage
+from feedback import adapters, cases, lineage
 from feedback.collect.intake import hash_receipt
 from feedback.errors import NotFound
-from feedback.models import Feedback, ReportCase, Review
+from feedback.models import Feedback, Release, ReportCase, Review
 from feedback.review.opinions import learns
-from feedback.states import LEARNABLE, CaseOutcome, CaseStatus, FeedbackKind, FeedbackStatus
+from feedback.states import LEARNABLE, CaseOutcome, CaseStatus, FeedbackKind, FeedbackStatus, ReleaseState
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,29 @@ def look_up(session: Session, receipt: str) -> Receipt:
     )
 
 
+def _standing(session: Session, label: str) -> str:
+    """What became of a version that doesn't answer everybody, in a relative clause."""
+    _, version = adapters.get_version(session, label)
+    newest = select(Release).where(Release.adapter_version_id == version.id).order_by(col(Release.id).desc())
+    release = session.exec(newest.limit(1)).first()
+    if release is None:
+        return ""
+    share = f"{release.traffic_percent} % of the conversations"
+    match release.state:
+        case ReleaseState.PROPOSED:
+            return ", which waits for an operator's word"
+        case ReleaseState.SHADOW:
+            return ", which is on trial: nobody is shown what it answers yet"
+        case ReleaseState.CANARY:
+            return f", which is on trial: it answers in {share}"
+        case ReleaseState.HOLDOUT:
+            return f", which a newer one replaced, and which still answers in {share}"
+        case ReleaseState.RETIRED:
+            return f", which answered until {release.ended_at:%Y-%m-%d %H:%M} UTC" if release.ended_at else ""
+        case _:
+            return ", which was tried and taken back" if release.tried_at else ", which was not taken up"
+
+
 def _tell(session: Session, feedback: Feedback, review: Review | None) -> tuple[str, str]:
     reach = lineage.reach_of(session, feedback.id)
     if reach.live_since is not None:
@@ -47,7 +70,7 @@ def _tell(session: Session, feedback: Feedback, review: Review | None) -> tuple[
             f"Learned by {reach.version}, which has been answering since {reach.live_since:%Y-%m-%d %H:%M} UTC.",
         )
     if reach.version is not None:
-        return "learned", f"Learned by {reach.version}."
+        return "learned", f"Learned by {reach.version}{_standing(session, reach.version)}."
     if reach.judged_by is not None:
         return "used", f"Used to judge {reach.judged_by}; kept out of training so that the judgement is fair."
     if reach.dataset_number is not None:
