@@ -14,7 +14,7 @@ up: $(VENV)/installed
 	@$(BIN)/burnish up
 
 demo: $(VENV)/installed
-	@$(BIN)/burnish demo $(DEMO)
+	@$(BIN)/burnish demo --report demo-report.html $(DEMO)
 
 test: $(VENV)/installed-dev
 	$(BIN)/burnish model prepare

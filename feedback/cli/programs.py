@@ -60,12 +60,13 @@ def demo(
     control: Annotated[
         bool, typer.Option("--control", help="Train on corrections shuffled between questions: must not go live.")
     ] = False,
+    report: Annotated[Path | None, typer.Option(metavar="FILE", help="Keep the run's report page here.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """The whole loop in front of your eyes, in a temporary data folder."""
     from feedback.demo import play
 
-    raise typer.Exit(play(fast=fast, control=control, as_json=as_json))
+    raise typer.Exit(play(fast=fast, control=control, as_json=as_json, report=report))
 
 
 def status(

@@ -8,9 +8,11 @@ corrections to the wrong questions: a candidate that learned those must not go l
 import json
 import time
 from contextlib import ExitStack
+from pathlib import Path
 
 from rich.console import Console
 
+from feedback import evaluations, files
 from feedback.demo import show
 from feedback.demo.audience import Audience
 from feedback.demo.crowd import Crowd
@@ -19,8 +21,8 @@ from feedback.demo.product import FAST, FULL, load_product
 from feedback.demo.stage import Stage
 
 
-def play(*, fast: bool, control: bool, as_json: bool) -> int:
-    """Returns 0 if the loop did what it should: learned and went live, or, as a control, did not go live."""
+def play(*, fast: bool, control: bool, as_json: bool, report: Path | None = None) -> int:
+    """`report`: where the run's report page is put. Returns 0 if the loop did what it should: learned and went live, or, as a control, did not go live."""
     console = Console(stderr=as_json)
     began = time.monotonic()
     size = FAST if fast else FULL
@@ -41,7 +43,12 @@ def play(*, fast: bool, control: bool, as_json: bool) -> int:
         with stage.timed("exam after"):
             after = sit_exam(stage, product, version=1, console=console)
         outcome = show.Outcome.of(stage, run, before, after, audience, seconds=time.monotonic() - began)
+        if report is not None:
+            page = evaluations.report_file(stage.settings.runs, run, "html")
+            files.write_bytes(report, page.read_bytes())
     show.print_outcome(console, outcome, control=control)
+    if report is not None:
+        console.print(f"\nThe run's report, to read in a browser: {report}")
     if as_json:
         print(json.dumps(outcome.as_json()))
     if control:
