@@ -22,7 +22,10 @@ from feedback.demo.stage import Stage
 
 
 def play(*, fast: bool, control: bool, as_json: bool, report: Path | None = None) -> int:
-    """`report`: where the run's report page is put. Returns 0 if the loop did what it should: learned and went live, or, as a control, did not go live."""
+    """`report`: where the run's report page is put.
+
+    Returns 0 if the loop did what it should: learned and went live, or, as a control, did not go live.
+    """
     console = Console(stderr=as_json)
     began = time.monotonic()
     size = FAST if fast else FULL
