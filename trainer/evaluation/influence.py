@@ -1,9 +1,10 @@
 """Which training rows most likely caused a loss: those whose gradient points where the loss came from.
 
-TracIn (Pruthi et al. 2020, arXiv:2002.08484) on the adapter's own weights, at the adapter that was trained, normalised
-as in LESS (Xia et al. 2024, arXiv:2402.04333): the cosine of ∇[log p(what it now says) - log p(what is right)], for a
-held-out question, and ∇[what training on the row pushed]. A row with a high one, learned a little more, makes the loss
-worse. Promises ids alone, so that nothing of a row's text is kept in another place. Leaves out deciding anything by it.
+TracIn (Pruthi et al. 2020, arXiv:2002.08484) on the adapter's own weights, half way to what was trained (there what was
+learned still pulls; at its end it is fitted, and what pulls is the rest), normalised as in LESS (Xia et al. 2024,
+arXiv:2402.04333): the cosine of ∇[log p(what it now says) - log p(what is right)], for a held-out question, and ∇[what
+training on the row pushed]. A row with a high one, learned a little more, makes the loss worse. Promises ids alone, so
+that nothing of a row's text is kept in another place. Leaves out deciding anything by it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,8 +14,10 @@ from typing import Any
 from feedback.run_folder import Row, RunSpec, Split, Turn
 from trainer.evaluation.record import Cause, Change, Evaluation
 
-MOST_ROWS = 300
+MOST_ROWS = 100
 """Training rows whose gradients are taken: the nearest to the losses by their words, if there are more."""
+HALF_WAY = 0.5
+"""Share of the adapter that is there when gradients are taken: `burnish bench causes`."""
 NAMED = 10
 """Causes that are kept of each loss."""
 Pushed = list[tuple[float, Sequence[Turn]]]
@@ -93,9 +96,15 @@ class Gradients:
     """Directions, of length 1, in which the adapter's weights make completions likelier."""
 
     def __init__(self, model: Any, tokenizer: Any, max_length: int) -> None:
+        import torch
+
         from trainer.compute.log_probs import Compute
 
         self._model = model.eval()
+        with torch.no_grad():
+            for name, weight in model.named_parameters():
+                if "lora_B" in name:
+                    weight.mul_(HALF_WAY)
         self._tokenizer = tokenizer
         self._max_length = max_length
         self._weights = [weight for weight in model.parameters() if weight.requires_grad]
