@@ -26,7 +26,8 @@ def talk(house: House, count: int, about: float, good: float, seed: int) -> None
 
 def go_live(house: House) -> None:
     with house.database.write() as session:
-        version = AdapterVersion(assistant_id=house.assistant.id, number=1, sha256="1" * 64)
+        base = house.assistant.base_model
+        version = AdapterVersion(assistant_id=house.assistant.id, number=1, sha256="1" * 64, base_model=base)
         session.add(version)
         session.flush()
         releases.promote(session, house.assistant, version, actor="test", reason="why", force=True)
