@@ -136,7 +136,8 @@ def test_a_run_searches_where_it_is_told_to(run: Run) -> None:
     queued = run("train", "support", "--search", "8", "--json").value
     assert queued["search_trials"] == 8
     assert run("status", queued["run"], "--json").value["search_trials"] == 8
-    assert_one_clear_line(run("train", "support", "--cancel", "--search", "8"), "--search and --base-model are for a run that begins")
+    refused = run("train", "support", "--cancel", "--search", "8")
+    assert_one_clear_line(refused, "--search and --base-model are for a run that begins")
     run("train", "support", "--cancel")
     assert_one_clear_line(run("train", "support", "--search", "65"), "from 0 to 64 trials")
 
