@@ -154,7 +154,11 @@ def policies_of(size: Size) -> Changes:
             "min_new_feedback": 1_000_000,  # until it is known how many lessons there will be
         },
         "hyperparameters": size.hyperparameters,
-        "verdict": {"max_new_tokens": 32, "max_suite_items": size.suite_items},
+        "verdict": {
+            "max_new_tokens": 32,
+            "max_suite_items": size.suite_items,
+            "max_length_factor": 4.0,  # everything taught is one sentence, and so other replies become one, too
+        },
         "release": {"promotion": "auto"},
     }
 
