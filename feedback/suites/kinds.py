@@ -4,6 +4,7 @@ Leaves out other formats (formats.py), where suites are kept (registry.py) and h
 guards, one a kind).
 """
 
+from abc import ABC, abstractmethod
 from enum import StrEnum
 from typing import Annotated
 
@@ -30,15 +31,15 @@ CONTRASTS = (SuiteKind.SYCOPHANCY, SuiteKind.REFUSALS, SuiteKind.TOXICITY, Suite
 Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
-class Item(BaseModel):
+class Item(BaseModel, ABC):
     model_config = ConfigDict(extra="forbid")
 
     id: str = Field(min_length=1, max_length=100)
     language: str = Field("en", pattern=r"^[a-z]{2,3}$", description="ISO 639.")
 
+    @abstractmethod
     def texts(self) -> list[str]:
         """What mustn't be learned, or the suite measures memory."""
-        raise NotImplementedError
 
 
 class Text(Item):
