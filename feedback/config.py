@@ -85,6 +85,17 @@ class Settings(BaseSettings):
     report_to: Literal["", "wandb", "mlflow", "wandb,mlflow"] = Field(
         "", description="Who else hears of every training step: `wandb`, `mlflow` (extras of these names) or both."
     )
+    open_to_this_machine: bool = Field(
+        True, description="Whether a browser on this machine may chat on the pages without signing in."
+    )
+    identity_header: str = Field(
+        "",
+        description="Header in which a proxy in front names who is signed in to it, such as `X-Forwarded-Email`; then "
+        "everybody else signs in with a key.",
+    )
+    trusted_proxies: str = Field(
+        "127.0.0.1/32,::1/128", description="Networks, with commas, whose identity header is believed."
+    )
     webhooks_to_private: bool = Field(
         False, description="Whether webhooks may go to private, local and link-local addresses."
     )

@@ -24,7 +24,8 @@ _MAY: dict[Role, frozenset[str]] = {
     Role.OPERATOR: frozenset({"chat", "feedback", "review", "operate"}),
     Role.ADMIN: frozenset({"chat", "feedback", "review", "operate", "administer"}),
 }
-_NO_HASH = "imports"
+_OF_IMPORTS, _OF_PAGES = "imports", "pages"
+"""Hashes of keys that have no text: nothing hashes to these, so that they open nothing."""
 
 
 @dataclass(frozen=True)
@@ -75,23 +76,35 @@ def create(
 
 
 def key_of_imports(session: Session) -> ApiKey:
-    """The key that imported feedback goes by. It has no text: nothing hashes to its hash, so it opens nothing."""
-    known = find_key_of_imports(session)
-    if known is None:
-        known = ApiKey(name="imports", role=Role.FEEDBACK, hash=_NO_HASH, prefix="", revoked_at=now())
-        session.add(known)
-        session.flush()
-    return known
+    """The key that imported feedback goes by."""
+    return find_key_of_imports(session) or _without_text(session, _OF_IMPORTS, Role.FEEDBACK)
 
 
 def find_key_of_imports(session: Session) -> ApiKey | None:
-    return session.exec(select(ApiKey).where(ApiKey.hash == _NO_HASH)).first()
+    return session.exec(select(ApiKey).where(ApiKey.hash == _OF_IMPORTS)).first()
+
+
+def key_of_pages(session: Session) -> ApiKey:
+    """The key that people chat by who needn't sign in to the pages."""
+    known = session.exec(select(ApiKey).where(ApiKey.hash == _OF_PAGES)).first()
+    return known or _without_text(session, _OF_PAGES, Role.CHAT)
+
+
+def _without_text(session: Session, called: str, role: Role) -> ApiKey:
+    key = ApiKey(name=called, role=role, hash=called, prefix="", revoked_at=now())
+    session.add(key)
+    session.flush()
+    return key
 
 
 def authenticate(session: Session, token: str) -> Caller:
     key = session.exec(select(ApiKey).where(ApiKey.hash == _hash(token))).first()
     if key is None or key.revoked_at is not None:
         raise Unauthenticated("Unknown or revoked API key: make one with `burnish key create NAME`.")
+    return caller_of(session, key)
+
+
+def caller_of(session: Session, key: ApiKey) -> Caller:
     limits = session.exec(select(ApiKeyAssistant.assistant_id).where(ApiKeyAssistant.api_key_id == key.id)).all()
     return Caller(key.id, key.name, key.role, frozenset(limits) or None)
 

@@ -124,6 +124,7 @@ class Conversation(Table, table=True):
     external_id: str | None = Field(default=None, max_length=200)  # the client's metadata.conversation_id
     contributor_id: str | None = Field(default=None, index=True, max_length=32)  # whose it is, where the client said so
     ui_task: bool = Field(default=False, sa_column_kwargs={"server_default": false()})  # see conversations.Turn
+    title: str | None = Field(default=None, max_length=200)  # the name that its person gave it
     created_at: datetime = moment()
 
 

@@ -60,6 +60,7 @@ def drift(database: "Database") -> list[object]:
     import feedback.models
     import feedback.suites.models
     import feedback.trials
+    import feedback.web_sessions
     import feedback.webhooks.models
     import feedback.workers  # noqa: F401  all fill the metadata
     from feedback.columns import Table

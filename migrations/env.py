@@ -6,6 +6,7 @@ import feedback.fine_tuning.models
 import feedback.models
 import feedback.suites.models
 import feedback.trials
+import feedback.web_sessions
 import feedback.webhooks.models
 import feedback.workers  # noqa: F401  all fill the metadata
 from feedback.columns import Table

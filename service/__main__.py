@@ -57,7 +57,12 @@ def serve(settings: Settings) -> int:
     )
     app = create_app(settings, engine)
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, server_header=False, timeout_keep_alive=KEEP_ALIVE_SECONDS
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,  # the pages ask who is connected, not who a header says is
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
     )
     server = _Server(config, app.state["chat"], settings.shutdown_seconds)
     log = _ServerLog(server)

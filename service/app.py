@@ -38,6 +38,8 @@ from service.errors import HANDLERS
 from service.requests_log import log_requests
 from service.routing import Routing
 from service.secret import Secret
+from service.web.router import pages
+from service.web.site import Site
 from service.webhooks import send_all
 
 
@@ -45,12 +47,14 @@ def create_app(settings: Settings, engine: Engine) -> Litestar:
     database = settings.open_database()
     secret = Secret(settings.read_secret())
     routing = Routing(database, engine, settings)
+    site = Site(database, settings, secret.value)
     chats = Chat(database, engine, routing, settings, secret.value)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         try:
             await asyncio.to_thread(database.check)
+            await asyncio.to_thread(site.open)
             await engine.start()
             await routing.refresh()
         except Exception as error:
@@ -141,6 +145,7 @@ def create_app(settings: Settings, engine: Engine) -> Litestar:
             lineage.get_lineage,
             health.live,
             health.ready,
+            pages(site),
         ],
         dependencies={
             "caller": Provide(provide_caller),
@@ -153,7 +158,7 @@ def create_app(settings: Settings, engine: Engine) -> Litestar:
         },
         exception_handlers=HANDLERS,
         lifespan=[lifespan],
-        state=State({"database": database, "chat": chats}),
+        state=State({"database": database, "chat": chats, "site": site}),
         openapi_config=OpenAPIConfig(title="Burnish", version="1", path="/schema", render_plugins=[JsonRenderPlugin()]),
         logging_config=None,
         request_max_body_size=4_000_000,

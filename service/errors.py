@@ -89,6 +89,10 @@ def unexpected_error(request: AnyRequest, error: Exception) -> AnyResponse:
     return Response(error_body(error), status_code=500)
 
 
+def status_of(error: BurnishError) -> int:
+    return _status_and_type(error)[0]
+
+
 def _retry_headers(error: BurnishError, status: int) -> dict[str, str]:
     """When, or whether, clients should send it again: openai-python does so by itself after a 429 or 5xx."""
     if isinstance(error, QueueFull):

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from browsing import CHROMIUM_ARGUMENTS, find_chromium
+from playwright.sync_api import Browser, sync_playwright
 from tiny import make_tiny_base
 
 import migrations
@@ -125,6 +127,18 @@ def embedded(tmp_path: Path) -> Iterator[House]:
     """A deployment on SQLite alone, for what doesn't depend on the kind of database."""
     with open_house(tmp_path) as house:
         yield house
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """Debian's Chromium, driven by Playwright; installed where it may be, else the test is skipped."""
+    program = find_chromium()
+    if program is None:
+        pytest.skip("no Chromium here, and it can't be installed: apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=CHROMIUM_ARGUMENTS)
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(scope="session")

@@ -55,7 +55,7 @@ def cohens_kappa(both: Sequence[tuple[bool, bool]]) -> Agreement:
     by_chance = first * second + (1 - first) * (1 - second)
     if by_chance == 1:
         return Agreement(n, agreed, None, None, None)
-    kappa, low, high = ((share - by_chance) / (1 - by_chance) for share in (agreed / n, *_wilson(agreed / n, n)))
+    kappa, low, high = ((share - by_chance) / (1 - by_chance) for share in (agreed / n, *wilson(agreed / n, n)))
     return Agreement(n, agreed, kappa, max(low, -1.0), high)
 
 
@@ -81,7 +81,7 @@ def agreement(session: Session, assistant: Assistant) -> tuple[Agreement, list[P
     )
 
 
-def _wilson(share: float, n: int) -> tuple[float, float]:
+def wilson(share: float, n: int) -> tuple[float, float]:
     z = 1.959964
     middle, half = share + z * z / (2 * n), z * sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     return (middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)

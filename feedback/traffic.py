@@ -1,0 +1,71 @@
+"""How much an assistant is used, and how its people like it: counts by day, and the share of kind ratings.
+
+Each look is bounded, however much there is: by days, or by the newest ratings. Leaves out drift (drift.py).
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+
+from sqlalchemy import func
+from sqlmodel import Session, col, select
+
+from feedback.columns import now
+from feedback.models import AdapterVersion, Assistant, Feedback, Message
+from feedback.review.agreement import wilson
+from feedback.states import FeedbackKind, FeedbackStatus
+
+DAYS = 14
+NEWEST_RATINGS = 1000
+
+
+@dataclass(frozen=True)
+class Satisfaction:
+    """The share of ratings that are kind, with its 95 % interval."""
+
+    ratings: int
+    share: float | None
+    lower: float | None
+    upper: float | None
+
+
+def replies_by_day(session: Session, assistant: Assistant, days: int = DAYS) -> dict[date, int]:
+    """Of the last `days`, today included, oldest first; days without any are 0."""
+    today = now().date()
+    since = today - timedelta(days=days - 1)
+    midnight = datetime.combine(since, time(), UTC)
+    versions = select(AdapterVersion.id).where(AdapterVersion.assistant_id == assistant.id)
+    day = func.date(Message.created_at)
+    counted = session.exec(
+        select(day, func.count())
+        .where(
+            col(Message.adapter_version_id).in_(versions),
+            col(Message.created_at) >= datetime.combine(since, time(), UTC),
+        )
+        .group_by(day)
+    ).all()
+    counts = Counter({str(when): count for when, count in counted})
+    return {one: counts[str(one)] for one in (since + timedelta(days=ahead) for ahead in range(days))}
+
+
+def satisfaction(session: Session, assistant: Assistant) -> Satisfaction:
+    """Over the newest ratings that stand, a thousand at most; one of 0 (three stars) counts half.
+
+    The interval is Wilson's (1927, J. Am. Stat. Assoc. 22:209), which holds near 0 and 1 and for few ratings.
+    """
+    came_in = func.coalesce(col(Feedback.imported_at), col(Feedback.created_at))
+    scores = session.exec(
+        select(Feedback.score)
+        .where(
+            Feedback.assistant_id == assistant.id,
+            Feedback.kind == FeedbackKind.RATING,
+            Feedback.status != FeedbackStatus.REPLACED,
+        )
+        .order_by(came_in.desc())
+        .limit(NEWEST_RATINGS)
+    ).all()
+    liked = sum((score or 0.0) > 0 for score in scores) + 0.5 * sum(score == 0 for score in scores)
+    if not scores:
+        return Satisfaction(0, None, None, None)
+    share = liked / len(scores)
+    return Satisfaction(len(scores), share, *wilson(share, len(scores)))

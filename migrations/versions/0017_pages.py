@@ -1,0 +1,32 @@
+"""Pages: who is signed in to them, and the names that people give their conversations."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0017"
+down_revision = "0016"
+branch_labels = None
+depends_on = None
+
+BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+MOMENT = sa.DateTime(timezone=True)
+
+
+def upgrade() -> None:
+    op.add_column("conversation", sa.Column("title", sa.String(length=200), nullable=True))
+    op.create_table(
+        "web_session",
+        sa.Column("token_sha256", sa.String(length=64), nullable=False),
+        sa.Column("api_key_id", BIG, nullable=False),
+        sa.Column("created_at", MOMENT, nullable=False),
+        sa.Column("expires_at", MOMENT, nullable=False),
+        sa.ForeignKeyConstraint(["api_key_id"], ["api_key.id"], name=op.f("fk_web_session_api_key_id")),
+        sa.PrimaryKeyConstraint("token_sha256", name=op.f("pk_web_session")),
+    )
+    op.create_index("ix_web_session_api_key_id", "web_session", ["api_key_id"])
+    op.create_index("ix_web_session_expires_at", "web_session", ["expires_at"])
+
+
+def downgrade() -> None:
+    op.drop_table("web_session")
+    op.drop_column("conversation", "title")

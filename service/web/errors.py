@@ -1,0 +1,49 @@
+"""What goes wrong on a page, said on a page: the same errors and statuses as under `/v1`, in words for people.
+
+Litestar's handlers of errors can't wait, so that they make do with the page that was looked up before the error.
+"""
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlencode
+
+from litestar.exceptions import HTTPException, NotFoundException, ValidationException
+
+from feedback.errors import BurnishError, Unauthenticated
+from service.errors import error_body, status_of, unexpected_error
+from service.web.page import AnyRequest, AnyResponse, page_at_hand
+
+Handler = Callable[[AnyRequest, Any], Any]
+
+
+def domain_error(request: AnyRequest, error: BurnishError) -> AnyResponse:
+    page = page_at_hand(request)
+    if isinstance(error, Unauthenticated) and request.method == "GET" and "x-form-token" not in request.headers:
+        return page.go(f"/sign-in?{urlencode({'next': page.here})}")
+    return page.render("error.html", status=status_of(error), message=error.message)
+
+
+def http_error(request: AnyRequest, error: HTTPException) -> AnyResponse:
+    page = page_at_hand(request)
+    if isinstance(error, ValidationException):
+        wrong = error.extra[0] if isinstance(error.extra, list) and error.extra else {}
+        message = f"{wrong.get('key', '')}: {wrong.get('message', error.detail)}".lstrip(": ")
+        return page.render("error.html", status=400, message=message)
+    if isinstance(error, NotFoundException):
+        return page.render("error.html", status=404, message="There is no such page.")
+    if error.status_code >= 500:
+        return unexpected(request, error)
+    return page.render("error.html", status=error.status_code, message=error.detail)
+
+
+def unexpected(request: AnyRequest, error: Exception) -> AnyResponse:
+    unexpected_error(request, error)  # logs it
+    page = page_at_hand(request)
+    return page.render("error.html", status=500, message=error_body(error)["error"]["message"])
+
+
+HANDLERS: dict[int | type[Exception], Handler] = {
+    BurnishError: domain_error,
+    HTTPException: http_error,
+    Exception: unexpected,
+}

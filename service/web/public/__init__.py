@@ -1,0 +1,1 @@
+"""What anybody may read: what changed, and what became of their feedback."""

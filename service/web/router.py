@@ -1,0 +1,31 @@
+"""Every page of the site, with what holds for all of them: form tokens, errors said on pages, nothing in the schema."""
+
+from litestar import Router
+from litestar.di import Provide
+
+from service.web import errors, sessions
+from service.web.console import overview
+from service.web.page import check_form, provide_form, provide_page
+from service.web.site import Site
+
+
+def pages(site: Site) -> Router:
+    return Router(
+        path="/",
+        route_handlers=[
+            sessions.show_sign_in,
+            sessions.sign_in,
+            sessions.sign_out,
+            sessions.set_preferences,
+            sessions.get_static,
+            overview.show_overview,
+        ],
+        dependencies={
+            "site": Provide(lambda: site, sync_to_thread=False),
+            "page": Provide(provide_page),
+            "form": Provide(provide_form),
+        },
+        before_request=check_form,
+        exception_handlers=errors.HANDLERS,
+        include_in_schema=False,
+    )

@@ -1,0 +1,33 @@
+// What every page does a little better with a script; all of it works without.
+"use strict";
+
+// Times as this device has them; the page says UTC.
+function localTimes(root) {
+  const page = document.documentElement.lang;
+  const language = navigator.language.startsWith(page) ? navigator.language : page;
+  for (const time of root.querySelectorAll("time[datetime]:not([title])")) {
+    const at = new Date(time.dateTime);
+    if (Number.isNaN(at.valueOf())) continue;
+    time.title = time.textContent + " UTC";
+    time.textContent = at.toLocaleString(language, { dateStyle: "medium", timeStyle: "short" });
+  }
+}
+
+// Filters take effect when they are chosen, where their form says so.
+document.addEventListener("change", (event) => {
+  const form = event.target.form;
+  if (form && form.dataset.sends === "at-once") form.requestSubmit();
+});
+
+// Keys that press what carries them: <button data-key="a">. Not while somebody types.
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, textarea, select")) return;
+  const pressed = document.querySelector(`[data-key="${CSS.escape(event.key)}"]:not(:disabled)`);
+  if (!pressed) return;
+  event.preventDefault();
+  if (pressed.matches("textarea, input, select")) pressed.focus();
+  else pressed.click();
+});
+
+document.addEventListener("htmx:after:swap", () => localTimes(document));
+localTimes(document);

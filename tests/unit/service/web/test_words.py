@@ -1,0 +1,71 @@
+"""Every sentence of the pages is there in every language, and none that no page says any more."""
+
+import ast
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from feedback import states
+from service.web.words import LANGUAGES
+
+ROOT = Path(__file__).parents[4]
+WEB = ROOT / "service" / "web"
+TRANSLATED = [language for language in LANGUAGES if language != "en"]
+IN_TEMPLATES = re.compile(
+    r"""\bt(?:\.count)?\(\s*(?:[^"'()]*,\s*)?"((?:[^"\\]|\\.)*)"(?:\s*,\s*"((?:[^"\\]|\\.)*)")?"""
+)
+PLACES = re.compile(r"{\w+}")
+
+
+def said() -> set[str]:
+    """What templates hand to `t`, and every string in the pages' modules and in sentences that feedback makes."""
+    found: set[str] = set()
+    for template in (WEB / "templates").rglob("*.html"):
+        text = template.read_text()
+        found |= {one for match in IN_TEMPLATES.finditer(text) for one in match.groups() if one}
+        found |= set(re.findall(r'\bplace\([^"]*"[^"]*", "([^"]+)"', text))
+    return found
+
+
+def strings() -> set[str]:
+    """Every string in the code that could be said: words that are handed to `t` by a variable are among them."""
+    found: set[str] = set()
+    for folder in (WEB, ROOT / "feedback"):
+        for module in folder.rglob("*.py"):
+            nodes = ast.walk(ast.parse(module.read_text()))
+            found |= {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    for template in (WEB / "templates").rglob("*.html"):
+        found |= set(re.findall(r'"((?:[^"\\]|\\.)*)"', template.read_text()))
+    return found | {str(state) for enum in vars(states).values() if isinstance(enum, type) for state in _members(enum)}
+
+
+def _members(enum: type) -> list[object]:
+    return list(getattr(enum, "__members__", {}).values())
+
+
+def known(language: str) -> dict[str, str]:
+    words: dict[str, str] = {}
+    for path in sorted((WEB / "words" / language).glob("*.json")):
+        more = json.loads(path.read_text("utf-8"))
+        twice = words.keys() & more.keys()
+        assert not twice, f"{path.name} says again: {twice}"
+        words |= more
+    return words
+
+
+@pytest.mark.parametrize("language", TRANSLATED)
+def test_what_templates_say_is_translated(language: str) -> None:
+    assert said() - known(language).keys() == set()
+
+
+@pytest.mark.parametrize("language", TRANSLATED)
+def test_no_translation_is_of_something_that_nobody_says(language: str) -> None:
+    assert known(language).keys() - strings() - said() == set()
+
+
+@pytest.mark.parametrize("language", TRANSLATED)
+def test_translations_have_the_same_places_for_values(language: str) -> None:
+    wrong = [text for text, there in known(language).items() if set(PLACES.findall(text)) != set(PLACES.findall(there))]
+    assert wrong == []
