@@ -40,7 +40,7 @@ def replies_by_day(session: Session, assistant: Assistant, days: int = DAYS) -> 
         select(day, func.count())
         .where(
             col(Message.adapter_version_id).in_(versions),
-            col(Message.created_at) >= datetime.combine(since, time(), UTC),
+            col(Message.created_at) >= midnight,
         )
         .group_by(day)
     ).all()

@@ -46,7 +46,7 @@ def axe_violations(page: Page) -> list[str]:
     """What axe-core finds wrong, serious or worse, in words."""
     results = Axe().run(page, options={"resultTypes": ["violations"]})
     return [
-        f"{found['impact']}: {found['id']}: {found['help']}: {node['html'][:160]} {node.get('failureSummary', '')[:200]}"
+        f"{found['impact']}: {found['id']}: {node['html'][:160]} {node.get('failureSummary', '')[:200]}"
         for found in results.response["violations"]
         if found["impact"] in ("serious", "critical")
         for node in found["nodes"][:3]

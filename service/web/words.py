@@ -1,4 +1,4 @@
-"""The pages' languages: English sentences are the keys, `words/LANGUAGE/` has what they are elsewhere, a file a place."""
+"""The pages' languages: English sentences are the keys, `words/LANGUAGE/` has what they are there, a file a place."""
 
 import json
 from functools import cache
