@@ -142,7 +142,8 @@
       }
     } finally {
       setRunning(null);
-      message.focus({ preventScroll: true });
+      const choice = thread.querySelector(".turn:last-child .half button");
+      (choice || message).focus({ preventScroll: true }); // so that 1 and 2 choose
     }
   }
 
