@@ -1,4 +1,4 @@
-"""The chat page in Chromium: replies as they are written, stopped, chosen between and corrected; by keyboard; for all."""
+"""The chat page in Chromium: replies that grow, are stopped, chosen between, corrected; by keyboard alone; for all."""
 
 from collections.abc import Iterator
 

@@ -142,7 +142,7 @@
       }
     } finally {
       setRunning(null);
-      const choice = thread.querySelector(".turn:last-child .half button");
+      const choice = thread.querySelector(".turn:last-child .half > form button");
       (choice || message).focus({ preventScroll: true }); // so that 1 and 2 choose
     }
   }
