@@ -4,7 +4,7 @@ from litestar import Router
 from litestar.di import Provide
 
 from service.web import errors, sessions
-from service.web.console import overview
+from service.web.console import cases, feedback, overview, review
 from service.web.page import check_form, provide_form, provide_page
 from service.web.site import Site
 
@@ -19,6 +19,15 @@ def pages(site: Site) -> Router:
             sessions.set_preferences,
             sessions.get_static,
             overview.show_overview,
+            feedback.show_feedback,
+            feedback.show_newer,
+            feedback.show_one,
+            review.show_review,
+            review.decide,
+            review.show_agreement,
+            cases.show_cases,
+            cases.show_case,
+            cases.change_case,
         ],
         dependencies={
             "site": Provide(lambda: site, sync_to_thread=False),
