@@ -14,6 +14,7 @@ from feedback.columns import (
     Json,
     Table,
     flag,
+    index_where,
     json_column,
     json_list,
     json_or_none,
@@ -167,13 +168,9 @@ class Feedback(Table, table=True):
     __table_args__ = (
         UniqueConstraint("api_key_id", "idempotency_key"),
         Index("ix_feedback_came_in", "assistant_id", "kind", text("coalesce(imported_at, created_at)")),  # for due.py
-        Index(
-            "ix_feedback_in_review",
-            "assistant_id",
-            "id",
-            sqlite_where=text("status = 'in_review'"),
-            postgresql_where=text("status = 'in_review'"),
-        ),
+        index_where("ix_feedback_in_review", "assistant_id", "id", where="status = 'in_review'"),
+        Index("ix_feedback_cell", "assistant_id", "kind", "status", "id"),  # for review/cells.py
+        index_where("ix_feedback_claimed", "assistant_id", "claimed_by", where="claimed_by IS NOT NULL"),
     )
     id: int = primary_key()
     public_id: str = Field(unique=True, max_length=40)
@@ -206,6 +203,7 @@ class ReportCase(Table, table=True):
     """What reports about a reply open: somebody has to decide. All reports about one reply are one case."""
 
     __tablename__ = "report_case"
+    __table_args__ = (Index("ix_report_case_status", "assistant_id", "status", "id"),)
     id: int = primary_key()
     public_id: str = Field(unique=True, max_length=40)
     assistant_id: int = reference("assistant.id")

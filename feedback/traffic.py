@@ -17,6 +17,7 @@ from feedback.states import FeedbackKind, FeedbackStatus
 
 DAYS = 14
 NEWEST_RATINGS = 1000
+NEWEST_OF_A_DAY = 300
 
 
 @dataclass(frozen=True)
@@ -36,25 +37,39 @@ def replies_by_day(session: Session, assistant: Assistant, days: int = DAYS) -> 
     return {day: _replies(session, versions, day) for day in (today - timedelta(days=n) for n in reversed(range(days)))}
 
 
+def satisfaction_by_day(session: Session, assistant: Assistant, days: int = DAYS) -> dict[date, Satisfaction]:
+    """The same for each of the last `days`, over the newest ratings that came in on it, `NEWEST_OF_A_DAY` at most."""
+    today = now().date()
+    found = {}
+    for one in (today - timedelta(days=back) for back in reversed(range(days))):
+        midnight = datetime.combine(one, time(), UTC)
+        found[one] = _of(session, assistant, NEWEST_OF_A_DAY, midnight, midnight + timedelta(days=1))
+    return found
+
+
 def satisfaction(session: Session, assistant: Assistant) -> Satisfaction:
     """Over the newest ratings that stand, a thousand at most; one of 0 (three stars) counts half.
 
     The interval is Wilson's (1927, J. Am. Stat. Assoc. 22:209), which holds near 0 and 1 and for few ratings.
     """
+    return _of(session, assistant, NEWEST_RATINGS)
+
+
+def _of(
+    session: Session, assistant: Assistant, most: int, since: datetime | None = None, until: datetime | None = None
+) -> Satisfaction:
     came_in = func.coalesce(col(Feedback.imported_at), col(Feedback.created_at))
-    scores = session.exec(
-        select(Feedback.score)
-        .where(
-            Feedback.assistant_id == assistant.id,
-            Feedback.kind == FeedbackKind.RATING,
-            Feedback.status != FeedbackStatus.REPLACED,
-        )
-        .order_by(came_in.desc())
-        .limit(NEWEST_RATINGS)
-    ).all()
-    liked = sum((score or 0.0) > 0 for score in scores) + 0.5 * sum(score == 0 for score in scores)
+    chosen = select(Feedback.score).where(
+        Feedback.assistant_id == assistant.id,
+        Feedback.kind == FeedbackKind.RATING,
+        Feedback.status != FeedbackStatus.REPLACED,
+    )
+    if since is not None:
+        chosen = chosen.where(came_in >= since, came_in < until)
+    scores = session.exec(chosen.order_by(came_in.desc()).limit(most)).all()
     if not scores:
         return Satisfaction(0, None, None, None)
+    liked = sum((score or 0.0) > 0 for score in scores) + 0.5 * sum(score == 0 for score in scores)
     share = liked / len(scores)
     return Satisfaction(len(scores), share, *wilson(share, len(scores)))
 

@@ -27,9 +27,22 @@ def upgrade() -> None:
     )
     op.create_index("ix_web_session_api_key_id", "web_session", ["api_key_id"])
     op.create_index("ix_web_session_expires_at", "web_session", ["expires_at"])
+    op.create_index("ix_feedback_cell", "feedback", ["assistant_id", "kind", "status", "id"])
+    claimed = sa.text("claimed_by IS NOT NULL")
+    op.create_index(
+        "ix_feedback_claimed",
+        "feedback",
+        ["assistant_id", "claimed_by"],
+        sqlite_where=claimed,
+        postgresql_where=claimed,
+    )
+    op.create_index("ix_report_case_status", "report_case", ["assistant_id", "status", "id"])
 
 
 def downgrade() -> None:
+    op.drop_index("ix_report_case_status", table_name="report_case")
+    op.drop_index("ix_feedback_claimed", table_name="feedback")
+    op.drop_index("ix_feedback_cell", table_name="feedback")
     op.drop_table("web_session")
     op.create_index("ix_message_adapter_version_id", "message", ["adapter_version_id"])
     op.drop_index("ix_message_version", "message")

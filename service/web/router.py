@@ -7,6 +7,7 @@ from service.web import errors, sessions
 from service.web.chat import pages as chat_pages
 from service.web.chat import said, turns
 from service.web.console import overview
+from service.web.console import cases, feedback, overview, review
 from service.web.page import check_form, provide_form, provide_page
 from service.web.site import Site
 
@@ -35,6 +36,15 @@ def pages(site: Site) -> Router:
             said.undo,
             said.show_receipt,
             overview.show_overview,
+            feedback.show_feedback,
+            feedback.show_newer,
+            feedback.show_one,
+            review.show_review,
+            review.decide,
+            review.show_agreement,
+            cases.show_cases,
+            cases.show_case,
+            cases.change_case,
         ],
         dependencies={
             "site": Provide(lambda: site, sync_to_thread=False),
