@@ -1,4 +1,4 @@
-"""Pages: who is signed in to them, and the names that people give their conversations."""
+"""Pages: who is signed in to them, the names that people give their conversations, and contributors held back."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -25,8 +25,25 @@ def upgrade() -> None:
     )
     op.create_index("ix_web_session_api_key_id", "web_session", ["api_key_id"])
     op.create_index("ix_web_session_expires_at", "web_session", ["expires_at"])
+    op.add_column("contributor", sa.Column("quarantined_at", MOMENT, nullable=True))
+    op.add_column("contributor", sa.Column("quarantine_reason", sa.String(length=500), nullable=True))
+    op.create_index("ix_contributor_newest", "contributor", ["assistant_id", "created_at", "id"])
+    op.drop_index("ix_contributor_assistant_id", "contributor")  # the one above begins with it
+    held_back = sa.text("quarantined_at IS NOT NULL")
+    op.create_index(
+        "ix_contributor_quarantined",
+        "contributor",
+        ["assistant_id", "created_at", "id"],
+        sqlite_where=held_back,
+        postgresql_where=held_back,
+    )
 
 
 def downgrade() -> None:
+    op.drop_index("ix_contributor_quarantined", "contributor")
+    op.create_index("ix_contributor_assistant_id", "contributor", ["assistant_id"])
+    op.drop_index("ix_contributor_newest", "contributor")
+    op.drop_column("contributor", "quarantine_reason")
+    op.drop_column("contributor", "quarantined_at")
     op.drop_table("web_session")
     op.drop_column("conversation", "title")
