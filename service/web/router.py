@@ -4,7 +4,7 @@ from litestar import Router
 from litestar.di import Provide
 
 from service.web import errors, sessions
-from service.web.console import overview
+from service.web.console import data, lineage, overview, trust
 from service.web.page import check_form, provide_form, provide_page
 from service.web.site import Site
 
@@ -19,6 +19,19 @@ def pages(site: Site) -> Router:
             sessions.set_preferences,
             sessions.get_static,
             overview.show_overview,
+            data.show_datasets,
+            data.compare_datasets,
+            data.show_preview,
+            data.make_preview,
+            data.show_dataset,
+            data.verify_dataset,
+            lineage.show_lineage,
+            trust.show_contributors,
+            trust.show_contributor,
+            trust.hold_back,
+            trust.let_go,
+            trust.show_erasure,
+            trust.erase,
         ],
         dependencies={
             "site": Provide(lambda: site, sync_to_thread=False),
