@@ -14,6 +14,7 @@ from feedback.columns import (
     Json,
     Table,
     flag,
+    index_where,
     json_column,
     json_list,
     json_or_none,
@@ -99,13 +100,8 @@ class Contributor(Table, table=True):
     __tablename__ = "contributor"
     __table_args__ = (
         Index("ix_contributor_newest", "assistant_id", "created_at", "id"),
-        Index(
-            "ix_contributor_quarantined",
-            "assistant_id",
-            "created_at",
-            "id",
-            sqlite_where=text("quarantined_at IS NOT NULL"),
-            postgresql_where=text("quarantined_at IS NOT NULL"),
+        index_where(
+            "ix_contributor_quarantined", "assistant_id", "created_at", "id", where="quarantined_at IS NOT NULL"
         ),
     )
     id: str = Field(primary_key=True, max_length=32)
@@ -179,13 +175,7 @@ class Feedback(Table, table=True):
     __table_args__ = (
         UniqueConstraint("api_key_id", "idempotency_key"),
         Index("ix_feedback_came_in", "assistant_id", "kind", text("coalesce(imported_at, created_at)")),  # for due.py
-        Index(
-            "ix_feedback_in_review",
-            "assistant_id",
-            "id",
-            sqlite_where=text("status = 'in_review'"),
-            postgresql_where=text("status = 'in_review'"),
-        ),
+        index_where("ix_feedback_in_review", "assistant_id", "id", where="status = 'in_review'"),
     )
     id: int = primary_key()
     public_id: str = Field(unique=True, max_length=40)
