@@ -100,9 +100,7 @@ class Contributor(Table, table=True):
     __tablename__ = "contributor"
     __table_args__ = (
         Index("ix_contributor_newest", "assistant_id", "created_at", "id"),
-        index_where(
-            "ix_contributor_quarantined", "assistant_id", "created_at", "id", where="quarantined_at IS NOT NULL"
-        ),
+        index_where("ix_contributor_held_back", "assistant_id", "created_at", "id", where="quarantined_at IS NOT NULL"),
     )
     id: str = Field(primary_key=True, max_length=32)
     assistant_id: int = reference("assistant.id", index=False)

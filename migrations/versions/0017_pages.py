@@ -31,7 +31,7 @@ def upgrade() -> None:
     op.drop_index("ix_contributor_assistant_id", "contributor")  # the one above begins with it
     held_back = sa.text("quarantined_at IS NOT NULL")
     op.create_index(
-        "ix_contributor_quarantined",
+        "ix_contributor_held_back",
         "contributor",
         ["assistant_id", "created_at", "id"],
         sqlite_where=held_back,
@@ -40,7 +40,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.drop_index("ix_contributor_quarantined", "contributor")
+    op.drop_index("ix_contributor_held_back", "contributor")
     op.create_index("ix_contributor_assistant_id", "contributor", ["assistant_id"])
     op.drop_index("ix_contributor_newest", "contributor")
     op.drop_column("contributor", "quarantine_reason")

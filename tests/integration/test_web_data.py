@@ -170,10 +170,14 @@ def test_an_operator_walks_through_it(console: Console, chromium: Browser) -> No
     page.get_by_role("button", name="Lift the quarantine").click()
     page.get_by_text("No longer held back.").wait_for()
     mine = page.url.partition("/support/")[2]
-    for language, theme, width in (("en", "light", 1280), ("zh", "dark", 360)):
+    everything = (*PLACES, mine, f"{mine}/erase")
+    for language, theme, width, places in (
+        ("en", "light", 1280, everything),
+        ("zh", "dark", 360, ("data/v1", "lineage", "trust", mine)),
+    ):
         page.set_viewport_size({"width": width, "height": 800})
         page.goto(f"/preferences?language={language}&theme={theme}&next=/console")
-        for place in (*PLACES, mine, f"{mine}/erase"):
+        for place in places:
             page.goto(f"/console/a/support/{place}")
             assert axe_violations(page) == [], place
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), place
