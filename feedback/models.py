@@ -98,10 +98,16 @@ class Contributor(Table, table=True):
     """Whoever gave feedback, known only as an HMAC; its side of the split is fixed at first sight."""
 
     __tablename__ = "contributor"
+    __table_args__ = (
+        Index("ix_contributor_newest", "assistant_id", "created_at", "id"),
+        index_where("ix_contributor_held_back", "assistant_id", "created_at", "id", where="quarantined_at IS NOT NULL"),
+    )
     id: str = Field(primary_key=True, max_length=32)
-    assistant_id: int = reference("assistant.id")
+    assistant_id: int = reference("assistant.id", index=False)
     side: Side = word(Side)
     created_at: datetime = moment()
+    quarantined_at: datetime | None = moment(nullable=True)  # since when everything of theirs is held back
+    quarantine_reason: str | None = Field(default=None, max_length=500)
 
 
 # ── what was said ────────────────────────────────────────────────────────────────────────────────────────────

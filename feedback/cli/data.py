@@ -6,9 +6,9 @@ import typer
 
 from feedback import assistants, datasets, review, verification
 from feedback.cli.app import ACTOR, AsJson, AssistantName, open_all, print_fields, print_json, print_rows, visible
-from feedback.cli.policy_changes import parse_changes
 from feedback.curate.datasheet import compare
 from feedback.curate.datasheet_page import as_markdown
+from feedback.policy_changes import parse_changes
 from feedback.review import listing
 from feedback.row_hashes import find_rows
 from feedback.states import FeedbackStatus

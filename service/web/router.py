@@ -6,8 +6,7 @@ from litestar.di import Provide
 from service.web import errors, sessions
 from service.web.chat import pages as chat_pages
 from service.web.chat import said, turns
-from service.web.console import overview
-from service.web.console import cases, feedback, overview, review
+from service.web.console import cases, data, feedback, lineage, overview, review, trust
 from service.web.page import check_form, provide_form, provide_page
 from service.web.site import Site
 
@@ -45,6 +44,19 @@ def pages(site: Site) -> Router:
             cases.show_cases,
             cases.show_case,
             cases.change_case,
+            data.show_datasets,
+            data.compare_datasets,
+            data.show_preview,
+            data.make_preview,
+            data.show_dataset,
+            data.verify_dataset,
+            lineage.show_lineage,
+            trust.show_contributors,
+            trust.show_contributor,
+            trust.hold_back,
+            trust.let_go,
+            trust.show_erasure,
+            trust.erase,
         ],
         dependencies={
             "site": Provide(lambda: site, sync_to_thread=False),

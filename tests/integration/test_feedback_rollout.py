@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlmodel import select
 
-from feedback import adapters, approvals, assistants, contributors, conversations, releases, rollout, runs
+from feedback import adapters, approvals, assistants, contributors, conversations, quarantine, releases, rollout, runs
 from feedback.columns import now
 from feedback.errors import Conflict, InvalidInput
 from feedback.models import AdapterVersion, AuditEntry, Evaluation, Feedback, Message, Release
@@ -240,6 +240,19 @@ def test_curation_takes_no_vote_back_but_a_reviewer_does(tried: House) -> None:
         seen = rollout.look(session, tried.assistant)
     assert seen is not None
     assert seen.evidence.choices.losses == 3
+
+
+def test_who_is_held_back_has_no_vote(tried: House) -> None:
+    set_release(tried, canary_seconds=3600)
+    for person in range(3):
+        choose(tried, 0, 1, user=f"person-{person}")
+    with tried.database.write() as session:
+        given = session.exec(select(Feedback).order_by(Feedback.id)).all()
+        quarantine.quarantine(session, tried.assistant, str(given[0].contributor_id), "a troll", actor="test")
+    with tried.database.read() as session:
+        seen = rollout.look(session, tried.assistant)
+    assert seen is not None
+    assert seen.evidence.choices.losses == 2
 
 
 def test_one_assistant_s_trouble_hinders_no_other(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
