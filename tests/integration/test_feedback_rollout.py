@@ -400,7 +400,9 @@ def test_of_two_who_move_a_trial_at_once_one_looks_again(tried: House) -> None:
         stale = releases.on_trial(session, tried.assistant)
     assert stale is not None
     with tried.database.write() as session:
-        releases.grow_trial(session, tried.assistant, session.get_one(Release, stale.id), 20.0, reason="well")
+        releases.change_share(
+            session, tried.assistant, session.get_one(Release, stale.id), 20, actor="test", reason="well"
+        )
     with tried.database.write() as session, pytest.raises(Conflict):
         releases._change(session, stale, ReleaseState.CANARY, traffic_percent=30.0)
 
