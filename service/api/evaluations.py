@@ -31,7 +31,7 @@ def list_evaluations(
     name: str,
     caller: Caller,
     database: Database,
-    after: Annotated[int | None, Parameter(ge=1, lt=2**63)] = None,
+    after: Annotated[int | None, Parameter(ge=1, lt=2**62)] = None,
     limit: Annotated[int, Parameter(ge=1, le=1000)] = 50,
 ) -> Page[Judged]:
     """The newest first."""

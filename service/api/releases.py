@@ -56,7 +56,7 @@ def list_releases(
     name: str,
     caller: Caller,
     database: Database,
-    after: Annotated[int | None, Parameter(ge=1, lt=2**63)] = None,
+    after: Annotated[int | None, Parameter(ge=1, lt=2**62)] = None,
     limit: Annotated[int, Parameter(ge=1, le=100)] = 20,
 ) -> Page[ReleaseRead]:
     """The newest first: proposed, on trial, live, and what was."""
