@@ -7,6 +7,7 @@ from service.web import errors, sessions
 from service.web.chat import pages as chat_pages
 from service.web.chat import said, turns
 from service.web.console import cases, data, feedback, lineage, overview, review, trust
+from service.web.console import overview, releases, runs, verdicts
 from service.web.page import check_form, provide_form, provide_page
 from service.web.site import Site
 
@@ -57,6 +58,29 @@ def pages(site: Site) -> Router:
             trust.let_go,
             trust.show_erasure,
             trust.erase,
+            runs.show_runs,
+            runs.start_run,
+            runs.show_run,
+            runs.show_run_now,
+            runs.ask_to_cancel,
+            runs.cancel_run,
+            runs.retry_run,
+            runs.set_priority,
+            verdicts.show_verdicts,
+            verdicts.show_verdict,
+            verdicts.show_replies,
+            verdicts.show_report,
+            releases.show_releases,
+            releases.show_versions,
+            releases.show_drift,
+            releases.ask_to_promote,
+            releases.promote,
+            releases.ask_to_veto,
+            releases.veto,
+            releases.set_share,
+            releases.ask_to_roll_back,
+            releases.roll_back,
+            releases.freeze,
         ],
         dependencies={
             "site": Provide(lambda: site, sync_to_thread=False),
