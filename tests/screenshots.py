@@ -1,4 +1,4 @@
-"""`make screenshots`: the README's pictures, of the demo's product after a real run (`python tests/screenshots.py FOLDER`).
+"""`make screenshots`: the README's pictures, of the demo's product after a real run; into the folder that is named.
 
 Promises that what they show came about: people asked, corrected, chose and reported, an adapter was trained and judged.
 Takes as long as `make demo DEMO=--fast`. Pictures have few colours, so that they are small.
