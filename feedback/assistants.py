@@ -5,13 +5,14 @@ never learns: it is what `model: "base"` talks to.
 """
 
 import re
+from typing import Any
 
 from pydantic import ValidationError
 from sqlmodel import Session, col, select
 
 from feedback import audit
 from feedback.columns import now
-from feedback.errors import InvalidInput, NotFound
+from feedback.errors import Conflict, InvalidInput, NotFound
 from feedback.models import AdapterVersion, Assistant, Guidelines, Release
 from feedback.policies import Changes, Policies
 from feedback.states import Consent, ReleaseState
@@ -20,7 +21,8 @@ BASE_VERSION = "base"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 
-def create(session: Session, name: str, base_model: str, *, system_prompt: str = "", actor: str) -> Assistant:
+def create(session: Session, name: str, base_model: str, *, actor: str, **guidelines: Any) -> Assistant:
+    """`guidelines`: fields of the first version, such as system_prompt, as guidelines.py checks them."""
     if not _NAME.fullmatch(name):
         raise InvalidInput(
             f"'{name}' can't name an assistant: use a-z, 0-9, '.', '_' and '-', at most 63.", param="name"
@@ -30,9 +32,8 @@ def create(session: Session, name: str, base_model: str, *, system_prompt: str =
     assistant = Assistant(name=name, base_model=base_model, policies=Policies().model_dump())
     session.add(assistant)
     session.flush()
-    guidelines = Guidelines(assistant_id=assistant.id, version=1, system_prompt=system_prompt)
     bare = AdapterVersion(assistant_id=assistant.id, number=0, sha256=BASE_VERSION, base_model=base_model)
-    session.add(guidelines)
+    session.add(Guidelines(assistant_id=assistant.id, version=1, **guidelines))
     session.add(bare)
     session.flush()
     session.add(
@@ -64,10 +65,15 @@ def ensure_base(session: Session, base_model: str) -> Assistant:
 def get_assistant(session: Session, name: str) -> Assistant:
     assistant = session.exec(select(Assistant).where(Assistant.name == name)).first()
     if assistant is None:
-        raise NotFound(
-            f"No assistant '{name}': `burnish assistant list` shows them.", param="model", code="model_not_found"
-        )
+        raise assistant_missing(name)
     return assistant
+
+
+def assistant_missing(name: str) -> NotFound:
+    """Also said of one that isn't to be seen: nobody can tell which."""
+    return NotFound(
+        f"No assistant '{name}': `burnish assistant list` shows them.", param="model", code="model_not_found"
+    )
 
 
 def list_assistants(session: Session) -> list[Assistant]:
@@ -100,11 +106,18 @@ def changed_policies(assistant: Assistant, changes: Changes) -> Policies:
     return checked
 
 
-def set_policies(session: Session, assistant: Assistant, changes: Changes, *, actor: str) -> Policies:
+def set_policies(
+    session: Session, assistant: Assistant, changes: Changes, *, actor: str, seen: Changes | None = None
+) -> Policies:
+    """`seen`: what the changed settings were when they were decided on. Raises Conflict where one isn't any more."""
     session.add(assistant)
     session.refresh(assistant, with_for_update={"key_share": True})  # nobody else's change from now on is overwritten
+    present = policies(assistant)
+    if not changes:
+        return present
     checked = changed_policies(assistant, changes)
-    if checked.training.schedule != policies(assistant).training.schedule:
+    _refuse_overtaken(present.model_dump(), changes, seen or {})
+    if checked.training.schedule != present.training.schedule:
         assistant.scheduled_since = now()  # no time before counts, or a new schedule would start a run at once
     assistant.policies = checked.model_dump()
     audit.record(session, actor, "assistant.policies", assistant.name, changes=changes)
@@ -113,6 +126,8 @@ def set_policies(session: Session, assistant: Assistant, changes: Changes, *, ac
 
 def set_consent(session: Session, assistant: Assistant, consent: Consent, *, actor: str) -> None:
     """Decide what silence means, from the next dataset on."""
+    if assistant.consent == consent:
+        return
     assistant.consent = consent
     session.add(assistant)
     audit.record(session, actor, "assistant.consent", assistant.name, consent=consent)
@@ -126,3 +141,14 @@ def current_guidelines(session: Session, assistant: Assistant) -> Guidelines:
         .limit(1)
     )
     return session.exec(newest).one()
+
+
+def _refuse_overtaken(present: Changes, changes: Changes, seen: Changes) -> None:
+    for section, values in changes.items():
+        for name in values:
+            was = seen.get(section, {}).get(name, present[section][name])
+            if was != present[section][name]:
+                raise Conflict(
+                    f"Somebody set {section}.{name} to {present[section][name]!r} meanwhile: look again, then decide.",
+                    param=f"{section}.{name}",
+                )

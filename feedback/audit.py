@@ -64,11 +64,14 @@ def list_entries(
     return list(session.exec(chosen))
 
 
-def verify(session: Session, key: bytes) -> tuple[int, list[Flaw]]:
-    """How many entries there are, and what is wrong with them. Two may follow one: two deeds at the same moment."""
-    known: set[str] = set()
-    flaws, count, begun = [], 0, False
-    for entry in _oldest_first(session):
+def verify(session: Session, key: bytes, *, newest: int | None = None) -> tuple[int, list[Flaw]]:
+    """How many entries were looked at, and what is wrong with them. Two may follow one: two deeds at the same moment.
+
+    `newest`: of so many alone, which may follow any of the AT_ONCE before them; a million take a minute or more.
+    """
+    first, known = (0, set()) if newest is None else _window(session, newest)
+    flaws, count, begun = [], 0, bool(known)
+    for entry in _oldest_first(session, first - 1):
         count += 1
         if entry.signature is None:
             if begun:
@@ -83,8 +86,19 @@ def verify(session: Session, key: bytes) -> tuple[int, list[Flaw]]:
     return count, flaws
 
 
-def _oldest_first(session: Session) -> Iterator[AuditEntry]:
-    last = 0
+def _window(session: Session, newest: int) -> tuple[int, set[str]]:
+    """The first of the `newest` entries, and the signatures of some before it."""
+    ids = select(AuditEntry.id).order_by(col(AuditEntry.id).desc())
+    first = session.exec(ids.offset(newest - 1).limit(1)).first()
+    if first is None:
+        return 0, set()
+    before = select(AuditEntry.signature).where(col(AuditEntry.id) < first)
+    signatures = session.exec(before.order_by(col(AuditEntry.id).desc()).limit(AT_ONCE))
+    return first, {signature for signature in signatures if signature is not None}
+
+
+def _oldest_first(session: Session, last: int) -> Iterator[AuditEntry]:
+    """Those after `last`."""
     while some := list(
         session.exec(select(AuditEntry).where(col(AuditEntry.id) > last).order_by(col(AuditEntry.id)).limit(AT_ONCE))
     ):

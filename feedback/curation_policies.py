@@ -3,11 +3,30 @@
 One class a stage, in the pipeline's order. Every default suits a deployment that reviews little.
 """
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Policy(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_many(cls, values: Any) -> Any:
+        """pydantic describes each unknown name: of a request full of them that takes gigabytes."""
+        if isinstance(values, dict) and len(values) > len(cls.model_fields):
+            unknown = next(name for name in values if name not in cls.model_fields)
+            raise ValueError(f"'{str(unknown)[:50]}' is none of {', '.join(cls.model_fields)}")
+        return values
+
+    @model_validator(mode="after")
+    def _numbers_can_be_told(self) -> Self:
+        """JSON's readers know whole numbers up to 2⁵³."""
+        for name, value in self:
+            if isinstance(value, int) and abs(value) > 2**53:
+                raise ValueError(f"{name} is larger than any number that could be meant")
+        return self
 
 
 class AgePolicy(Policy):
@@ -50,17 +69,21 @@ class TrustPolicy(Policy):
 
 
 class PrivacyPolicy(Policy):
+    """What identifies people, and doesn't belong into what is taught."""
+
     replace_identifiers: bool = Field(
         True, description="Replace e-mail addresses, numbers, keys and the like by placeholders such as [EMAIL_1]."
     )
-    keep: list[str] = Field([], description="Public identifiers that stay, such as the deployment's own address.")
+    keep: list[str] = Field(
+        [], max_length=1000, description="Public identifiers that stay, such as the deployment's own address."
+    )
     names: bool = Field(False, description="People's names too: needs the extra `names`, see docs/curation.md.")
 
 
 class QualityPolicy(Policy):
     """What is fit to be taught. Replies rated bad teach what not to say: they may be unfit."""
 
-    languages: list[str] = Field([], description="Languages taught, as ISO 639-1 codes; empty: all.")
+    languages: list[str] = Field([], max_length=200, description="Languages taught, as ISO 639-1 codes; empty: all.")
     min_characters: int = Field(1, ge=1, description="Shortest text that is taught, in characters.")
     max_tokens: int = Field(2048, ge=1, description="Longest text that is taught, in tokens, estimated.")
     max_repetition: float = Field(
@@ -119,6 +142,8 @@ class BalancePolicy(Policy):
 
 
 class AugmentPolicy(Policy):
+    """More ways to ask for what was taught."""
+
     copies: int = Field(
         0, ge=0, le=8, description="Synthetic phrasings added for each taught question, in training rows only."
     )

@@ -33,7 +33,7 @@ class Draft(BaseModel):
     review_due: date | None = Field(None, description="The day from which on a person should read them again.")
 
 
-def system_prompt_of(guidelines: Guidelines) -> str:
+def system_prompt_of(guidelines: Guidelines | Draft) -> str:
     """What the model reads of them: the free words first, as they are, then the rest, always in this order.
 
     What is empty leaves no trace, and the same guidelines give the same text: caches live on that.
@@ -105,10 +105,25 @@ def revise(
     return changed
 
 
-def versions(session: Session, assistant: Assistant) -> list[Guidelines]:
-    """All of them, newest first."""
+def begin(session: Session, name: str, base_model: str, draft: Draft, *, actor: str) -> Assistant:
+    """A new assistant with these as its first guidelines."""
+    return assistants.create(session, name, base_model, actor=actor, **draft.model_dump())
+
+
+def restore(session: Session, assistant: Assistant, version: int, *, actor: str, made_from: int | None) -> Guidelines:
+    """Make an older version's words the current ones, as a new version. Raises as `revise` does."""
+    old = get_version(session, assistant, version)
+    return revise(session, assistant, draft_of(old), actor=actor, made_from=made_from)
+
+
+def versions(
+    session: Session, assistant: Assistant, *, before: int | None = None, limit: int | None = None
+) -> list[Guidelines]:
+    """Newest first, all of them unless told otherwise."""
     found = select(Guidelines).where(Guidelines.assistant_id == assistant.id)
-    return list(session.exec(found.order_by(col(Guidelines.version).desc())))
+    if before is not None:
+        found = found.where(Guidelines.version < min(before, 2**31 - 1))
+    return list(session.exec(found.order_by(col(Guidelines.version).desc()).limit(limit)))
 
 
 def get_version(session: Session, assistant: Assistant, version: int) -> Guidelines:

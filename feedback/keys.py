@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlmodel import Session, col, select
+from sqlmodel.sql.expression import SelectOfScalar
 
 from feedback import audit
-from feedback.assistants import get_assistant
+from feedback.assistants import assistant_missing, get_assistant
 from feedback.columns import now
 from feedback.errors import Forbidden, InvalidInput, NotFound, Unauthenticated
 from feedback.models import ApiKey, ApiKeyAssistant, Assistant
@@ -58,20 +59,31 @@ class Caller:
     def sees(self, assistant: Assistant) -> bool:
         return self.assistant_ids is None or assistant.id in self.assistant_ids
 
+    def require_everything(self) -> None:
+        """For what concerns the whole deployment."""
+        if self.assistant_ids is not None:
+            raise Forbidden("This key is limited to some assistants, and this is about all of them: use another key.")
+
 
 def create(
-    session: Session, name: str, role: Role, assistants: Sequence[str] = (), *, actor: str
+    session: Session, name: str, role: Role, assistants: Sequence[str] = (), *, actor: str, by: Caller | None = None
 ) -> tuple[ApiKey, str]:
-    """Returns the stored key and its text, which can't be read again."""
+    """Returns the stored key and its text, which can't be read again.
+
+    `by`: who asks for it, whose own limits it can't go beyond; None: whoever sits at the machine. Raises Forbidden.
+    """
     if not name.strip():
         raise InvalidInput("A key needs a name: say who or what it is for.", param="name")
+    limits = [_seen_by(session, by, assistant) for assistant in dict.fromkeys(assistants)]
+    if by is not None and by.assistant_ids is not None and not limits:
+        raise Forbidden("This key is limited to some assistants: name those that the new one may see.")
     token = f"sk-burnish-{secrets.token_urlsafe(32)}"
     key = ApiKey(name=name.strip()[:100], role=role, hash=_hash(token), prefix=token[:15])
     session.add(key)
     session.flush()
-    for assistant in assistants:
-        session.add(ApiKeyAssistant(api_key_id=key.id, assistant_id=get_assistant(session, assistant).id))
-    audit.record(session, actor, "key.create", f"key {key.id}", role=role, assistants=list(assistants))
+    for assistant in limits:
+        session.add(ApiKeyAssistant(api_key_id=key.id, assistant_id=assistant.id))
+    audit.record(session, actor, "key.create", f"key {key.id}", role=role, assistants=[one.name for one in limits])
     return key, token
 
 
@@ -109,18 +121,62 @@ def caller_of(session: Session, key: ApiKey) -> Caller:
     return Caller(key.id, key.name, key.role, frozenset(limits) or None)
 
 
-def revoke(session: Session, key_id: int, *, actor: str) -> ApiKey:
-    key = session.get(ApiKey, key_id)
-    if key is None:
-        raise NotFound(f"No key {key_id}: `burnish key list` shows them.")
+def revoke(session: Session, key_id: int, *, actor: str, by: Caller | None = None) -> ApiKey:
+    """From now on it opens nothing, and who is signed in with it isn't any more. `by` as in `create`."""
+    key = get_key(session, key_id, by=by)
     if key.revoked_at is None:
         key.revoked_at = now()
         audit.record(session, actor, "key.revoke", f"key {key.id}")
     return key
 
 
+def get_key(session: Session, key_id: int, *, by: Caller | None = None) -> ApiKey:
+    key = session.exec(_within(by).where(ApiKey.id == min(key_id, 2**31 - 1))).first()
+    if key is None:
+        raise NotFound(f"No key {key_id}: `burnish key list` shows them.")
+    return key
+
+
 def list_keys(session: Session) -> list[ApiKey]:
     return list(session.exec(select(ApiKey).order_by(col(ApiKey.id))))
+
+
+def newest_keys(session: Session, by: Caller, *, before: int | None = None, limit: int = 50) -> list[ApiKey]:
+    """Those that `by` may see and that have a text, the newest first."""
+    chosen = _within(by).where(ApiKey.prefix != "")
+    if before is not None:
+        chosen = chosen.where(col(ApiKey.id) < before)
+    return list(session.exec(chosen.order_by(col(ApiKey.id).desc()).limit(limit)))
+
+
+def limits_of(session: Session, keys: Sequence[ApiKey]) -> dict[int, list[str]]:
+    """By key: the names of the assistants that it is limited to; none: it sees all."""
+    found: dict[int, list[str]] = {key.id: [] for key in keys}
+    chosen = (
+        select(ApiKeyAssistant.api_key_id, Assistant.name)
+        .join(Assistant, col(Assistant.id) == col(ApiKeyAssistant.assistant_id))
+        .where(col(ApiKeyAssistant.api_key_id).in_(found))
+        .order_by(col(Assistant.name))
+    )
+    for key_id, name in session.exec(chosen):
+        found[key_id].append(name)
+    return found
+
+
+def _within(by: Caller | None) -> SelectOfScalar[ApiKey]:
+    """The keys that `by` has a say over: all, or those that see nothing that it doesn't see itself."""
+    if by is None or by.assistant_ids is None:
+        return select(ApiKey)
+    limits = select(ApiKeyAssistant.api_key_id).where(ApiKeyAssistant.api_key_id == ApiKey.id)
+    beyond = limits.where(col(ApiKeyAssistant.assistant_id).not_in(by.assistant_ids))
+    return select(ApiKey).where(limits.exists(), ~beyond.exists())
+
+
+def _seen_by(session: Session, by: Caller | None, name: str) -> Assistant:
+    assistant = get_assistant(session, name)
+    if by is not None and not by.sees(assistant):
+        raise assistant_missing(name)
+    return assistant
 
 
 def _hash(token: str) -> str:

@@ -31,6 +31,8 @@ GuardName = Literal[
 ]  # fmt: skip
 Changes = dict[str, dict[str, Any]]
 """Section → setting → value: a part of Policies."""
+LONGEST_SECONDS = 10 * 365 * 86_400
+"""A longer time would reach beyond the last day that can be told."""
 
 
 class TrainingPolicy(Policy):
@@ -40,6 +42,7 @@ class TrainingPolicy(Policy):
     min_seconds_between_runs: float = Field(
         3600,
         ge=0,
+        le=LONGEST_SECONDS,
         description="Seconds that must pass between one run's request (or a failed one's end) and the next by policy.",
     )
     schedule: str | None = Field(
@@ -65,6 +68,7 @@ class TrainingPolicy(Policy):
     methods: list[Literal["sft", "dpo", "kto"]] = Field(
         ["sft", "dpo", "kto"],
         min_length=1,
+        max_length=3,
         description="What may run, always in this order: SFT, then DPO, or KTO where DPO may not or has too few pairs.",
     )
     max_preference_pairs: int = Field(
@@ -180,6 +184,7 @@ class VerdictPolicy(Policy):
     )
     required_guards: list[GuardName] = Field(
         ["separate_data", "finite_measurements", "general_perplexity"],
+        max_length=20,
         description="Guards that block where they aren't measurable, by name.",
     )
 
@@ -203,7 +208,10 @@ class ReleasePolicy(Policy):
         "none: all at once.",
     )
     canary_seconds: float = Field(
-        86_400, ge=0, description="Seconds that each of these shares is served at least before it grows."
+        86_400,
+        ge=0,
+        le=LONGEST_SECONDS,
+        description="Seconds that each of these shares is served at least before it grows.",
     )
     canary_replies: int = Field(50, ge=0, description="Replies that a candidate must have written before it grows.")
     canary_keys: list[str] = Field(
@@ -213,7 +221,10 @@ class ReleasePolicy(Policy):
         0, ge=0, le=50, description="Share of the conversations, in percent, that the replaced version keeps."
     )
     holdout_seconds: float = Field(
-        7 * 86_400, ge=0, description="Seconds for which it keeps them; reverse evidence until then takes the new back."
+        7 * 86_400,
+        ge=0,
+        le=LONGEST_SECONDS,
+        description="Seconds for which it keeps them; reverse evidence until then takes the new back.",
     )
 
     @field_validator("canary_percents")
@@ -246,6 +257,8 @@ class ReviewPolicy(Policy):
 
 
 class RetentionPolicy(Policy):
+    """How long what was said is kept."""
+
     message_days: int | None = Field(
         None,
         ge=1,
@@ -312,6 +325,8 @@ class CollectPolicy(Policy):
 
 
 class Policies(Policy):
+    """All that an assistant's operators decide, in sections."""
+
     collect: CollectPolicy = CollectPolicy()
     training: TrainingPolicy = TrainingPolicy()
     age: AgePolicy = AgePolicy()

@@ -4,8 +4,10 @@ A conversation is as old as its last message; an imported one as old as its impo
 learned, so they aren't tainted. In small transactions, each of which leaves an erasure's record and an audit entry.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -14,7 +16,7 @@ from sqlmodel import Session, col, select
 from feedback import assistants
 from feedback.columns import now
 from feedback.database import Database
-from feedback.erasure.erase import Consequences, erase, preview
+from feedback.erasure.erase import erase, preview
 from feedback.erasure.subjects import Subject
 from feedback.errors import Conflict, NotFound
 from feedback.models import Assistant, Conversation, Feedback, Message
@@ -23,6 +25,19 @@ from feedback.states import ErasureKind
 CONVERSATIONS_AT_ONCE = 500
 """In a transaction: on SQLite nobody else writes meanwhile."""
 ACTOR = "retention"
+
+
+@dataclass(frozen=True)
+class TooOld:
+    """What is older than it is kept."""
+
+    since: datetime | None
+    """From when on everything stays; None: it does for ever."""
+    counts: dict[str, int]
+    """Rows by table."""
+    datasets: list[str]
+    more: bool
+    """There is more than was looked at."""
 
 
 def enforce(database: Database) -> int:
@@ -41,23 +56,32 @@ def enforce(database: Database) -> int:
     return gone
 
 
-def would_erase(session: Session, assistant: Assistant) -> Consequences:
-    """What `enforce` would do now; changes nothing."""
-    since, total = kept_since(assistant), Consequences({}, [], [], [], False)
-    after = 0
+def would_erase(
+    session: Session, assistant: Assistant, *, since: datetime | None = None, most: int | None = None
+) -> TooOld:
+    """What `enforce` would do now, or with another limit; changes nothing. `most`: portions that it looks at."""
+    since = since or kept_since(assistant)
+    counts: Counter[str] = Counter()
+    datasets: set[str] = set()
+    after = looked_at = 0
     while since is not None and (portion := _too_old(session, assistant, since, after)):
+        if looked_at == most:
+            return TooOld(since, dict(counts), sorted(datasets, key=_number), more=True)
         found = preview(session, assistant, _subject(since, portion))
-        counts = {
-            table: total.counts.get(table, 0) + found.counts.get(table, 0) for table in total.counts | found.counts
-        }
-        total = Consequences(counts, sorted({*total.datasets, *found.datasets}, key=_number), [], [], False)
+        counts.update(found.counts)
+        datasets.update(found.datasets)
         after = portion[-1]
-    return total
+        looked_at += 1
+    return TooOld(since, dict(counts), sorted(datasets, key=_number), more=False)
 
 
 def kept_since(assistant: Assistant) -> datetime | None:
     days = assistants.policies(assistant).retention.message_days
-    return None if days is None else now() - timedelta(days=days)
+    return None if days is None else since_days(days)
+
+
+def since_days(days: int) -> datetime:
+    return now() - timedelta(days=days)
 
 
 def _portions(database: Database, assistant: Assistant, since: datetime) -> Iterator[list[int]]:

@@ -35,11 +35,14 @@ async def provide_caller(request: Request[Any, Any, Any]) -> Caller:
     return await authenticate(request)
 
 
-def may(deed: str) -> Guard:
-    """A guard that lets through keys whose role may do `deed`."""
+def may(deed: str, *, everywhere: bool = False) -> Guard:
+    """A guard that lets through keys whose role may do `deed`; `everywhere`: that aren't limited to some assistants."""
 
     async def guard(connection: Connection, _: BaseRouteHandler) -> None:
-        (await authenticate(connection)).require(deed)
+        caller = await authenticate(connection)
+        caller.require(deed)
+        if everywhere:
+            caller.require_everything()
 
     return guard
 

@@ -111,11 +111,21 @@ def get_erasure(session: Session, public_id: str) -> Erasure:
     return erasure
 
 
-def list_erasures(session: Session, assistant: Assistant | None = None, limit: int = 50) -> list[Erasure]:
-    """The newest, but first of all those that aren't complete."""
-    first = (col(Erasure.state) == ErasureState.COMPLETE, col(Erasure.id).desc())
-    chosen = select(Erasure).order_by(*first).limit(limit)
-    return list(session.exec(chosen.where(Erasure.assistant_id == assistant.id) if assistant else chosen))
+def list_erasures(
+    session: Session, assistant: Assistant | None = None, limit: int = 50, after: str | None = None
+) -> list[Erasure]:
+    """The newest, but first of all those that aren't complete; `after`: those that follow this one."""
+    complete = col(Erasure.state) == ErasureState.COMPLETE
+    chosen = select(Erasure).order_by(complete, col(Erasure.id).desc()).limit(limit)
+    if assistant is not None:
+        chosen = chosen.where(Erasure.assistant_id == assistant.id)
+    if after is not None:
+        last = session.exec(chosen.where(Erasure.public_id == after)).first()
+        if last is None:
+            raise NotFound(f"No erasure '{after}': `burnish erasures` lists them.", param="after")
+        older = col(Erasure.id) < last.id
+        chosen = chosen.where(complete & older if last.state == ErasureState.COMPLETE else complete | older)
+    return list(session.exec(chosen))
 
 
 def forget_errors(session: Session, erasure: Erasure, datasets: Sequence[int]) -> None:

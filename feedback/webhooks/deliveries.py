@@ -16,6 +16,7 @@ from sqlmodel import Session, col, select
 
 from feedback.columns import now
 from feedback.database import Database
+from feedback.errors import NotFound
 from feedback.webhooks.models import Webhook, WebhookDelivery
 
 RETRY_SECONDS = (5, 60, 300, 1_800, 7_200, 21_600, 43_200, 86_400)
@@ -87,8 +88,16 @@ def forget_old(session: Session) -> None:
     session.connection().execute(delete(WebhookDelivery).where(*over))
 
 
-def list_deliveries(session: Session, hook: Webhook, limit: int = 20) -> list[WebhookDelivery]:
+def list_deliveries(
+    session: Session, hook: Webhook, *, after: str | None = None, limit: int = 20
+) -> list[WebhookDelivery]:
+    """The newest first; `after`: those older than this one."""
     chosen = select(WebhookDelivery).where(WebhookDelivery.webhook_id == hook.id)
+    if after is not None:
+        last = session.exec(chosen.where(WebhookDelivery.public_id == after)).first()
+        if last is None:
+            raise NotFound(f"The webhook has no delivery '{after}', or not any more.", param="after")
+        chosen = chosen.where(col(WebhookDelivery.id) < last.id)
     return list(session.exec(chosen.order_by(col(WebhookDelivery.id).desc()).limit(limit)))
 
 

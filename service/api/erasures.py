@@ -2,9 +2,10 @@
 
 from dataclasses import asdict
 from datetime import datetime
+from typing import Annotated
 
 from litestar import get, post
-from litestar.params import JSONBody
+from litestar.params import JSONBody, Parameter
 from pydantic import BaseModel, Field
 from sqlmodel import Session
 
@@ -80,10 +81,17 @@ def create_erasure(
 
 
 @get("/v1/assistants/{name:str}/erasures", guards=[may("operate")], sync_to_thread=True)
-def list_erasures(name: str, caller: Caller, database: Database) -> list[ErasureRead]:
+def list_erasures(
+    name: str,
+    caller: Caller,
+    database: Database,
+    after: Annotated[str | None, Parameter(max_length=40)] = None,
+    limit: Annotated[int, Parameter(ge=1, le=200)] = 50,
+) -> list[ErasureRead]:
+    """The newest, but first of all those that aren't complete. To read on, send the last one's id as `after`."""
     with database.read() as session:
         assistant = visible(session, caller, name)
-        return [ErasureRead.of(session, one) for one in erasing.list_erasures(session, assistant)]
+        return [ErasureRead.of(session, one) for one in erasing.list_erasures(session, assistant, limit, after)]
 
 
 @get("/v1/erasures/{erasure_id:str}", guards=[may("operate")], sync_to_thread=True)

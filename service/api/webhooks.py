@@ -1,10 +1,10 @@
 """For operators: who is told of an assistant's runs and releases."""
 
 from datetime import datetime
-from typing import Self
+from typing import Annotated, Self
 
 from litestar import delete, get, post
-from litestar.params import JSONBody
+from litestar.params import JSONBody, Parameter
 from pydantic import BaseModel, Field
 
 from feedback.database import Database
@@ -68,11 +68,19 @@ def list_webhooks(name: str, caller: Caller, database: Database) -> Page[Webhook
 
 
 @get("/v1/assistants/{name:str}/webhooks/{webhook_id:str}/deliveries", guards=[may("operate")], sync_to_thread=True)
-def list_deliveries(name: str, webhook_id: str, caller: Caller, database: Database) -> Page[DeliveryRead]:
+def list_deliveries(
+    name: str,
+    webhook_id: str,
+    caller: Caller,
+    database: Database,
+    after: Annotated[str | None, Parameter(max_length=40)] = None,
+    limit: Annotated[int, Parameter(ge=1, le=200)] = 20,
+) -> Page[DeliveryRead]:
     """The newest first."""
     with database.read() as session:
         hook = hooks.get_hook(session, visible(session, caller, name), webhook_id)
-        return Page[DeliveryRead](data=[DeliveryRead.of(one) for one in deliveries.list_deliveries(session, hook)])
+        found = deliveries.list_deliveries(session, hook, after=after, limit=limit + 1)
+    return Page.of([DeliveryRead.of(one) for one in found[:limit]], has_more=len(found) > limit)
 
 
 @delete("/v1/assistants/{name:str}/webhooks/{webhook_id:str}", guards=[may("operate")], sync_to_thread=True)

@@ -14,7 +14,7 @@ from urllib.parse import quote, unquote, urlencode
 
 from litestar import Request, Response
 from litestar.connection import ASGIConnection
-from litestar.datastructures import Cookie
+from litestar.datastructures import Cookie, UploadFile
 from litestar.handlers.base import BaseRouteHandler
 from litestar.types import Guard
 from markupsafe import Markup
@@ -153,8 +153,11 @@ def page_at_hand(request: AnyRequest) -> Page:
     return Page(request.app.state["site"], request, None, known_visitor_id(request) or secrets.token_urlsafe(16))
 
 
-def signed_in(deed: str) -> Guard:
-    """A guard that lets through whoever's role may do `deed`; who needn't sign in may only chat."""
+def signed_in(deed: str, *, everywhere: bool = False) -> Guard:
+    """A guard that lets through whoever's role may do `deed`; who needn't sign in may only chat.
+
+    `everywhere`: only with a key that isn't limited to some assistants.
+    """
 
     async def guard(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
         request: AnyRequest = Request(connection.scope, connection.receive)
@@ -162,6 +165,8 @@ def signed_in(deed: str) -> Guard:
         if not page.someone.signed_in and not page.may(deed):
             raise Unauthenticated("Sign in with a key whose role may do that.")
         page.caller.require(deed)
+        if everywhere:
+            page.caller.require_everything()
 
     return guard
 
@@ -231,6 +236,11 @@ class Form:
 
     def ticked(self, name: str) -> bool:
         return bool(self.text(name))
+
+    def file(self, name: str) -> bytes | None:
+        """None where none was chosen."""
+        value = self._values.get(name)
+        return (value.file.read() or None) if isinstance(value, UploadFile) else None
 
     def all(self, name: str) -> list[str]:
         """Of a choice of several."""

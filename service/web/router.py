@@ -6,8 +6,22 @@ from litestar.di import Provide
 from service.web import errors, sessions
 from service.web.chat import pages as chat_pages
 from service.web.chat import said, turns
-from service.web.console import cases, data, feedback, lineage, overview, review, trust
-from service.web.console import overview, releases, runs, verdicts
+from service.web.console import (
+    audit,
+    cases,
+    data,
+    feedback,
+    keys,
+    lineage,
+    new_assistant,
+    overview,
+    releases,
+    review,
+    runs,
+    trust,
+    verdicts,
+)
+from service.web.console.settings import erasures, guidelines, policies, retention, suites, webhooks
 from service.web.page import check_form, provide_form, provide_page
 from service.web.site import Site
 
@@ -81,6 +95,41 @@ def pages(site: Site) -> Router:
             releases.ask_to_roll_back,
             releases.roll_back,
             releases.freeze,
+            new_assistant.show_form,
+            new_assistant.create_assistant,
+            guidelines.show_guidelines,
+            guidelines.change_guidelines,
+            guidelines.preview_guidelines,
+            guidelines.show_version,
+            guidelines.restore_version,
+            policies.show_policies,
+            policies.show_section,
+            policies.change_section,
+            policies.confirm_reset,
+            policies.reset_section,
+            policies.show_consent,
+            policies.change_consent,
+            webhooks.show_webhooks,
+            webhooks.add_webhook,
+            webhooks.show_webhook,
+            webhooks.confirm_removal,
+            webhooks.remove_webhook,
+            retention.show_retention,
+            retention.change_retention,
+            suites.show_suites,
+            suites.add_suite,
+            suites.confirm_removal,
+            suites.remove_suite,
+            erasures.show_erasures,
+            erasures.preview_erasure,
+            erasures.erase,
+            erasures.show_erasure,
+            keys.show_keys,
+            keys.create_key,
+            keys.confirm_revocation,
+            keys.revoke_key,
+            audit.show_audit,
+            audit.check_audit,
         ],
         dependencies={
             "site": Provide(lambda: site, sync_to_thread=False),
