@@ -8,6 +8,7 @@ from service.web.chat import pages as chat_pages
 from service.web.chat import said, turns
 from service.web.console import overview
 from service.web.page import check_form, provide_form, provide_page
+from service.web.public import changes, receipts, widget
 from service.web.site import Site
 
 
@@ -35,6 +36,14 @@ def pages(site: Site) -> Router:
             said.undo,
             said.show_receipt,
             overview.show_overview,
+            changes.show_assistants,
+            changes.show_changes,
+            receipts.ask_for_receipt,
+            receipts.find_receipt,
+            receipts.show_receipt,
+            receipts.ask_to_take_back,
+            receipts.take_back,
+            widget.get_widget,
         ],
         dependencies={
             "site": Provide(lambda: site, sync_to_thread=False),
