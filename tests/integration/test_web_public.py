@@ -2,25 +2,34 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
 from typing import Any
 from xml.etree import ElementTree
 
 import httpx
 import pytest
+from browsing import DEADLINE_MILLISECONDS, axe_violations, open_page
 from burnish_server import Deployment, bearer, deployment, eventually
 from freezing import learn, person
+from playwright.sync_api import Browser, expect
+from sqlmodel import col, select
 from test_web_sessions import sign_in, token_of
 
 from feedback import releases, review
-from feedback.models import Evaluation
-from feedback.states import ReviewDecision, Role, Side, VerdictWord
+from feedback.models import Evaluation, Feedback
+from feedback.states import FeedbackStatus, ReviewDecision, Role, Side, VerdictWord
 from feedback.testing import House
 
 STRANGER = {"host": "burnish.example"}
 """Whoever asks for a name that isn't this machine's must sign in to chat."""
+ROOT = Path(__file__).parents[2]
 MOST_BYTES = 10_000
 ORIGIN = {"origin": "https://shop.example"}
+SURVEY = [{"id": "csat", "text": "How did it go?", "kind": "csat"}, {"id": "why", "text": "Why?", "kind": "text"}]
 CALLS = ["/v1/feedback", "/v1/feedback/form?completion_id=chatcmpl-1", "/v1/feedback/rcpt-1"]
 
 
@@ -275,3 +284,130 @@ def test_the_widget_is_small_has_an_address_that_stays_and_may_be_loaded_anywher
     assert widget.headers["cross-origin-resource-policy"] == "cross-origin"
     again = browser.get("/widget.js", headers={"if-none-match": widget.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
+
+
+# ── in a browser ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@contextmanager
+def another_site(page: str) -> Iterator[str]:
+    """A site of somebody else's that serves `page`; yields its address."""
+
+    class Site(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("content-type", "text/html; charset=utf-8")
+            self.end_headers()
+            self.wfile.write(page.encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Site) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+def kinds_said_of(told: Told, completion: str) -> list[str]:
+    (reply,) = told.made.replies(completion)
+    with told.made.database.read() as session:
+        said = session.exec(select(Feedback).where(Feedback.message_id == reply.id).order_by(col(Feedback.id))).all()
+    return [one.kind for one in said if one.status != FeedbackStatus.REPLACED]
+
+
+@pytest.mark.chromium
+def test_the_widget_takes_feedback_on_a_strict_page_of_another_site(chromium: Browser, told: Told) -> None:
+    asks = {"tags": ["too long", "warm"], "survey_after_replies": 1, "survey": SURVEY}
+    house = House(told.made.settings, told.made.database, "garden", collect=asks)
+    first, second = (house.reply(f"What blooms in {month}?", "Roses.", user=month) for month in ("May", "June"))
+    key = told.made.make_key(Role.FEEDBACK, "garden")
+    example = (ROOT / "deploy" / "widget" / "example.html").read_text("utf-8")
+    example = example.replace("https://burnish.example", told.made.settings.url)
+    example = example.replace("sk-burnish-…", key).replace("chatcmpl-…", first)
+    context = chromium.new_context(locale="en-GB", color_scheme="light")
+    context.set_default_timeout(DEADLINE_MILLISECONDS)
+    complaints: list[str] = []
+    page = context.new_page()
+    page.on("console", lambda said: complaints.append(said.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    with another_site(example) as address:
+        page.goto(address)
+        page.get_by_role("button", name="Good reply").click()
+        expect(page.get_by_role("status")).to_have_text("Thank you.")
+        expect(page.get_by_role("button", name="Good reply")).to_have_attribute("aria-pressed", "true")
+
+        page.get_by_role("button", name="Comment").press("Enter")  # goes with the rating
+        expect(page.get_by_label("too long")).to_be_focused()
+        page.get_by_label("warm").check()
+        page.get_by_label("What do you think of it?").fill("<b>Nice</b>")
+        assert axe_violations(page) == []
+        page.get_by_role("button", name="Send").click()
+        expect(page.get_by_role("button", name="Comment")).to_be_focused()
+        assert kinds_said_of(told, first) == ["rating"]
+
+        page.get_by_role("button", name="Correction").click()
+        page.get_by_label("What is the right reply?").fill("Tulips.")
+        page.get_by_role("button", name="Send").click()
+        page.get_by_role("button", name="Report").click()
+        page.get_by_label("Bias").check()
+        page.get_by_label("Stay anonymous").check()
+        page.get_by_role("button", name="Send").click()
+        page.get_by_role("button", name="Survey").click()
+        page.get_by_label("4").check()
+        page.get_by_role("button", name="Send").click()
+        expect(page.get_by_role("link", name="What became of it?")).to_have_count(4)
+        assert kinds_said_of(told, first) == ["rating", "correction", "report", "survey"]
+
+        with context.expect_page() as opened:
+            page.get_by_role("link", name="What became of it?").first.click()
+        expect(opened.value.get_by_role("heading", name="Your feedback")).to_be_visible()
+        assert opened.value.evaluate("document.referrer") == ""
+        page.get_by_role("button", name="Take back").nth(1).click()  # the correction
+        expect(page.get_by_role("status")).to_have_text("Taken back.")
+        assert kinds_said_of(told, first) == ["rating", "report", "survey"]
+
+        # a reply that comes later, in a dark page in Chinese
+        page.emulate_media(color_scheme="dark")
+        page.evaluate(
+            """completion => {
+                const place = document.createElement("div");
+                place.lang = "zh-CN";
+                document.querySelector("main").append(place);
+                place.dataset.burnishReply = completion;
+            }""",
+            second,
+        )
+        page.get_by_role("button", name="回复得不好").click()
+        expect(page.get_by_role("status").last).to_have_text("谢谢。")
+        page.get_by_role("button", name="举报").click()
+        assert axe_violations(page) == []
+        page.keyboard.press("Escape")
+        expect(page.get_by_role("button", name="举报")).to_be_focused()
+        page.get_by_role("button", name="回复得不好").click()  # pressed again: taken back
+        expect(page.get_by_role("status").last).to_have_text("已撤回。")
+        assert kinds_said_of(told, second) == []
+    context.close()
+    assert complaints == []
+
+
+@pytest.mark.chromium
+def test_public_pages_walked_in_a_browser(chromium: Browser, told: Told) -> None:
+    given = told.house.say(told.house.reply("Why?", "So."), "comment", "Hm.")
+    page = open_page(chromium, told.made)
+    page.goto("/changes")
+    page.get_by_role("link", name="open", exact=True).click()
+    expect(page.get_by_role("heading", name="open@1 serves again")).to_be_visible()
+    for language, theme in (("en", "dark"), ("zh", "light")):
+        for place in ("/changes", "/changes/open", "/receipt", f"/receipt/{told.reported}", f"/receipt/{told.taught}"):
+            page.goto(f"/preferences?language={language}&theme={theme}&next={place}")
+            assert axe_violations(page) == [], place
+    page.goto("/preferences?language=en&next=/receipt")
+    page.get_by_label("Receipt").fill(given.receipt)
+    page.get_by_role("button", name="Look it up").click()
+    page.get_by_role("link", name="Take it back").click()
+    assert axe_violations(page) == []
+    page.get_by_role("button", name="Take it back for good").click()
+    expect(page.get_by_role("heading", name="Your feedback is gone")).to_be_visible()
+    assert axe_violations(page) == []
+    page.context.close()

@@ -20,13 +20,14 @@
 :host { display: block }
 section { --back: light-dark(#fffdfa, #1b1815); --on: light-dark(#9a4a0b, #f0a868);
   font: 14px/1.45 system-ui, sans-serif; color: light-dark(#241d17, #ece5dd); background: var(--back); border-radius: 9px; padding: 6px }
+form { margin-top: 9px }
 header, li { display: flex; flex-wrap: wrap; gap: 5px; align-items: center }
 button, textarea { font: inherit; color: inherit; background: var(--back); border: 1px solid light-dark(#8d8073, #7d7166); border-radius: 8px; padding: 4px 10px; min-height: 30px }
 [aria-pressed=true], [aria-expanded=true], a { color: var(--on) }
 svg { width: 18px; height: 18px; fill: none; stroke: currentcolor; stroke-width: 1.8; display: block }
 [aria-pressed=true] svg { fill: currentcolor }
 form, label, textarea { display: grid; gap: 8px; max-width: 36rem; box-sizing: border-box; width: 100% }
-fieldset { border: 0; margin: 0; padding: 0 }
+fieldset { border: 0; padding: 0; margin: 0 -2px }
 fieldset label, .tick { display: inline-flex; width: auto; margin-inline-end: 12px }
 ul, p { list-style: none; margin: 5px 0 0; padding: 0 }`);
 
