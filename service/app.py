@@ -16,6 +16,7 @@ from service.api import (
     assistants,
     audit,
     cases,
+    changes,
     chat,
     comparisons,
     contributors,
@@ -40,6 +41,7 @@ from service.api import (
 )
 from service.auth import provide_caller
 from service.chat import Chat
+from service.cross_origin import answer_other_origins
 from service.engines.base import Engine
 from service.errors import HANDLERS
 from service.requests_log import log_requests
@@ -148,6 +150,9 @@ def create_app(settings: Settings, engine: Engine) -> Litestar:
             releases.set_share,
             releases.freeze,
             releases.get_drift,
+            changes.list_changes,
+            changes.get_changes,
+            assistants.get_drift,
             evaluations.list_evaluations,
             evaluations.get_verdict,
             evaluations.get_replies,
@@ -212,5 +217,6 @@ def create_app(settings: Settings, engine: Engine) -> Litestar:
         logging_config=None,
         request_max_body_size=4_000_000,
     )
-    app.asgi_handler = log_requests(app.asgi_handler)  # around the router, so that a 404 has a request id too
+    # around the router, so that a 404 has a request id too, and a page elsewhere can read an error
+    app.asgi_handler = log_requests(answer_other_origins(app.asgi_handler, settings.widget_origins))
     return app

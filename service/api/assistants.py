@@ -1,10 +1,10 @@
 """Assistants and their versions: make, change, list. Their runs are runs.py's, what serves is releases.py's."""
 
 from datetime import date, datetime
-from typing import Any
+from typing import Annotated, Any
 
 from litestar import get, patch, post
-from litestar.params import JSONBody
+from litestar.params import JSONBody, Parameter
 from pydantic import BaseModel, Field
 from sqlmodel import Session
 
@@ -88,10 +88,17 @@ def get_versions(name: str, caller: Caller, database: Database) -> list[VersionR
 
 
 @get("/v1/assistants/{name:str}/changelog", guards=[may("chat")], sync_to_thread=True)
-def get_changelog(name: str, caller: Caller, database: Database) -> Page[Change]:
+def get_changelog(
+    name: str,
+    caller: Caller,
+    database: Database,
+    after: str | None = None,
+    limit: Annotated[int, Parameter(ge=1, le=100)] = 50,
+) -> Page[Change]:
     """For the people who use it: what changed, release by release, the newest first."""
     with database.read() as session:
-        return Page[Change](data=changelog(session, visible(session, caller, name)))
+        found = changelog(session, visible(session, caller, name), limit + 1, after)
+    return Page[Change].of(found[:limit], has_more=len(found) > limit)
 
 
 def _assistant(session: Session, assistant: Assistant) -> AssistantRead:

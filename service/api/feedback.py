@@ -67,6 +67,11 @@ class FormRead(BaseModel):
     survey: list[SurveyQuestion] | None = Field(description="The questions, when they are due.")
 
 
+class StepRead(BaseModel):
+    at: datetime
+    says: str
+
+
 class ReceiptRead(BaseModel):
     id: str
     kind: FeedbackKind
@@ -74,6 +79,7 @@ class ReceiptRead(BaseModel):
     detail: str
     note: str | None
     created_at: datetime
+    steps: list[StepRead] = Field(description="What happened to it, in order.")
 
 
 class WithdrawalRead(BaseModel):
@@ -144,7 +150,7 @@ def get_form(
 def get_receipt(receipt: str, database: Database) -> ReceiptRead:
     """Needs no key: whoever holds the receipt may read it, anonymous givers too."""
     with database.read() as session:
-        return ReceiptRead.model_validate(receipts.look_up(session, receipt).__dict__)
+        return ReceiptRead.model_validate(receipts.look_up(session, receipt), from_attributes=True)
 
 
 @delete("/v1/feedback/{receipt:str}", status_code=200, sync_to_thread=True)

@@ -23,6 +23,7 @@ from service.web.console import (
 )
 from service.web.console.settings import erasures, guidelines, policies, retention, suites, webhooks
 from service.web.page import check_form, provide_form, provide_page
+from service.web.public import changes, receipts, widget
 from service.web.site import Site
 
 
@@ -130,6 +131,14 @@ def pages(site: Site) -> Router:
             keys.revoke_key,
             audit.show_audit,
             audit.check_audit,
+            changes.show_assistants,
+            changes.show_changes,
+            receipts.ask_for_receipt,
+            receipts.find_receipt,
+            receipts.show_receipt,
+            receipts.ask_to_take_back,
+            receipts.take_back,
+            widget.get_widget,
         ],
         dependencies={
             "site": Provide(lambda: site, sync_to_thread=False),
