@@ -143,6 +143,7 @@ class Message(Table, table=True):
         UniqueConstraint("completion_id", "choice_index"),
         Index("ix_message_conversation_history", "conversation_id", "history_sha256"),
         Index("ix_message_release", "release_id", "created_at"),
+        Index("ix_message_version", "adapter_version_id", "created_at"),
     )
     id: int = primary_key()
     conversation_id: int = reference("conversation.id")
@@ -155,7 +156,7 @@ class Message(Table, table=True):
     created_at: datetime = moment()
     completion_id: str | None = Field(default=None, max_length=64)  # from here on: replies only
     choice_index: int = 0
-    adapter_version_id: int | None = reference("adapter_version.id", nullable=True)  # None: imported
+    adapter_version_id: int | None = reference("adapter_version.id", nullable=True, index=False)  # None: imported
     release_id: int | None = Field(default=None, sa_type=BIG)  # the release that a share gave it to; None: by name
     guidelines_id: int | None = reference("guidelines.id", nullable=True, index=False)
     finish_reason: str | None = Field(default=None, max_length=16)

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
-from litestar import Litestar
+from litestar import Litestar, Router
 from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
@@ -18,6 +18,7 @@ from service.api import (
     chat,
     comparisons,
     contributors,
+    conversations,
     datasets,
     erasures,
     evaluations,
@@ -86,6 +87,17 @@ def create_app(settings: Settings, engine: Engine) -> Litestar:
             models.get_model,
             comparisons.create_comparison,
             comparisons.choose,
+            Router(
+                path="/",
+                route_handlers=[
+                    conversations.list_conversations,
+                    conversations.export_conversations,
+                    conversations.get_conversation,
+                    conversations.rename_conversation,
+                    conversations.erase_conversation,
+                    conversations.erase_all,
+                ],
+            ),
             feedback.create_feedback,
             feedback.get_form,
             feedback.get_receipt,

@@ -13,6 +13,8 @@ MOMENT = sa.DateTime(timezone=True)
 
 
 def upgrade() -> None:
+    op.create_index("ix_message_version", "message", ["adapter_version_id", "created_at"])  # replies by day
+    op.drop_index("ix_message_adapter_version_id", "message")
     op.add_column("conversation", sa.Column("title", sa.String(length=200), nullable=True))
     op.create_table(
         "web_session",
@@ -46,4 +48,6 @@ def downgrade() -> None:
     op.drop_column("contributor", "quarantine_reason")
     op.drop_column("contributor", "quarantined_at")
     op.drop_table("web_session")
+    op.create_index("ix_message_adapter_version_id", "message", ["adapter_version_id"])
+    op.drop_index("ix_message_version", "message")
     op.drop_column("conversation", "title")

@@ -4,6 +4,8 @@ from litestar import Router
 from litestar.di import Provide
 
 from service.web import errors, sessions
+from service.web.chat import pages as chat_pages
+from service.web.chat import said, turns
 from service.web.console import data, lineage, overview, trust
 from service.web.page import check_form, provide_form, provide_page
 from service.web.site import Site
@@ -18,6 +20,20 @@ def pages(site: Site) -> Router:
             sessions.sign_out,
             sessions.set_preferences,
             sessions.get_static,
+            chat_pages.show_new,
+            chat_pages.show_conversation,
+            chat_pages.rename,
+            chat_pages.ask_to_erase,
+            chat_pages.erase,
+            chat_pages.show_own_data,
+            chat_pages.export,
+            chat_pages.erase_all,
+            turns.say,
+            turns.answer_again,
+            turns.show_turn,
+            said.give,
+            said.undo,
+            said.show_receipt,
             overview.show_overview,
             data.show_datasets,
             data.compare_datasets,
