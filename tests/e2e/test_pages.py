@@ -75,7 +75,7 @@ def crawl(page: Page, known: Populated) -> Iterator[str]:
         waiting += [
             urlsplit(link)._replace(scheme="", netloc="", fragment="").geturl()
             for link in links
-            if urlsplit(link).netloc == here.netloc and "events" not in link
+            if urlsplit(link).netloc == here.netloc and not link.endswith("/report")  # a run's own, stored
         ]
 
 
