@@ -135,4 +135,4 @@ def _points(points: Iterable[tuple[float, float]]) -> str:
 def _at(value: float | None, most: float, otherwise: int) -> float:
     """0 … 100 of a line from -most to most; `otherwise`: the end that it goes to where it has no bound."""
     share = otherwise if value is None or math.isnan(value) else max(-1.0, min(1.0, value / most))
-    return round(50 + 50 * share, 1)
+    return round(50.0 + 50 * share, 1)
