@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 KERNELS := service/engines/local/native trainer/compute/native
 TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
 
-.PHONY: up test demo lint format bench soak clean
+.PHONY: up test demo lint format bench soak screenshots clean
 .DELETE_ON_ERROR:
 
 up: $(VENV)/installed
@@ -35,6 +35,10 @@ bench: $(VENV)/installed-dev
 soak: $(VENV)/installed-dev
 	$(BIN)/burnish model prepare
 	$(BIN)/python -m pytest -m slow $(TESTS)
+
+screenshots: $(VENV)/installed-dev
+	$(BIN)/burnish model prepare
+	$(BIN)/python tests/screenshots.py docs/screenshots
 
 clean:
 	rm -rf $(VENV) build $(addsuffix /*.so,$(KERNELS)) *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -105,6 +105,11 @@ def unique_where(name: str, column: str, where: str) -> Index:
     return Index(name, column, unique=True, sqlite_where=text(where), postgresql_where=text(where))
 
 
+def index_where(name: str, *columns: str, where: str) -> Index:
+    """Of the rows for which the SQL in `where` holds."""
+    return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
+
+
 def primary_key() -> Any:
     return Field(
         default=None,

@@ -96,6 +96,11 @@ class Settings(BaseSettings):
     trusted_proxies: str = Field(
         "127.0.0.1/32,::1/128", description="Networks, with commas, whose identity header is believed."
     )
+    widget_origins: str = Field(
+        "*",
+        description="Sites whose pages may call `/v1/feedback` from a browser, such as `https://shop.example`, with "
+        "commas; `*`: all, empty: none. No cookie counts there, only the key that the page sends.",
+    )
     webhooks_to_private: bool = Field(
         False, description="Whether webhooks may go to private, local and link-local addresses."
     )

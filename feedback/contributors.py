@@ -3,11 +3,12 @@
 import hashlib
 import hmac
 
-from sqlmodel import Session
+from sqlalchemy import ColumnElement, or_
+from sqlmodel import Session, col, select
 
 from feedback.columns import is_storable
 from feedback.errors import InvalidInput
-from feedback.models import Assistant, Contributor
+from feedback.models import Assistant, Contributor, Feedback
 from feedback.policies import TrainingPolicy
 from feedback.states import Side
 
@@ -45,3 +46,10 @@ def remember(session: Session, assistant: Assistant, identity: str, policy: Trai
         session.add(known)
         session.flush()
     return known
+
+
+def is_heard() -> ColumnElement[bool]:
+    """Of feedback: whether its giver isn't held back (quarantine.py); who is anonymous can't be."""
+    held_back = select(Contributor.id).where(col(Contributor.quarantined_at).is_not(None))
+    given_by = col(Feedback.contributor_id)
+    return or_(given_by.is_(None), given_by.not_in(held_back))

@@ -235,21 +235,26 @@ def _tell(session: Session, numbers: list[int], status: FeedbackStatus, reason: 
     session.connection().execute(told.values(status=status, status_reason=reason), {"numbers": numbers})
 
 
-def list_datasets(session: Session, assistant: Assistant) -> list[DatasetVersion]:
-    return list(
-        session.exec(
-            select(DatasetVersion)
-            .where(DatasetVersion.assistant_id == assistant.id)
-            .order_by(col(DatasetVersion.number).desc())
-        )
-    )
+def list_datasets(
+    session: Session, assistant: Assistant, *, before: int | None = None, limit: int | None = None
+) -> list[DatasetVersion]:
+    """The newest first. `before`: only those with lower numbers; `limit`: None for all."""
+    mine = select(DatasetVersion).where(DatasetVersion.assistant_id == assistant.id)
+    if before is not None:
+        mine = mine.where(DatasetVersion.number < before)
+    return list(session.exec(mine.order_by(col(DatasetVersion.number).desc()).limit(limit)))
 
 
 def get_dataset(session: Session, assistant: Assistant, number: int) -> DatasetVersion:
-    for dataset in list_datasets(session, assistant):
-        if dataset.number == number:
-            return dataset
-    raise NotFound(f"'{assistant.name}' has no dataset v{number}: `burnish dataset list {assistant.name}` shows them.")
+    dataset = session.exec(
+        select(DatasetVersion).where(DatasetVersion.assistant_id == assistant.id, DatasetVersion.number == number)
+    ).first()
+    if dataset is None:
+        raise NotFound(
+            f"'{assistant.name}' has no dataset v{number}: `burnish dataset list {assistant.name}` shows them.",
+            param="number",
+        )
+    return dataset
 
 
 def folder_of(session: Session, runs_folder: Path, dataset: DatasetVersion) -> Path | None:

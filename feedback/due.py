@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, func
 from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
-from feedback import assistants, runs, schedule
+from feedback import assistants, contributors, runs, schedule
 from feedback.columns import now
 from feedback.database import Database
 from feedback.errors import Conflict
@@ -206,6 +206,7 @@ def _teaching(assistant: Assistant) -> SelectOfScalar[int]:
             col(Feedback.kind).in_(TEACHING_KINDS),
             col(Feedback.score).is_(None),  # a tie has one: it prefers neither
             Feedback.status == FeedbackStatus.RECEIVED,
+            contributors.is_heard(),
         )
     )
 

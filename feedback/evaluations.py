@@ -34,6 +34,7 @@ class JudgedMeasure(BaseModel):
 class Judged(BaseModel):
     """One candidate held against what served then."""
 
+    id: str
     run: str
     at: datetime
     version: str
@@ -73,8 +74,8 @@ def newest(session: Session, version: AdapterVersion) -> Evaluation | None:
     ).first()
 
 
-def history(session: Session, assistant: Assistant, limit: int = 50) -> list[Judged]:
-    """The newest first."""
+def history(session: Session, assistant: Assistant, limit: int = 50, *, after: int | None = None) -> list[Judged]:
+    """The newest first; older than the evaluation `after`, if that is given."""
     candidate, baseline = aliased(AdapterVersion), aliased(AdapterVersion)
     judged = (
         select(Evaluation, candidate.number, baseline.number)
@@ -84,6 +85,8 @@ def history(session: Session, assistant: Assistant, limit: int = 50) -> list[Jud
         .order_by(col(Evaluation.id).desc())
         .limit(limit)
     )
+    if after is not None:
+        judged = judged.where(col(Evaluation.id) < after)
     return [_judged(assistant, *found) for found in session.exec(judged)]
 
 
@@ -99,6 +102,7 @@ def _judged(assistant: Assistant, evaluation: Evaluation, candidate: int, baseli
     families = evaluation.statistics.get("families", {})
     measures = {name: found for family in families.values() for name, found in family["measures"].items()}
     return Judged(
+        id=str(evaluation.id),
         run=evaluation.run_id,
         at=evaluation.created_at,
         version=f"{assistant.name}@{candidate}",

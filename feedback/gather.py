@@ -39,8 +39,13 @@ _STRICTNESS = (Side.TRAIN, Side.DEV, Side.GATE)
 def gather(session: Session, assistant: Assistant) -> list[Item]:
     """The oldest first."""
     exchanges = _Exchanges(session, assistant)
-    people = select(Contributor.id, Contributor.side).where(Contributor.assistant_id == assistant.id)
-    sides = {contributor: Side(side) for contributor, side in session.exec(people)}
+    people = session.exec(
+        select(Contributor.id, Contributor.side, Contributor.quarantined_at).where(
+            Contributor.assistant_id == assistant.id
+        )
+    ).all()
+    sides = {contributor: Side(side) for contributor, side, _ in people}
+    quarantined = {contributor for contributor, _, since in people if since is not None}
     earlier_sides = _earlier_sides(session, assistant)
     reviews = all_reviews(session, assistant)
     names: dict[str, str] = {}  # one string a contributor and source, not one a row
@@ -62,6 +67,7 @@ def gather(session: Session, assistant: Assistant) -> list[Item]:
             training=training,
             review=decision,
             source=names.setdefault(source, source),
+            quarantined=contributor in quarantined,
         )
         if item.kind == FeedbackKind.RATING:
             item.score = scores.setdefault(score, score)

@@ -6,8 +6,8 @@ combination and applications"), so that looking at five things doesn't raise mor
 
 Promises that only chance decided which of the two a reply was by (not an alpha group's key, nor a client that named a
 version), that each contributor has one vote in each kind, their first, and that what counted once counts for good: what
-curation, or a newer word, makes of feedback afterwards changes nothing, only a person's rejection does. Whoever is
-anonymous has no vote. Leaves out what follows (rollout.py).
+curation, or a newer word, makes of feedback afterwards changes nothing, only a person's rejection does, and
+quarantine: who is held back has no vote. Nor has whoever is anonymous. Leaves out what follows (rollout.py).
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,6 +17,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, func
 from sqlmodel import Session, col, select
 
+from feedback.contributors import is_heard
 from feedback.database import in_portions
 from feedback.evidence import Evidence
 from feedback.models import Feedback, Message, Release
@@ -256,5 +257,6 @@ def _said(kind: FeedbackKind, pair: tuple[int, int], since: datetime) -> tuple[C
         *_by(pair, since),
         col(Feedback.kind) == kind,
         col(Feedback.contributor_id).is_not(None),
+        is_heard(),
         ~is_rejected(),
     )

@@ -14,6 +14,7 @@ from feedback.columns import (
     Json,
     Table,
     flag,
+    index_where,
     json_column,
     json_list,
     json_or_none,
@@ -97,10 +98,16 @@ class Contributor(Table, table=True):
     """Whoever gave feedback, known only as an HMAC; its side of the split is fixed at first sight."""
 
     __tablename__ = "contributor"
+    __table_args__ = (
+        Index("ix_contributor_newest", "assistant_id", "created_at", "id"),
+        index_where("ix_contributor_held_back", "assistant_id", "created_at", "id", where="quarantined_at IS NOT NULL"),
+    )
     id: str = Field(primary_key=True, max_length=32)
-    assistant_id: int = reference("assistant.id")
+    assistant_id: int = reference("assistant.id", index=False)
     side: Side = word(Side)
     created_at: datetime = moment()
+    quarantined_at: datetime | None = moment(nullable=True)  # since when everything of theirs is held back
+    quarantine_reason: str | None = Field(default=None, max_length=500)
 
 
 # ── what was said ────────────────────────────────────────────────────────────────────────────────────────────
@@ -136,6 +143,7 @@ class Message(Table, table=True):
         UniqueConstraint("completion_id", "choice_index"),
         Index("ix_message_conversation_history", "conversation_id", "history_sha256"),
         Index("ix_message_release", "release_id", "created_at"),
+        Index("ix_message_version", "adapter_version_id", "created_at"),
     )
     id: int = primary_key()
     conversation_id: int = reference("conversation.id")
@@ -148,7 +156,7 @@ class Message(Table, table=True):
     created_at: datetime = moment()
     completion_id: str | None = Field(default=None, max_length=64)  # from here on: replies only
     choice_index: int = 0
-    adapter_version_id: int | None = reference("adapter_version.id", nullable=True)  # None: imported
+    adapter_version_id: int | None = reference("adapter_version.id", nullable=True, index=False)  # None: imported
     release_id: int | None = Field(default=None, sa_type=BIG)  # the release that a share gave it to; None: by name
     guidelines_id: int | None = reference("guidelines.id", nullable=True, index=False)
     finish_reason: str | None = Field(default=None, max_length=16)
@@ -166,13 +174,9 @@ class Feedback(Table, table=True):
     __table_args__ = (
         UniqueConstraint("api_key_id", "idempotency_key"),
         Index("ix_feedback_came_in", "assistant_id", "kind", text("coalesce(imported_at, created_at)")),  # for due.py
-        Index(
-            "ix_feedback_in_review",
-            "assistant_id",
-            "id",
-            sqlite_where=text("status = 'in_review'"),
-            postgresql_where=text("status = 'in_review'"),
-        ),
+        index_where("ix_feedback_in_review", "assistant_id", "id", where="status = 'in_review'"),
+        Index("ix_feedback_cell", "assistant_id", "kind", "status", "id"),  # for review/cells.py
+        index_where("ix_feedback_claimed", "assistant_id", "claimed_by", where="claimed_by IS NOT NULL"),
     )
     id: int = primary_key()
     public_id: str = Field(unique=True, max_length=40)
@@ -205,6 +209,7 @@ class ReportCase(Table, table=True):
     """What reports about a reply open: somebody has to decide. All reports about one reply are one case."""
 
     __tablename__ = "report_case"
+    __table_args__ = (Index("ix_report_case_status", "assistant_id", "status", "id"),)
     id: int = primary_key()
     public_id: str = Field(unique=True, max_length=40)
     assistant_id: int = reference("assistant.id")

@@ -324,10 +324,19 @@ class CollectPolicy(Policy):
         return survey
 
 
+class PublicPolicy(Policy):
+    """What strangers may read."""
+
+    changes: bool = Field(
+        False, description="Whether everybody may read, without a key, what changed from release to release."
+    )
+
+
 class Policies(Policy):
     """All that an assistant's operators decide, in sections."""
 
     collect: CollectPolicy = CollectPolicy()
+    public: PublicPolicy = PublicPolicy()
     training: TrainingPolicy = TrainingPolicy()
     age: AgePolicy = AgePolicy()
     trust: TrustPolicy = TrustPolicy()

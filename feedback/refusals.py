@@ -1,11 +1,12 @@
-"""Which versions may not go live, and what to do instead: tainted ones, unproven ones, another base's on trial.
+"""Which versions may not go live, and what to do instead: tainted ones, unproven ones, another base's on trial, and
+any while releases are frozen.
 
 Leaves out the moves themselves (releases.py).
 """
 
 from sqlmodel import Session, select
 
-from feedback import evaluations
+from feedback import assistants, evaluations
 from feedback.errors import InvalidInput
 from feedback.models import AdapterVersion, Assistant, Evaluation
 
@@ -57,4 +58,13 @@ def refuse_to_move(assistant: Assistant, version: AdapterVersion, current: Adapt
             "can't be tried beside that, nor served before a service runs that base. If you mean it, promote it with "
             '`--at-once` (over HTTP `"at_once": true`), then start the service with BURNISH_BASE_MODEL set to it.',
             code="other_base_model",
+        )
+
+
+def refuse_frozen(assistant: Assistant) -> None:
+    if assistants.policies(assistant).release.frozen:
+        raise InvalidInput(
+            f"Releases of '{assistant.name}' are frozen: `burnish assistant set {assistant.name} release.frozen=false` "
+            "first.",
+            code="releases_frozen",
         )

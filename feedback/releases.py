@@ -98,12 +98,7 @@ def promote(
     if not at_once:
         refusals.refuse_to_move(assistant, version, current.version)
     policy = assistants.policies(assistant).release
-    if policy.frozen:
-        raise InvalidInput(
-            f"Releases of '{assistant.name}' are frozen: `burnish assistant set {assistant.name} release.frozen=false` "
-            "first.",
-            code="releases_frozen",
-        )
+    refusals.refuse_frozen(assistant)
     trial = on_trial(session, assistant)
     if trial is not None and trial.adapter_version_id != version.id:
         tried = session.get_one(AdapterVersion, trial.adapter_version_id)
@@ -145,16 +140,21 @@ def roll_back(
         raise Conflict(f"{assistant.name}@{tried.number} is on trial: take that back first.")
     if expected_live is not None and current.version.number != expected_live:
         raise Conflict(f"{assistant.name}@{expected_live} doesn't serve (any more): @{current.version.number} does.")
-    if current.release.replaces_id is None:
-        raise InvalidInput(f"Nothing served '{assistant.name}' before {assistant.name}@{current.version.number}.")
-    earlier = session.get_one(Release, current.release.replaces_id)
-    version = session.get_one(AdapterVersion, earlier.adapter_version_id)
+    earlier = before(session, assistant, current)
     if not accept_tainted:
         remedy = 'or roll back with `--accept-tainted` (over HTTP `"accept_tainted": true`)'
-        refusals.refuse_tainted(session, assistant, version.id, remedy)
-    release = _new_release(assistant, version, None, actor)
-    release.replaces_id, release.reason = earlier.replaces_id, reason
+        refusals.refuse_tainted(session, assistant, earlier.version.id, remedy)
+    release = _new_release(assistant, earlier.version, None, actor)
+    release.replaces_id, release.reason = earlier.release.replaces_id, reason
     return _go_live(session, assistant, release, current, action="release.roll_back", forced=accept_tainted)
+
+
+def before(session: Session, assistant: Assistant, current: Live) -> Live:
+    """What served before `current`, and would again if that were taken back. Raises InvalidInput if nothing did."""
+    if current.release.replaces_id is None:
+        raise InvalidInput(f"Nothing served '{assistant.name}' before {assistant.name}@{current.version.number}.")
+    release = session.get_one(Release, current.release.replaces_id)
+    return Live(release, session.get_one(AdapterVersion, release.adapter_version_id))
 
 
 def on_trial(session: Session, assistant: Assistant) -> Release | None:
@@ -192,17 +192,22 @@ def veto(session: Session, assistant: Assistant, version: AdapterVersion, *, act
     return release
 
 
-def grow_trial(
-    session: Session, assistant: Assistant, release: Release, percent: int, *, reason: str, of_stage: float = 0.0
+def change_share(
+    session: Session,
+    assistant: Assistant,
+    release: Release,
+    percent: int,
+    *,
+    actor: str,
+    reason: str,
+    of_stage: float = 0.0,
 ) -> None:
-    """Give what is on trial a share of the conversations, in percent, or a larger one. `of_stage`: what speaks against
-    it from the stage that ends here (live_evidence.py)."""
+    """Give what is on trial another share of the conversations, in percent. `of_stage`: what speaks against it from the
+    stage that ends here (live_evidence.py)."""
     version = session.get_one(AdapterVersion, release.adapter_version_id)
     carried = release.carried_evidence + of_stage
     _change(session, release, ReleaseState.CANARY, traffic_percent=percent, carried_evidence=carried)
-    audit.record(
-        session, EVIDENCE, "release.grow", f"{assistant.name}@{version.number}", percent=percent, reason=reason
-    )
+    audit.record(session, actor, "release.grow", f"{assistant.name}@{version.number}", percent=percent, reason=reason)
     _tell(session, assistant, release, "release.canary")
 
 
@@ -259,12 +264,12 @@ def withdraw(session: Session, assistant: Assistant, versions: Sequence[int], *,
             _change(session, release, ReleaseState.DECLINED, ended_at=now(), actor=actor, reason=reason)
 
 
-def list_releases(session: Session, assistant: Assistant, limit: int = 20) -> list[Release]:
-    return list(
-        session.exec(
-            select(Release).where(Release.assistant_id == assistant.id).order_by(col(Release.id).desc()).limit(limit)
-        )
-    )
+def list_releases(
+    session: Session, assistant: Assistant, limit: int = 20, *, after: int | None = None
+) -> list[Release]:
+    """The newest first; older than the release `after`, if that is given."""
+    chosen = select(Release).where(Release.assistant_id == assistant.id).order_by(col(Release.id).desc()).limit(limit)
+    return list(session.exec(chosen if after is None else chosen.where(col(Release.id) < after)))
 
 
 def _new_release(assistant: Assistant, version: AdapterVersion, evaluation: Evaluation | None, actor: str) -> Release:

@@ -28,6 +28,17 @@ def version_reports(session: Session, assistant: Assistant) -> list[VersionRepor
     return [version_report(session, assistant, version) for version in adapters.list_versions(session, assistant)]
 
 
+def newest_versions(
+    session: Session, assistant: Assistant, limit: int = 20, *, below: int | None = None
+) -> list[VersionReport]:
+    """The newest first; with numbers `below` that, if it is given."""
+    chosen = select(AdapterVersion).where(AdapterVersion.assistant_id == assistant.id)
+    if below is not None:
+        chosen = chosen.where(AdapterVersion.number < below)
+    newest = chosen.order_by(col(AdapterVersion.number).desc()).limit(limit)
+    return [version_report(session, assistant, version) for version in session.exec(newest)]
+
+
 def version_report(session: Session, assistant: Assistant, version: AdapterVersion) -> VersionReport:
     evaluation = session.exec(
         select(Evaluation).where(Evaluation.candidate_id == version.id).order_by(col(Evaluation.id).desc()).limit(1)

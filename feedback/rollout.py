@@ -14,11 +14,11 @@ from enum import Enum
 from sqlalchemy import func
 from sqlmodel import Session, col, select
 
-from feedback import assistants, releases
+from feedback import assistants, refusals, releases
 from feedback.columns import now
-from feedback.errors import Conflict
+from feedback.errors import Conflict, InvalidInput
 from feedback.evidence import ACT_AT
-from feedback.live_evidence import LiveEvidence, gather
+from feedback.live_evidence import WEIGHTS, LiveEvidence, gather
 from feedback.models import AdapterVersion, Assistant, Release
 from feedback.policies import ReleasePolicy
 from feedback.states import ON_TRIAL, ReleaseState
@@ -152,9 +152,46 @@ def take(session: Session, assistant: Assistant, seen: OnTrial) -> None:
             of_stage=seen.evidence.of_stage,
         )
     else:
-        releases.grow_trial(
-            session, assistant, release, step.percent, reason=step.reason, of_stage=seen.evidence.of_stage
+        releases.change_share(
+            session,
+            assistant,
+            release,
+            step.percent,
+            actor=releases.EVIDENCE,
+            reason=step.reason,
+            of_stage=seen.evidence.of_stage,
         )
+
+
+def set_share(
+    session: Session, assistant: Assistant, percent: int, *, actor: str, reason: str, expected: int | None = None
+) -> Release:
+    """Give what is on trial a share of the conversations by a person's word; a shadow becomes a canary by that.
+
+    A new stage begins, from whose share it grows on by policy. What spoke against it weighs as much as before: the
+    stage's part of it is kept but for the stake that each stage begins with, or every move would count against it.
+    `expected`: number of the version that is meant; Conflict if another one is on trial. Raises InvalidInput where
+    nothing is on trial, and where a larger share is wanted of a frozen or a tainted one.
+    """
+    if not 1 <= percent <= 99:
+        raise InvalidInput(
+            f"A share is from 1 to 99 percent, not {percent}: promote it to serve all, roll it back to serve none.",
+            param="percent",
+        )
+    releases.live(session, assistant, lock=True)
+    seen = look(session, assistant)
+    if seen is None or seen.release.state not in ON_TRIAL:
+        raise InvalidInput(f"Nothing of '{assistant.name}' is on trial: promote a version to try it.", code="no_trial")
+    if expected not in (None, seen.new.number):
+        raise Conflict(f"{assistant.name}@{seen.new.number} is on trial, not @{expected}: look again.")
+    release = seen.release
+    if percent > release.traffic_percent:
+        refusals.refuse_frozen(assistant)
+        refusals.refuse_tainted(session, assistant, seen.new.id)
+    stake = (WEIGHTS["reports"] + WEIGHTS["errors"]) / seen.evidence.stages
+    of_stage = seen.evidence.of_stage - stake
+    releases.change_share(session, assistant, release, percent, actor=actor, reason=reason, of_stage=of_stage)
+    return release
 
 
 def _shadowed(session: Session, release: Release) -> tuple[int, int]:

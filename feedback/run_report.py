@@ -14,8 +14,9 @@ from sqlmodel import Session, col, select
 
 from feedback import workers
 from feedback.columns import now
+from feedback.curves import Training, training
 from feedback.models import AdapterVersion, Assistant, DatasetVersion, Evaluation, Run
-from feedback.progress import Progress, read_progress, read_provenance
+from feedback.progress import Progress, read_metrics, read_progress, read_provenance
 from feedback.run_folder import attempt_folder
 from feedback.states import RunStatus, VerdictWord
 
@@ -43,6 +44,13 @@ class RunReport(BaseModel):
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+
+    @property
+    def took_seconds(self) -> float | None:
+        """From its first begin to its end."""
+        if self.started_at is None or self.finished_at is None:
+            return None
+        return (self.finished_at - self.started_at).total_seconds()
 
     def news(self) -> dict[str, Any]:
         """What is worth telling when it changes: all but the time that goes by."""
@@ -84,6 +92,20 @@ def report(session: Session, run: Run, runs_folder: Path) -> RunReport:
 def details(session: Session, run: Run, runs_folder: Path) -> RunDetails:
     made = read_provenance(attempt_folder(runs_folder / run.id, run.attempt))
     return RunDetails(**dict(report(session, run, runs_folder)), provenance=made)
+
+
+def training_of(run: Run, runs_folder: Path) -> Training:
+    """How its newest attempt's training goes, or went."""
+    return training(read_metrics(attempt_folder(runs_folder / run.id, run.attempt)))
+
+
+def last_took(session: Session, assistant: Assistant) -> float | None:
+    """Seconds from begin to end of the assistant's newest run that succeeded: how long the next may take."""
+    chosen = select(Run).where(Run.assistant_id == assistant.id, Run.status == RunStatus.SUCCEEDED)
+    run = session.exec(chosen.order_by(col(Run.created_at).desc()).limit(1)).first()
+    if run is None or run.started_at is None or run.finished_at is None:
+        return None
+    return (run.finished_at - run.started_at).total_seconds()
 
 
 def waits_for(session: Session, run: Run) -> str:

@@ -3,7 +3,7 @@
 Each look is bounded, however much there is: by days, or by the newest ratings. Leaves out drift (drift.py).
 """
 
-from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
@@ -17,6 +17,7 @@ from feedback.states import FeedbackKind, FeedbackStatus
 
 DAYS = 14
 NEWEST_RATINGS = 1000
+NEWEST_OF_A_DAY = 300
 
 
 @dataclass(frozen=True)
@@ -32,20 +33,18 @@ class Satisfaction:
 def replies_by_day(session: Session, assistant: Assistant, days: int = DAYS) -> dict[date, int]:
     """Of the last `days`, today included, oldest first; days without any are 0."""
     today = now().date()
-    since = today - timedelta(days=days - 1)
-    midnight = datetime.combine(since, time(), UTC)
-    versions = select(AdapterVersion.id).where(AdapterVersion.assistant_id == assistant.id)
-    day = func.date(Message.created_at)
-    counted = session.exec(
-        select(day, func.count())
-        .where(
-            col(Message.adapter_version_id).in_(versions),
-            col(Message.created_at) >= midnight,
-        )
-        .group_by(day)
-    ).all()
-    counts = Counter({str(when): count for when, count in counted})
-    return {one: counts[str(one)] for one in (since + timedelta(days=ahead) for ahead in range(days))}
+    versions = session.exec(select(AdapterVersion.id).where(AdapterVersion.assistant_id == assistant.id)).all()
+    return {day: _replies(session, versions, day) for day in (today - timedelta(days=n) for n in reversed(range(days)))}
+
+
+def satisfaction_by_day(session: Session, assistant: Assistant, days: int = DAYS) -> dict[date, Satisfaction]:
+    """The same for each of the last `days`, over the newest ratings that came in on it, `NEWEST_OF_A_DAY` at most."""
+    today = now().date()
+    found = {}
+    for one in (today - timedelta(days=back) for back in reversed(range(days))):
+        midnight = datetime.combine(one, time(), UTC)
+        found[one] = _of(session, assistant, NEWEST_OF_A_DAY, midnight, midnight + timedelta(days=1))
+    return found
 
 
 def satisfaction(session: Session, assistant: Assistant) -> Satisfaction:
@@ -53,19 +52,34 @@ def satisfaction(session: Session, assistant: Assistant) -> Satisfaction:
 
     The interval is Wilson's (1927, J. Am. Stat. Assoc. 22:209), which holds near 0 and 1 and for few ratings.
     """
+    return _of(session, assistant, NEWEST_RATINGS)
+
+
+def _of(
+    session: Session, assistant: Assistant, most: int, since: datetime | None = None, until: datetime | None = None
+) -> Satisfaction:
     came_in = func.coalesce(col(Feedback.imported_at), col(Feedback.created_at))
-    scores = session.exec(
-        select(Feedback.score)
-        .where(
-            Feedback.assistant_id == assistant.id,
-            Feedback.kind == FeedbackKind.RATING,
-            Feedback.status != FeedbackStatus.REPLACED,
-        )
-        .order_by(came_in.desc())
-        .limit(NEWEST_RATINGS)
-    ).all()
-    liked = sum((score or 0.0) > 0 for score in scores) + 0.5 * sum(score == 0 for score in scores)
+    chosen = select(Feedback.score).where(
+        Feedback.assistant_id == assistant.id,
+        Feedback.kind == FeedbackKind.RATING,
+        Feedback.status != FeedbackStatus.REPLACED,
+    )
+    if since is not None:
+        chosen = chosen.where(came_in >= since, came_in < until)
+    scores = session.exec(chosen.order_by(came_in.desc()).limit(most)).all()
     if not scores:
         return Satisfaction(0, None, None, None)
+    liked = sum((score or 0.0) > 0 for score in scores) + 0.5 * sum(score == 0 for score in scores)
     share = liked / len(scores)
     return Satisfaction(len(scores), share, *wilson(share, len(scores)))
+
+
+def _replies(session: Session, versions: Sequence[int], day: date) -> int:
+    """Counted in an index alone: as a range of each version's."""
+    begins = datetime.combine(day, time(), UTC)
+    written = select(func.count()).select_from(Message)
+    since, until = col(Message.created_at) >= begins, col(Message.created_at) < begins + timedelta(days=1)
+    return sum(
+        session.exec(written.where(col(Message.adapter_version_id) == version, since, until)).one()
+        for version in versions
+    )

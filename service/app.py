@@ -12,12 +12,15 @@ from litestar.openapi.plugins import JsonRenderPlugin
 
 from feedback.config import Settings
 from service import rollouts, upkeep
+from service.api.router import api
 from service.api import (
     assistants,
-    audit,
     cases,
     chat,
     comparisons,
+    contributors,
+    conversations,
+    datasets,
     erasures,
     evaluations,
     feedback,
@@ -25,10 +28,8 @@ from service.api import (
     fine_tuning,
     guidelines,
     health,
-    keys,
     lineage,
     models,
-    retention,
     review,
     runs,
     suites,
@@ -36,6 +37,7 @@ from service.api import (
 )
 from service.auth import provide_caller
 from service.chat import Chat
+from service.cross_origin import answer_other_origins
 from service.engines.base import Engine
 from service.errors import HANDLERS
 from service.requests_log import log_requests
@@ -81,86 +83,7 @@ def create_app(settings: Settings, engine: Engine) -> Litestar:
             database.close()
 
     app = Litestar(
-        route_handlers=[
-            chat.create_chat_completion,
-            models.list_models,
-            models.get_model,
-            comparisons.create_comparison,
-            comparisons.choose,
-            feedback.create_feedback,
-            feedback.get_form,
-            feedback.get_receipt,
-            feedback.withdraw_feedback,
-            feedback.list_feedback,
-            review.list_queue,
-            review.take_next,
-            review.review_feedback,
-            review.claim_feedback,
-            review.release_feedback,
-            review.get_agreement,
-            cases.list_cases,
-            cases.get_case,
-            cases.change_case,
-            assistants.get_assistants,
-            assistants.create_assistant,
-            assistants.get_assistant,
-            assistants.change_assistant,
-            guidelines.get_guidelines,
-            guidelines.put_guidelines,
-            guidelines.preview_guidelines,
-            guidelines.list_guidelines,
-            guidelines.get_guidelines_version,
-            guidelines.restore_guidelines,
-            suites.list_suites,
-            suites.put_suite,
-            suites.remove_suite,
-            webhooks.create_webhook,
-            webhooks.list_webhooks,
-            webhooks.list_deliveries,
-            webhooks.remove_webhook,
-            assistants.get_versions,
-            assistants.promote,
-            assistants.roll_back,
-            assistants.veto,
-            assistants.get_trial,
-            assistants.get_changelog,
-            assistants.get_drift,
-            evaluations.list_evaluations,
-            evaluations.get_report,
-            runs.request_run,
-            runs.list_assistants_runs,
-            runs.list_runs,
-            runs.get_run,
-            runs.change_run,
-            runs.cancel_run,
-            runs.retry_run,
-            runs.follow_run,
-            files.create_file,
-            files.list_files,
-            files.get_file,
-            files.get_file_content,
-            files.delete_file,
-            fine_tuning.create_job,
-            fine_tuning.list_jobs,
-            fine_tuning.get_job,
-            fine_tuning.cancel_job,
-            fine_tuning.pause_job,
-            fine_tuning.list_events,
-            fine_tuning.list_checkpoints,
-            erasures.create_erasure,
-            erasures.list_erasures,
-            erasures.get_erasure,
-            retention.get_retention,
-            keys.create_key,
-            keys.list_keys,
-            keys.revoke_key,
-            audit.list_audit,
-            audit.check_audit,
-            lineage.get_lineage,
-            health.live,
-            health.ready,
-            pages(site),
-        ],
+        route_handlers=[api(), pages(site)],
         dependencies={
             "caller": Provide(provide_caller),
             "database": Provide(lambda: database, sync_to_thread=False),
@@ -177,5 +100,6 @@ def create_app(settings: Settings, engine: Engine) -> Litestar:
         logging_config=None,
         request_max_body_size=4_000_000,
     )
-    app.asgi_handler = log_requests(app.asgi_handler)  # around the router, so that a 404 has a request id too
+    # around the router, so that a 404 has a request id too, and a page elsewhere can read an error
+    app.asgi_handler = log_requests(answer_other_origins(app.asgi_handler, settings.widget_origins))
     return app

@@ -22,6 +22,7 @@ from feedback.errors import (
     Unauthenticated,
 )
 from feedback.logs import whereabouts
+from service.requests_log import loggable
 
 AnyRequest = Request[Any, Any, Any]
 AnyResponse = Response[Any]
@@ -72,7 +73,7 @@ def validation_error(request: AnyRequest, error: ValidationException) -> AnyResp
 
 def too_deep(request: AnyRequest, error: RecursionError) -> AnyResponse:
     """Nothing here goes down further than what the client sent does."""
-    _log.warning("body nested too deeply", path=request.scope["path"], **whereabouts(error))
+    _log.warning("body nested too deeply", path=loggable(request.scope["path"]), **whereabouts(error))
     return domain_error(request, InvalidInput("The body is nested too deeply to be read: send it flatter."))
 
 
@@ -85,7 +86,7 @@ def http_error(request: AnyRequest, error: HTTPException) -> AnyResponse:
 
 
 def unexpected_error(request: AnyRequest, error: Exception) -> AnyResponse:
-    _log.error("unexpected error", path=request.scope["path"], **whereabouts(error))
+    _log.error("unexpected error", path=loggable(request.scope["path"]), **whereabouts(error))
     return Response(error_body(error), status_code=500)
 
 

@@ -36,8 +36,8 @@ def open_page(browser: Browser, made: Deployment, *, key: str | None = None, **o
     page = context.new_page()
     if key is not None:
         page.goto("/sign-in")
-        page.get_by_label("API key").fill(key)
-        page.get_by_role("button", name="Sign in").click()
+        page.locator("#key").fill(key)
+        page.locator("main button").click()
         page.wait_for_url("**/console")
     return page
 

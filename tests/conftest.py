@@ -129,9 +129,12 @@ def embedded(tmp_path: Path) -> Iterator[House]:
         yield house
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """Debian's Chromium, driven by Playwright; installed where it may be, else the test is skipped."""
+    """Debian's Chromium, driven by Playwright; installed where it may be, else the test is skipped.
+
+    A module's: as long as Playwright runs, its event loop is this thread's, where others' tests run theirs.
+    """
     program = find_chromium()
     if program is None:
         pytest.skip("no Chromium here, and it can't be installed: apt-get install chromium")

@@ -30,9 +30,8 @@ def decide(house: House, public_id: str, decision: ReviewDecision, actor: str = 
 
 def listed(house: House, actor: str = ADA, **wanted: Any) -> list[str]:
     with house.database.read() as session:
-        return [
-            one.public_id for one in session.exec(queue.chosen(session, house.assistant, Wanted(**wanted), actor=actor))
-        ]
+        chosen = queue.chosen(session, house.assistant, Wanted(**wanted), actor=actor, most=100)
+        return [one.public_id for one in session.exec(chosen)]
 
 
 def shown(house: House, public_id: str, actor: str = ADA) -> Entry:

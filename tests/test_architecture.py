@@ -74,6 +74,16 @@ def test_feedback_knows_neither_torch_nor_the_web_nor_the_two_programs() -> None
     assert violations(under("feedback/"), HEAVY | {"accelerate", "litestar", "uvicorn", "service", "trainer"}) == []
 
 
+def test_the_client_for_apps_knows_nothing_else_of_burnish() -> None:
+    strays = [
+        f"{place(path)} imports {name}"
+        for path in under("feedback/client/")
+        for name in imports(path)
+        if reaches(name, {"feedback"}) and not reaches(name, {"feedback.client"})
+    ]
+    assert strays == []
+
+
 def test_migrations_know_only_feedback() -> None:
     assert violations(under("migrations/"), HEAVY | {"litestar", "service", "trainer"}) == []
 
@@ -129,6 +139,12 @@ def test_importing_a_program_loads_no_torch(module: str) -> None:
     assert loaded & (HEAVY | {"accelerate", "gguf"}) == set()
     if module.startswith("trainer"):
         assert "litestar" not in loaded
+
+
+def test_importing_the_client_for_apps_loads_httpx_and_pydantic_alone() -> None:
+    loaded = loaded_after("import feedback.client")
+    assert {"httpx", "pydantic"} <= loaded
+    assert loaded & (HEAVY | {"sqlmodel", "sqlalchemy", "pydantic_settings", "litestar", "numpy", "structlog"}) == set()
 
 
 def test_an_import_reads_no_settings_and_no_environment() -> None:

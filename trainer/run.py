@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
+from feedback.curves import training_words
 from feedback.errors import RunFailed
 from feedback.files import publish_folder, read_json, write_bytes, write_json
 from feedback.folder_lock import folder_lock
@@ -25,7 +26,6 @@ from service.engines.adapter_format import ADAPTER_FILES, read_adapter
 from service.engines.base import Engine
 from trainer import ranks
 from trainer.adapter import publish_adapter
-from trainer.evaluation.curves import training_words
 from trainer.evaluation.evaluate import evaluate
 from trainer.evaluation.influence import traced
 from trainer.evaluation.page import page

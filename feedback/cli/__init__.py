@@ -5,6 +5,7 @@ import sys
 from feedback.cli import (
     access,
     cases,
+    contributors,
     data,
     erasure,
     guidelines,
@@ -34,6 +35,7 @@ access.register(app)
 guidelines.register(access.assistant_app)
 review.register(app, data.feedback_app)
 cases.register(app)
+contributors.register(app)
 recipes.register(app)
 suites.register(app)
 webhooks.register(app)

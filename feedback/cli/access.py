@@ -6,8 +6,8 @@ import typer
 
 from feedback import assistants, guidelines, keys, releases
 from feedback.cli.app import ACTOR, AsJson, AssistantName, open_all, print_fields, print_json, print_rows
-from feedback.cli.policy_changes import parse_changes
 from feedback.errors import InvalidInput
+from feedback.policy_changes import parse_changes
 from feedback.states import Consent, Role
 
 key_app = typer.Typer(help="API keys: make, list, revoke.", no_args_is_help=True)

@@ -6,9 +6,10 @@ import typer
 
 from feedback import assistants, datasets, review, verification
 from feedback.cli.app import ACTOR, AsJson, AssistantName, open_all, print_fields, print_json, print_rows, visible
-from feedback.cli.policy_changes import parse_changes
 from feedback.curate.datasheet import compare
 from feedback.curate.datasheet_page import as_markdown
+from feedback.policy_changes import parse_changes
+from feedback.review import listing
 from feedback.row_hashes import find_rows
 from feedback.states import FeedbackStatus
 
@@ -33,7 +34,8 @@ def feedback_list(
     """What people said about an assistant's replies, newest first."""
     _, database = open_all()
     with database.read() as session:
-        found = review.list_feedback(session, assistants.get_assistant(session, assistant), status=status, limit=limit)
+        sought = listing.Sought(status=status)
+        found = listing.newest(session, assistants.get_assistant(session, assistant), sought, limit=limit).rows
     rows = [
         {
             "id": one.public_id,

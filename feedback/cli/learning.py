@@ -11,13 +11,14 @@ from sqlmodel import Session
 
 from feedback import (
     adapters,
-    approvals,
     assistants,
     due,
     lineage,
+    release_deeds,
     release_report,
     releases,
     report,
+    rollout,
     run_report,
     runs,
 )
@@ -27,8 +28,9 @@ from feedback.cli.watching import follow_run
 from feedback.config import Settings
 from feedback.errors import BurnishError, InvalidInput
 from feedback.folder_lock import FolderBusy, folder_lock
-from feedback.models import AdapterVersion, Assistant, Release, Run
+from feedback.models import AdapterVersion, Assistant, Run
 from feedback.processes import TrainerTask, trainer_command
+from feedback.release_report import Moved
 from feedback.states import ReleaseState, RunStatus, Side
 
 adapters_app = typer.Typer(help="Adapter versions: list, inspect, promote, roll back.", no_args_is_help=True)
@@ -185,13 +187,17 @@ def adapters_promote(
     settings, database = open_all()
     with database.read() as session:
         assistant, version = adapters.get_version(session, label)
-    adapters.verify(settings.adapters, version)  # hashing takes a while: nobody waits for it
-    with database.write() as session:
-        assistant = assistants.get_assistant(session, assistant.name)  # its policies may have changed meanwhile
-        release = releases.promote(
-            session, assistant, version, actor=ACTOR, reason=reason, force=force, at_once=at_once
-        )
-        print_fields(_moved(session, assistant, version, release), as_json)
+    done = release_deeds.promote(
+        database,
+        settings.adapters,
+        assistant.id,
+        version.number,
+        actor=ACTOR,
+        reason=reason,
+        force=force,
+        at_once=at_once,
+    )
+    print_fields(_told(done), as_json)
 
 
 @adapters_app.command("rollback")
@@ -225,8 +231,9 @@ def adapters_veto(label: Label, reason: Reason = "turned down on the command lin
     _, database = open_all()
     with database.write() as session:
         assistant, version = adapters.get_version(session, label)
+        before = releases.live(session, assistant).version
         release = releases.veto(session, assistant, version, actor=ACTOR, reason=reason)
-        print_fields(_moved(session, assistant, version, release), as_json)
+        print_fields(_told(release_report.moved(session, assistant, release, before)), as_json)
 
 
 @adapters_app.command("trial")
@@ -242,16 +249,30 @@ def adapters_trial(assistant: AssistantName, as_json: AsJson = False) -> None:
         print_fields(trial.model_dump(mode="json"), as_json)
 
 
-def _moved(session: Session, assistant: Assistant, version: AdapterVersion, release: Release) -> dict[str, Any]:
-    name = f"{assistant.name}@{version.number}"
-    if release.state == ReleaseState.LIVE:
-        return {"live": name}
-    fields: dict[str, Any] = {"version": name, "state": release.state.value}
-    if release.state == ReleaseState.PROPOSED:
-        fields["approved_by"] = [one.actor for one in approvals.given(session, release)]
-        fields["approvals_needed"] = assistants.policies(assistant).release.approvals
-    elif release.state == ReleaseState.CANARY:
-        fields["percent"] = release.traffic_percent
+@adapters_app.command("share")
+def adapters_share(
+    assistant: AssistantName,
+    percent: Annotated[int, typer.Argument(min=1, max=99, help="Of the conversations that begin, from now on.")],
+    reason: Reason = "set on the command line",
+    as_json: AsJson = False,
+) -> None:
+    """Give what is on trial a larger or smaller share of the conversations now; it grows on from there by policy."""
+    _, database = open_all()
+    with database.write() as session:
+        found = assistants.get_assistant(session, assistant)
+        release = rollout.set_share(session, found, percent, actor=ACTOR, reason=reason)
+        live = releases.live(session, found).version
+        print_fields(_told(release_report.moved(session, found, release, live)), as_json)
+
+
+def _told(done: Moved) -> dict[str, Any]:
+    if done.state == ReleaseState.LIVE:
+        return {"live": done.version}
+    fields: dict[str, Any] = {"version": done.version, "state": done.state.value}
+    if done.state == ReleaseState.PROPOSED:
+        fields |= {"approved_by": done.approved_by, "approvals_needed": done.approvals_needed}
+    elif done.state == ReleaseState.CANARY:
+        fields["percent"] = done.percent
     return fields
 
 

@@ -55,7 +55,7 @@ def review_list(
     _, database = open_all()
     with database.read() as session:
         found = assistants.get_assistant(session, assistant)
-        chosen = session.exec(queue.chosen(session, found, wanted, actor=ACTOR).limit(limit)).all()
+        chosen = session.exec(queue.chosen(session, found, wanted, actor=ACTOR, most=limit)).all()
         shown = entries.entries(session, found, chosen, actor=ACTOR)
     if as_json:
         print_json([one.model_dump(mode="json") for one in shown])

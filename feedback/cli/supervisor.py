@@ -220,7 +220,8 @@ def _announce(settings: Settings, first_key: str | None) -> None:
         first = "operator key  as shown at the first start: set BURNISH_API_KEY to it"
         curl = f"export BURNISH_API_KEY=...  # that key; a new one: {burnish} key create NAME --role operator\n{curl}"
     chat = f"{burnish} chat" if assistant == FIRST_ASSISTANT else f"{burnish} chat --model {assistant}"
-    console.print(Panel(f"chat API      {api}\n{first}", title="Burnish is ready", expand=False), highlight=False)
+    places = f"chat          {settings.url}/\nconsole       {settings.url}/console\nchat API      {api}\n{first}"
+    console.print(Panel(places, title="Burnish is ready", expand=False), highlight=False)
     print(f"In another terminal, same folder:\n\n{chat}\n\n{curl}\n\nCtrl-C stops.", flush=True)
 
 

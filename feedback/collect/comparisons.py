@@ -23,6 +23,10 @@ def make_id() -> str:
     return f"{_PREFIX}{secrets.token_hex(12)}"
 
 
+def is_comparison(completion_id: str) -> bool:
+    return completion_id.startswith(_PREFIX)
+
+
 def choose(
     database: Database,
     secret: bytes,
@@ -34,7 +38,7 @@ def choose(
     **more: Any,
 ) -> Accepted:
     """Store a choice; `more` is what else `intake.Given` has. Raises as `intake.receive` does."""
-    if comparison_id.startswith(_PREFIX):
+    if is_comparison(comparison_id):
         chosen, value = as_preference(choice)
         given = Given(comparison_id, FeedbackKind.PREFERENCE, chosen, value, **more)
         try:

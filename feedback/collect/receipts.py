@@ -1,16 +1,35 @@
 """What became of a piece of feedback, in plain words, for whoever holds its receipt."""
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlmodel import Session, col, select
 
 from feedback import adapters, cases, lineage
+from feedback.collect import timeline
 from feedback.collect.intake import hash_receipt
+from feedback.collect.timeline import Step
 from feedback.errors import NotFound
+from feedback.lineage import Reach
 from feedback.models import Feedback, Release, ReportCase, Review
-from feedback.review.opinions import learns
+from feedback.review.decisions import AWAITING, DISPUTED
+from feedback.review.opinions import WITHOUT_NOTE, learns
+from feedback.sentences import Told
 from feedback.states import LEARNABLE, CaseOutcome, CaseStatus, FeedbackKind, FeedbackStatus, ReleaseState
+
+WITH_NUMBERS = (
+    "a new fact that fewer than {n} people told us",
+    "more than {n} pieces of feedback by one contributor in an hour",
+    "the same text was given to more than {n} different questions",
+    "older than {n} days",
+    "shorter than {n} characters",
+    "longer than {n} tokens",
+    "{n} words or more are an evaluation text's",
+)
+"""The curation's reasons that differ in a number alone."""
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+_SENTENCES = (AWAITING, DISPUTED, WITHOUT_NOTE)
 
 
 @dataclass(frozen=True)
@@ -21,6 +40,7 @@ class Receipt:
     detail: str
     note: str | None  # the reviewer's public words; of a report: the answer
     created_at: datetime
+    steps: tuple[Step, ...]  # what happened to it, in order
 
 
 def look_up(session: Session, receipt: str) -> Receipt:
@@ -33,9 +53,16 @@ def look_up(session: Session, receipt: str) -> Receipt:
         )
     # what several people haven't agreed on yet is nobody's word
     review = session.exec(select(Review).where(Review.feedback_id == feedback.id, col(Review.counts).is_(True))).first()
-    status, detail = _tell(session, feedback, review)
+    reach = lineage.reach_of(session, feedback.id)
+    status, detail = _tell(session, feedback, review, reach)
     return Receipt(
-        feedback.public_id, feedback.kind, status, detail, review.note if review else None, feedback.created_at
+        feedback.public_id,
+        feedback.kind,
+        status,
+        detail,
+        review.note if review else None,
+        feedback.created_at,
+        timeline.of(session, feedback, review, reach),
     )
 
 
@@ -46,74 +73,94 @@ def _standing(session: Session, label: str) -> str:
     release = session.exec(newest.limit(1)).first()
     if release is None:
         return ""
-    share = f"{release.traffic_percent} % of the conversations"
+    share = Told("{percent} % of the conversations", percent=release.traffic_percent)
     match release.state:
         case ReleaseState.PROPOSED:
-            return ", which waits for an operator's word"
+            return Told(", which waits for an operator's word")
         case ReleaseState.SHADOW:
-            return ", which is on trial: nobody is shown what it answers yet"
+            return Told(", which is on trial: nobody is shown what it answers yet")
         case ReleaseState.CANARY:
-            return f", which is on trial: it answers in {share}"
+            return Told(", which is on trial: it answers in {share}", share=share)
         case ReleaseState.HOLDOUT:
-            return f", which a newer one replaced, and which still answers in {share}"
+            return Told(", which a newer one replaced, and which still answers in {share}", share=share)
         case ReleaseState.RETIRED:
-            return f", which answered until {release.ended_at:%Y-%m-%d %H:%M} UTC" if release.ended_at else ""
+            return Told(", which answered until {until}", until=_utc(release.ended_at)) if release.ended_at else ""
         case _:
-            return ", which was tried and taken back" if release.tried_at else ", which was not taken up"
+            return Told(", which was tried and taken back" if release.tried_at else ", which was not taken up")
 
 
-def _tell(session: Session, feedback: Feedback, review: Review | None) -> tuple[str, str]:
-    reach = lineage.reach_of(session, feedback.id)
-    if reach.live_since is not None:
-        return (
-            "live",
-            f"Learned by {reach.version}, which has been answering since {reach.live_since:%Y-%m-%d %H:%M} UTC.",
-        )
-    if reach.version is not None:
-        return "learned", f"Learned by {reach.version}{_standing(session, reach.version)}."
+def _tell(session: Session, feedback: Feedback, review: Review | None, reach: Reach) -> tuple[str, str]:
+    version = reach.version
+    if version is not None and reach.live_since is not None:
+        told = "Learned by {version}, which has been answering since {since}."
+        return "live", Told(told, version=version, since=_utc(reach.live_since))
+    if version is not None:
+        return "learned", Told("Learned by {version}{standing}.", version=version, standing=_standing(session, version))
     if reach.judged_by is not None:
-        return "used", f"Used to judge {reach.judged_by}; kept out of training so that the judgement is fair."
+        told = "Used to judge {version}; kept out of training so that the judgement is fair."
+        return "used", Told(told, version=reach.judged_by)
     if reach.dataset_number is not None:
-        return "used", f"Used in dataset v{reach.dataset_number}."
+        return "used", Told("Used in dataset v{number}.", number=reach.dataset_number)
     if feedback.kind == FeedbackKind.REPORT:
         return _tell_case(feedback, cases.of_reply(session, feedback.message_id))
+    why = _reason(str(feedback.status_reason))
     match feedback.status:
         case FeedbackStatus.RECEIVED:
             return "received", _received(feedback, review)
         case FeedbackStatus.IN_REVIEW if feedback.status_reason:
-            return "in_review", f"Held back for now, for a person to look at: {feedback.status_reason}"
+            return "in_review", Told("Held back for now, for a person to look at: {why}", why=why)
         case FeedbackStatus.IN_REVIEW:
-            return "in_review", "A person looks at it first."
+            return "in_review", Told("A person looks at it first.")
         case FeedbackStatus.DECLINED if feedback.kind in LEARNABLE:
-            return "declined", f"Not learned from: {feedback.status_reason}"
+            return "declined", Told("Not learned from: {why}", why=why)
         case FeedbackStatus.DECLINED:
-            return "declined", f"A person has turned it down: {feedback.status_reason}"
+            return "declined", Told("A person has turned it down: {why}", why=why)
         case FeedbackStatus.REPLACED if feedback.kind == FeedbackKind.SURVEY:
-            return "replaced", "You have answered this survey anew."
+            return "replaced", Told("You have answered this survey anew.")
         case FeedbackStatus.REPLACED:
-            return "replaced", "You said something newer about this reply."
+            return "replaced", Told("You said something newer about this reply.")
+
+
+def _utc(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M} UTC"
+
+
+def _reason(stored: str) -> Told:
+    """Of the curation's reasons, which are stored as sentences, what other languages know; a reviewer's words as such.
+
+    >>> _reason("the reply is empty.").values["why"].template, _reason("It is red!").template
+    ('the reply is empty', 'It is red!')
+    >>> _reason("shorter than 12 characters.").values["why"].values
+    {'n': '12'}
+    """
+    if stored in _SENTENCES or not stored.endswith("."):
+        return Told(stored)
+    why = stored.removesuffix(".")
+    number = _NUMBER.search(why)
+    template = _NUMBER.sub("{n}", why)
+    return Told("{why}.", why=Told(template, n=number[0]) if number and template in WITH_NUMBERS else Told(why))
 
 
 def _tell_case(report: Feedback, case: ReportCase | None) -> tuple[str, str]:
     if case is None or case.status != CaseStatus.RESOLVED:
         if case is not None and case.status == CaseStatus.INVESTIGATING:
-            return "in_review", "A person is looking into it."
+            return "in_review", Told("A person is looking into it.")
         if report.status != FeedbackStatus.IN_REVIEW:
-            return "in_review", "It is being looked at again."
-        return "in_review", "Your report has opened a case; a person looks into it."
+            return "in_review", Told("It is being looked at again.")
+        return "in_review", Told("Your report has opened a case; a person looks into it.")
     if case.outcome == CaseOutcome.DISMISSED:
-        return "declined", "A person has looked into it and sees nothing wrong with the reply."
-    return "resolved", "A person has looked at it and closed the case."
+        return "declined", Told("A person has looked into it and sees nothing wrong with the reply.")
+    return "resolved", Told("A person has looked at it and closed the case.")
 
 
 def _received(feedback: Feedback, review: Review | None) -> str:
     match feedback.kind:
         case FeedbackKind.COMMENT:
-            return "Stored for people to read; nothing is trained on comments."
+            return Told("Stored for people to read; nothing is trained on comments.")
         case FeedbackKind.SURVEY:
-            return "Stored with the other answers for people to read; nothing is trained on surveys."
+            return Told("Stored with the other answers for people to read; nothing is trained on surveys.")
     if feedback.training is False:
-        return "Stored for people to read; nothing is trained on it, as you wished."
+        return Told("Stored for people to read; nothing is trained on it, as you wished.")
     if review is not None and learns(review.decision):
-        return "A person has approved it; the next dataset can use it."
-    return "Stored; it will be looked at when the next dataset is made."
+        return Told("A person has approved it; the next dataset can use it.")
+    return Told("Stored; it will be looked at when the next dataset is made.")

@@ -5,6 +5,7 @@ Leaves out the counting (datasheet.py).
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from feedback.curate.conflicts import CORRECTION_VALUE
@@ -18,7 +19,8 @@ _OVER = 2.0
 """From so many times an even share, something is called over-represented."""
 _TRAINING = {"sft": "SFT on corrections", "dpo": "DPO on pairs", "kto": "KTO on ratings"}
 _NOT_FROZEN = "not frozen"
-_STAGES = {
+STAGES = {
+    "quarantine": "comes from nobody whom an operator holds back",
     "consent": "may be learned from, by the grants of both sides",
     "age": "still holds, and isn't older than the policy allows",
     "trust": "comes from people who are believed",
@@ -225,7 +227,7 @@ def _about_drops(sheet: dict[str, Any]) -> list[str]:
         "| stage | left | who passes |",
         "|---|---|---|",
     ]
-    stages = _STAGES | {"trust": f"{_STAGES['trust']}; {sheet.get('vouched_for', 0)} pieces skip this, vouched for"}
+    stages = STAGES | {"trust": f"{STAGES['trust']}; {sheet.get('vouched_for', 0)} pieces skip this, vouched for"}
     lines += [
         f"| {entry['stage']} | {entry['items_left']} | {stages.get(entry['stage'], 'everything that may teach')} |"
         for entry in sheet["funnel"]
@@ -306,34 +308,53 @@ def _about_pairs(sheet: dict[str, Any]) -> list[str]:
 
 
 def _about_rules(sheet: dict[str, Any]) -> list[str]:
-    policy = sheet["policy"]
-    lines = [
-        "## Rules",
-        "",
+    settings = settings_of(sheet)
+    changed = [f"`{one.name}`" for one in settings if one.changed]
+    lines = ["## Rules", "", rules(sheet), "", "## Settings", ""]
+    lines += [f"Other than by default: {', '.join(changed) or 'none'}.", ""]
+    rows = [
+        f"| {one.name} | {' | '.join(map(_cell, [one.value, one.default if one.changed else 'same', one.meaning]))} |"
+        for one in settings
+    ]
+    return [*lines, "| setting | value | default | what it does |", "|---|---|---|---|", *rows, ""]
+
+
+def rules(sheet: dict[str, Any]) -> str:
+    policy = sheet["policy"]["conflicts"]
+    return (
         "Contradictions: of one person's words on one question the latest counts; a correction counts for "
         f"{CORRECTION_VALUE} times as much as praise of the reply it corrects; between people, the side with "
-        f"{policy['conflicts']['margin']:g} times the other's trust is believed, else the side whose last word is "
-        f"{policy['conflicts']['recency_days']:g} days newer, else neither, and both are dropped. What anonymous "
+        f"{policy['margin']:g} times the other's trust is believed, else the side whose last word is "
+        f"{policy['recency_days']:g} days newer, else neither, and both are dropped. What anonymous "
         "people say counts once, and little, however many they are. A reviewer's approval, an operator's own word and "
-        "what an operator imported outweigh any crowd.",
-        "",
-        "## Settings",
-        "",
-    ]
-    rows, changed = [], []
-    for section, settings in policy.items():
+        "what an operator imported outweigh any crowd."
+    )
+
+
+@dataclass(frozen=True)
+class Setting:
+    name: str
+    value: str
+    default: str
+    meaning: str
+
+    @property
+    def changed(self) -> bool:
+        return self.value != self.default
+
+
+def settings_of(sheet: dict[str, Any]) -> list[Setting]:
+    """Those that held; one that is no setting any more has its value for a default."""
+    found = []
+    for section, settings in sheet["policy"].items():
         standard = getattr(Policies(), section)
         fields = type(standard).model_fields
         for name, value in settings.items():
             known = name in fields
             default = getattr(standard, name) if known else value
-            told = [_value(value), "same" if default == value else _value(default)]
             meaning = fields[name].description or "" if known else ""
-            rows.append(f"| {section}.{name} | {' | '.join(map(_cell, [*told, meaning]))} |")
-            if default != value:
-                changed.append(f"`{section}.{name}`")
-    lines += [f"Other than by default: {', '.join(changed) or 'none'}.", ""]
-    return [*lines, "| setting | value | default | what it does |", "|---|---|---|---|", *rows, ""]
+            found.append(Setting(f"{section}.{name}", _value(value), _value(default), meaning))
+    return found
 
 
 def _value(value: Any) -> str:

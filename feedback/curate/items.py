@@ -57,6 +57,7 @@ class Item:
     merged: tuple[int, ...] = ()  # feedback that said the same and counts with it
     voices: int = 1  # contributors among those who said it; a nobody counts as one alone
     synthetic: bool = False
+    quarantined: bool = False  # its giver is held back
 
     @property
     def feedback_ids(self) -> tuple[int, ...]:

@@ -22,6 +22,7 @@ from feedback.curate.passage import Passage, Progress
 from feedback.curate.portrait import Portrait, origin, portray
 from feedback.curate.privacy import privacy
 from feedback.curate.quality import quality
+from feedback.curate.quarantine import quarantine
 from feedback.curate.split import cluster_names, split, with_sides
 from feedback.curate.trust import standing, trust
 from feedback.policies import Policies
@@ -58,6 +59,7 @@ def curate(
     passed = passage.passed
     kept = passed("received", (kept, []))
     received, vouched_for = Counter(map(origin, kept)), sum(item.trusted for item in kept)
+    kept = passed("quarantine", quarantine(kept))
     kept = passed("consent", consent(kept, consent_policy))
     kept = passed("age", age(kept, policies.age, as_of))
     looks = look_at(

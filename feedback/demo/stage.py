@@ -80,13 +80,13 @@ class Stage:
                 actor=ACTOR,
             )
             assistants.set_policies(session, self.assistant, policies_of(self._size), actor=ACTOR)
-            self.key, token = keys.create(session, "demo", Role.OPERATOR, actor=ACTOR)
+            self.key, self.token = keys.create(session, "demo", Role.OPERATOR, actor=ACTOR)
         log = (self._folder / "programs.log").open("ab")
         self._programs = supervisor.Programs(self.settings, log)
         self._programs.start("service", "service")
         self._programs.start("worker", "trainer", "worker")
         supervisor.wait_until_ready(self.settings, self._programs)
-        headers = {"Authorization": f"Bearer {token}"}
+        headers = {"Authorization": f"Bearer {self.token}"}
         limits = httpx.Limits(max_connections=32)
         self.client = httpx.Client(base_url=self.settings.url, headers=headers, timeout=300, limits=limits)
 

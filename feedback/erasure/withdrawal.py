@@ -7,7 +7,7 @@ from sqlmodel import Session, col, select
 
 from feedback.collect.intake import hash_receipt
 from feedback.database import Database
-from feedback.erasure.erase import erase
+from feedback.erasure.erase import Consequences, erase, preview
 from feedback.erasure.subjects import of_receipt, subject_sha256
 from feedback.errors import NotFound
 from feedback.models import Erasure
@@ -36,6 +36,11 @@ def withdraw(database: Database, receipt: str) -> Withdrawal:
         with database.read() as session:
             erasure = find_withdrawal(session, receipt)
     return Withdrawal(erasure.public_id, erasure.state, erasure.created_at)
+
+
+def foresee(session: Session, receipt: str) -> Consequences:
+    """What `withdraw` would do; changes nothing. Raises NotFound for a receipt of nothing that is here."""
+    return preview(session, *of_receipt(session, receipt))
 
 
 def find_withdrawal(session: Session, receipt: str) -> Erasure:

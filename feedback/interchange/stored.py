@@ -7,6 +7,7 @@ from typing import Any
 from sqlmodel import Session, col, select
 
 from feedback.collect.preferences import other_message_id
+from feedback.contributors import is_heard
 from feedback.conversations import histories
 from feedback.curate.consent import both
 from feedback.database import Database, in_portions
@@ -26,7 +27,8 @@ def current_records(database: Database, assistant: Assistant, *, as_mended: bool
     """Everybody's latest words on the assistant's replies, oldest first, in bounded memory.
 
     `as_mended` gives corrections in the words of reviewers who mended them: what is learned, and not what was said.
-    Leaves out what a reviewer turned down, and reports. What comes in meanwhile may or may not be there.
+    Leaves out what a reviewer turned down, what contributors said who are held back, and reports. What
+    comes in meanwhile may or may not be there.
     """
     after, found = 0, True
     while found:
@@ -38,6 +40,7 @@ def current_records(database: Database, assistant: Assistant, *, as_mended: bool
                     Feedback.id > after,
                     col(Feedback.kind).in_(KINDS),
                     col(Feedback.status).in_(_NOW_SAID),
+                    is_heard(),
                 )
                 .order_by(col(Feedback.id))
                 .limit(_PAGE)

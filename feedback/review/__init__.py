@@ -1,7 +1,8 @@
 """People look at what was said and decide what may be learned from it. Here: what the rest of the house needs.
 
-queue.py chooses and orders, claims.py hands out, entries.py shows, opinions.py is what several decisions come to,
-decisions.py stores them, reports.py keeps reports and their case together, agreement.py measures reviewers.
+listing.py is all that was said, context.py shows it in its conversation; queue.py chooses what to decide on,
+claims.py hands it out, entries.py shows it, turns.py goes on to the next; opinions.py is what several decisions come
+to, decisions.py stores them, reports.py keeps reports and their case together, agreement.py measures reviewers.
 """
 
 from feedback.review.decisions import (
@@ -14,7 +15,7 @@ from feedback.review.decisions import (
     latest_reviews,
 )
 from feedback.review.entries import with_conversation
-from feedback.review.queue import get_feedback, list_feedback
+from feedback.review.queue import get_feedback
 
 __all__ = [
     "all_reviews",
@@ -25,6 +26,5 @@ __all__ = [
     "is_undecided",
     "latest_decisions",
     "latest_reviews",
-    "list_feedback",
     "with_conversation",
 ]

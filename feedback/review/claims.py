@@ -14,6 +14,9 @@ from feedback.review import queue
 from feedback.review.queue import Wanted
 from feedback.states import FeedbackStatus
 
+MOST_AT_ONCE = 50
+"""Reviewers who may take an entry at the same moment: whoever finds one locked goes on to the next."""
+
 
 def claim(session: Session, feedback: Feedback, *, actor: str) -> Feedback:
     """Take it, or keep it for longer. Raises Conflict if somebody else has it, or there is nothing to decide."""
@@ -51,12 +54,12 @@ def claim_next(session: Session, assistant: Assistant, wanted: Wanted, *, actor:
 
     One statement looks and takes: whoever comes second finds the row taken and goes on to the one after it.
     """
-    chosen = queue.chosen(session, assistant, wanted, actor=actor)
-    chosen = chosen.where(col(Feedback.status) != FeedbackStatus.REPLACED)  # about which there is nothing to decide
-    mine = session.exec(chosen.where(queue.is_held_by(actor)).limit(1)).first()
+    open_one = col(Feedback.status) != FeedbackStatus.REPLACED  # about which there is nothing to decide
+    mine = session.exec(queue.held(session, assistant, wanted, open_one, actor=actor).limit(1)).first()
     if mine is not None:
         return claim(session, mine, actor=actor)
-    free = chosen.where(queue.is_free(now())).limit(1).with_for_update(of=Feedback, skip_locked=True)
+    free = queue.chosen(session, assistant, wanted, open_one, queue.is_free(now()), actor=actor, most=MOST_AT_ONCE)
+    free = free.limit(1).with_for_update(of=Feedback, skip_locked=True)
     first = free.with_only_columns(col(Feedback.id)).scalar_subquery()
     taken = session.connection().execute(
         update(Feedback)

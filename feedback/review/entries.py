@@ -103,7 +103,7 @@ def entries(session: Session, assistant: Assistant, found: Sequence[Feedback], *
             Entry(
                 id=feedback.public_id,
                 kind=feedback.kind,
-                value={name: value for name, value in feedback.value.items() if not name.endswith("_message_id")},
+                value=value_shown(feedback.value),
                 comment=feedback.comment,
                 tags=feedback.tags,
                 contributor=feedback.contributor_id,
@@ -131,6 +131,15 @@ def entries(session: Session, assistant: Assistant, found: Sequence[Feedback], *
 
 def entry(session: Session, feedback: Feedback, *, actor: str) -> Entry:
     return entries(session, session.get_one(Assistant, feedback.assistant_id), [feedback], actor=actor)[0]
+
+
+def value_shown(value: dict[str, Any]) -> dict[str, Any]:
+    """Without the rows' own numbers.
+
+    >>> value_shown({"tie": "bad", "other_message_id": 8})
+    {'tie': 'bad'}
+    """
+    return {name: one for name, one in value.items() if not name.endswith("_message_id")}
 
 
 def with_conversation(session: Session, feedback: Feedback, *, actor: str) -> dict[str, object]:

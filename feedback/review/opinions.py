@@ -14,6 +14,9 @@ from enum import StrEnum
 from feedback.key_facts import contains_facts
 from feedback.states import FeedbackStatus, ReviewDecision
 
+WITHOUT_NOTE = "a reviewer decided so."
+"""Why something was turned down, where the reviewer didn't say."""
+
 
 class State(StrEnum):
     UNREVIEWED = "unreviewed"  # nobody has decided
@@ -78,7 +81,7 @@ def status_after(decision: ReviewDecision, note: str | None) -> tuple[FeedbackSt
     """The state, and its reason, of feedback that is settled by `decision`."""
     if learns(decision):
         return FeedbackStatus.RECEIVED, None
-    return FeedbackStatus.DECLINED, note or "a reviewer decided so."
+    return FeedbackStatus.DECLINED, note or WITHOUT_NOTE
 
 
 def standing(opinions: Sequence[Opinion], *, second_wanted: bool) -> Standing:

@@ -1,18 +1,17 @@
 """The review queue: what reviewers may look at, chosen and put in order. Leaves out who holds what (claims.py)."""
 
-import json
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import ColumnElement, String, and_, case, cast, exists, or_
-from sqlalchemy.orm import aliased
+from sqlalchemy import ColumnElement, and_, case, exists, func, or_
 from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
 from feedback.columns import now
 from feedback.errors import InvalidInput, NotFound
-from feedback.models import Assistant, Feedback, Message, ReportCase, Review
+from feedback.models import Assistant, Feedback, ReportCase, Review
+from feedback.review import cells, conditions
 from feedback.states import CaseStatus, FeedbackKind, FeedbackStatus
 
 VALUE_OF_KIND = (
@@ -32,6 +31,16 @@ class Show(StrEnum):
     MINE = "mine"  # you hold it now
     SECOND_OPINION = "second_opinion"  # somebody has decided, and you are asked what you think
     ALL = "all"
+
+
+_STATUSES = {
+    Show.WAITING: (FeedbackStatus.IN_REVIEW,),
+    Show.SECOND_OPINION: (FeedbackStatus.IN_REVIEW,),
+    Show.UNREVIEWED: tuple(status for status in FeedbackStatus if status != FeedbackStatus.REPLACED),
+    Show.ALL: tuple(FeedbackStatus),
+}
+"""What may be shown is in one of these."""
+MOST_COUNTED = 200
 
 
 class Order(StrEnum):
@@ -57,6 +66,10 @@ class Wanted:
     after: str | None = None
     """The last entry of the page before, or the one to go on from."""
 
+    @property
+    def shows(self) -> Show:
+        return self.show or (Show.ALL if self.status else Show.WAITING)
+
 
 def get_feedback(session: Session, public_id: str, assistant_ids: frozenset[int] | None = None) -> Feedback:
     feedback = session.exec(select(Feedback).where(Feedback.public_id == public_id)).first()
@@ -65,50 +78,76 @@ def get_feedback(session: Session, public_id: str, assistant_ids: frozenset[int]
     return feedback
 
 
-def list_feedback(
-    session: Session, assistant: Assistant, *, status: FeedbackStatus | None = None, limit: int = 50
-) -> list[Feedback]:
-    """All that was said, newest first."""
-    found = select(Feedback).where(Feedback.assistant_id == assistant.id)
-    if status is not None:
-        found = found.where(Feedback.status == status)
-    return list(session.exec(found.order_by(col(Feedback.id).desc()).limit(limit)))
+def chosen(
+    session: Session, assistant: Assistant, wanted: Wanted, *more: ColumnElement[bool], actor: str, most: int
+) -> SelectOfScalar[Feedback]:
+    """The first `most` entries that a reviewer asks for, and of which `more` holds, in order.
+
+    Raises InvalidInput if `after` is nothing of the assistant's.
+    """
+    if wanted.show == Show.MINE:
+        return held(session, assistant, wanted, *more, actor=actor).limit(most)
+    shown = [*_shown(wanted.shows, actor), *more]
+    narrowed = _narrowed(session, assistant, wanted)
+    if wanted.contributor is None and (wanted.order == Order.VALUE or wanted.kind or wanted.status):
+        kinds = [wanted.kind] if wanted.kind else VALUE_OF_KIND
+        statuses = [wanted.status] if wanted.status else _STATUSES[wanted.shows]
+        first = cells.first_of_each(assistant.id, kinds, statuses, [*shown, *narrowed], most=most)
+        # what may have changed until the row is locked is asked again; what can't would lead past the cells' index
+        found = select(Feedback).where(col(Feedback.id).in_(first), *shown)
+    else:
+        found = select(Feedback).where(Feedback.assistant_id == assistant.id, *shown, *narrowed)
+    return _in_order(found, wanted).limit(most)
 
 
-def chosen(session: Session, assistant: Assistant, wanted: Wanted, *, actor: str) -> SelectOfScalar[Feedback]:
-    """The entries that a reviewer asks for, in order. Raises InvalidInput if `after` is nothing of the assistant's."""
-    found = select(Feedback).where(Feedback.assistant_id == assistant.id, *_conditions(wanted, actor))
-    by_value = wanted.order == Order.VALUE
-    if wanted.after is not None:
-        found = found.where(_beyond(_last_seen(session, assistant, wanted.after), by_value))
-    return found.order_by(*([_rank()] if by_value else []), col(Feedback.id))
+def held(
+    session: Session, assistant: Assistant, wanted: Wanted, *more: ColumnElement[bool], actor: str
+) -> SelectOfScalar[Feedback]:
+    """Of the entries that a reviewer asks for, those that they hold now, in order."""
+    theirs = select(Feedback.id).where(
+        Feedback.assistant_id == assistant.id, Feedback.claimed_by == actor, col(Feedback.claimed_until) > now()
+    )
+    found = select(Feedback).where(col(Feedback.id).in_(theirs), *_shown(wanted.shows, actor), *more)
+    return _in_order(found.where(*_narrowed(session, assistant, wanted)), wanted)
 
 
-def is_held_by(actor: str) -> ColumnElement[bool]:
-    return and_(col(Feedback.claimed_by) == actor, col(Feedback.claimed_until) > now())
+def count_all(session: Session, assistant: Assistant, *, actor: str) -> dict[str, int]:
+    """How many wait, were never reviewed, and are held by the reviewer; `MOST_COUNTED` at most of each."""
+    counts = {}
+    for show in (Show.WAITING, Show.UNREVIEWED, Show.MINE):
+        some = chosen(session, assistant, Wanted(show), actor=actor, most=MOST_COUNTED)
+        ids = some.with_only_columns(col(Feedback.id)).order_by(None).subquery()
+        counts[show.value] = session.exec(select(func.count()).select_from(ids)).one()
+    return counts
 
 
 def is_free(at: datetime) -> ColumnElement[bool]:
     return or_(col(Feedback.claimed_until).is_(None), col(Feedback.claimed_until) <= at)
 
 
-def _conditions(wanted: Wanted, actor: str) -> list[ColumnElement[bool]]:
-    conditions = [*_shown(wanted.show or (Show.ALL if wanted.status else Show.WAITING), actor)]
+def _in_order(found: SelectOfScalar[Feedback], wanted: Wanted) -> SelectOfScalar[Feedback]:
+    if wanted.order == Order.VALUE:
+        found = found.order_by(_rank())
+    return found.order_by(col(Feedback.id))
+
+
+def _narrowed(session: Session, assistant: Assistant, wanted: Wanted) -> list[ColumnElement[bool]]:
+    found: list[ColumnElement[bool]] = []
+    if wanted.after is not None:
+        found.append(_beyond(last_seen(session, assistant, wanted.after), wanted.order == Order.VALUE))
     if wanted.status is not None:
-        conditions.append(col(Feedback.status) == wanted.status)
+        found.append(col(Feedback.status) == wanted.status)
     if wanted.kind is not None:
-        conditions.append(col(Feedback.kind) == wanted.kind)
+        found.append(col(Feedback.kind) == wanted.kind)
     if wanted.tag is not None:
-        conditions.append(cast(Feedback.tags, String).icontains(json.dumps(wanted.tag), autoescape=True))
+        found.append(conditions.has_tag(wanted.tag))
     if wanted.category is not None:
-        conditions.append(col(Feedback.kind) == FeedbackKind.REPORT)
-        named = col(Feedback.value)["category"].as_string() == wanted.category
-        conditions.append(or_(named, _has_case(col(ReportCase.category) == wanted.category)))
+        found.append(conditions.reports(wanted.category))
     if wanted.contributor is not None:
-        conditions.append(col(Feedback.contributor_id) == wanted.contributor)
+        found.append(col(Feedback.contributor_id) == wanted.contributor)
     if wanted.search is not None:
-        conditions.append(_says(wanted.search))
-    return conditions
+        found.append(conditions.says(wanted.search))
+    return found
 
 
 def _shown(show: Show, actor: str) -> list[ColumnElement[bool]]:
@@ -118,39 +157,17 @@ def _shown(show: Show, actor: str) -> list[ColumnElement[bool]]:
     match show:
         case Show.WAITING:
             elsewhere = and_(col(ReportCase.status) == CaseStatus.INVESTIGATING, col(ReportCase.assignee) != actor)
-            return [in_review, ~by_me, ~and_(col(Feedback.kind) == FeedbackKind.REPORT, _has_case(elsewhere))]
+            return [in_review, ~by_me, ~and_(col(Feedback.kind) == FeedbackKind.REPORT, conditions.has_case(elsewhere))]
         case Show.UNREVIEWED:
             return [~reviewed, col(Feedback.status) != FeedbackStatus.REPLACED]
-        case Show.MINE:
-            return [is_held_by(actor)]
         case Show.SECOND_OPINION:
             return [in_review, col(Feedback.wants_second_opinion).is_(True), reviewed, ~by_me]
-        case Show.ALL:
+        case Show.ALL | Show.MINE:
             return []
 
 
-def _has_case(condition: ColumnElement[bool]) -> ColumnElement[bool]:
-    return exists().where(col(ReportCase.message_id) == col(Feedback.message_id), condition)
-
-
-def _says(words: str) -> ColumnElement[bool]:
-    reply, asked = aliased(Message), aliased(Message)
-    places = [
-        col(Feedback.comment),
-        *(col(Feedback.value)[name].as_string() for name in ("content", "text")),
-    ]
-    exchange = (
-        select(reply.id)
-        .outerjoin(asked, col(asked.id) == col(reply.parent_id))
-        .where(
-            col(reply.id) == col(Feedback.message_id),
-            or_(*(col(text).icontains(words, autoescape=True) for text in (reply.content, asked.content))),
-        )
-    )
-    return or_(*(place.icontains(words, autoescape=True) for place in places), exchange.exists())
-
-
-def _last_seen(session: Session, assistant: Assistant, public_id: str) -> Feedback:
+def last_seen(session: Session, assistant: Assistant, public_id: str) -> Feedback:
+    """What a page goes on after. Raises InvalidInput."""
     found = session.exec(
         select(Feedback).where(Feedback.public_id == public_id, Feedback.assistant_id == assistant.id)
     ).first()

@@ -1,13 +1,14 @@
 """`POST /v1/feedback`, its receipts and its withdrawal; for reviewers, the list of all that was said."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
-from litestar import Request, delete, get, post
+from litestar import Request, Response, delete, get, post
 from litestar.params import JSONBody, Parameter
 from pydantic import BaseModel, Field
 
-from feedback import review
+from feedback import review, traffic
 from feedback.collect import form, intake, receipts
 from feedback.collect.kinds import MAX_TAG, MAX_TAGS
 from feedback.database import Database
@@ -16,6 +17,8 @@ from feedback.errors import InvalidInput
 from feedback.keys import Caller
 from feedback.models import Feedback
 from feedback.policies import SurveyQuestion
+from feedback.review import context, listing
+from feedback.review.context import InContext
 from feedback.states import ErasureState, FeedbackKind, FeedbackStatus
 from service.api.strict_body import StrictBody
 from service.auth import may, visible
@@ -64,6 +67,11 @@ class FormRead(BaseModel):
     survey: list[SurveyQuestion] | None = Field(description="The questions, when they are due.")
 
 
+class StepRead(BaseModel):
+    at: datetime
+    says: str
+
+
 class ReceiptRead(BaseModel):
     id: str
     kind: FeedbackKind
@@ -71,6 +79,7 @@ class ReceiptRead(BaseModel):
     detail: str
     note: str | None
     created_at: datetime
+    steps: list[StepRead] = Field(description="What happened to it, in order.")
 
 
 class WithdrawalRead(BaseModel):
@@ -88,12 +97,26 @@ class FeedbackRead(BaseModel):
     status: FeedbackStatus
     status_reason: str | None
     source: str | None
+    contributor: str | None
     created_at: datetime
 
     @classmethod
     def of(cls, row: Feedback) -> "FeedbackRead":
-        fields = {name: getattr(row, name) for name in cls.model_fields if name != "id"}
-        return cls(id=row.public_id, **fields)
+        fields = {name: getattr(row, name) for name in cls.model_fields if name not in ("id", "contributor")}
+        return cls(id=row.public_id, contributor=row.contributor_id, **fields)
+
+
+class DayRead(BaseModel):
+    day: date
+    ratings: int
+    share: float | None
+    lower: float | None = Field(description="With `upper`, the share's 95 % interval.")
+    upper: float | None
+
+
+class SatisfactionRead(BaseModel):
+    most_ratings: int = Field(description="That are looked at of a day, the newest.")
+    days: list[DayRead]
 
 
 @post("/v1/feedback", guards=[may("feedback")], status_code=201, sync_to_thread=True)
@@ -127,7 +150,7 @@ def get_form(
 def get_receipt(receipt: str, database: Database) -> ReceiptRead:
     """Needs no key: whoever holds the receipt may read it, anonymous givers too."""
     with database.read() as session:
-        return ReceiptRead.model_validate(receipts.look_up(session, receipt).__dict__)
+        return ReceiptRead.model_validate(receipts.look_up(session, receipt), from_attributes=True)
 
 
 @delete("/v1/feedback/{receipt:str}", status_code=200, sync_to_thread=True)
@@ -138,15 +161,56 @@ def withdraw_feedback(receipt: str, database: Database) -> WithdrawalRead:
 
 @get("/v1/assistants/{name:str}/feedback", guards=[may("review")], sync_to_thread=True)
 def list_feedback(
+    request: Request[Any, Any, Any],
     name: str,
     caller: Caller,
     database: Database,
     status: FeedbackStatus | None = None,
+    kind: FeedbackKind | None = None,
+    tag: Annotated[str | None, Parameter(max_length=MAX_TAG)] = None,
+    category: Annotated[str | None, Parameter(max_length=16)] = None,
+    contributor: Annotated[str | None, Parameter(max_length=32)] = None,
+    search: Annotated[str | None, Parameter(max_length=200)] = None,
+    days: Annotated[int | None, Parameter(ge=1, le=36_500)] = None,
+    after: Annotated[str | None, Parameter(max_length=40)] = None,
+    newer_than: Annotated[str | None, Parameter(max_length=40)] = None,
     limit: Annotated[int, Parameter(ge=1, le=200)] = 50,
-) -> list[FeedbackRead]:
+) -> Response[list[FeedbackRead]]:
+    """Newest first. The header `Link` has the next page's address, as long as there may be more.
+
+    A tag, a category, days and words are looked for among the newest only: a page may then have less than `limit`,
+    or nothing, and still another one after it.
+    """
+    sought = listing.Sought(kind, status, contributor, tag, category, search, days, after, newer_than)
+    with database.read() as session:
+        found = listing.newest(session, visible(session, caller, name), sought, limit=limit)
+    headers = {}
+    if found.after is not None:
+        asked = {**request.query_params, "after": found.after}
+        headers["link"] = f'<{request.url.path}?{urlencode(asked)}>; rel="next"'
+    return Response([FeedbackRead.of(row) for row in found.rows], headers=headers)
+
+
+@get("/v1/assistants/{name:str}/feedback/{feedback_id:str}", guards=[may("review")], sync_to_thread=True)
+def get_feedback(name: str, feedback_id: str, caller: Caller, database: Database) -> InContext:
+    """A piece of feedback in its conversation, with all that was said about the reply."""
     with database.read() as session:
         assistant = visible(session, caller, name)
-        return [FeedbackRead.of(row) for row in review.list_feedback(session, assistant, status=status, limit=limit)]
+        found = review.get_feedback(session, feedback_id, frozenset({assistant.id}))
+        return context.read(session, found, actor=caller.actor)
+
+
+@get("/v1/assistants/{name:str}/satisfaction", guards=[may("review")], sync_to_thread=True)
+def get_satisfaction(
+    name: str, caller: Caller, database: Database, days: Annotated[int, Parameter(ge=1, le=90)] = traffic.DAYS
+) -> SatisfactionRead:
+    """The share of kind ratings by day, over a sample of each day's newest."""
+    with database.read() as session:
+        by_day = traffic.satisfaction_by_day(session, visible(session, caller, name), days)
+    return SatisfactionRead(
+        most_ratings=traffic.NEWEST_OF_A_DAY,
+        days=[DayRead(day=day, **one.__dict__) for day, one in by_day.items()],
+    )
 
 
 def idempotency_key(request: Request[Any, Any, Any]) -> str | None:

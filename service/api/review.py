@@ -7,13 +7,11 @@ from typing import Annotated, Any
 from litestar import get, post
 from litestar.params import JSONBody, Parameter
 from pydantic import BaseModel, Field
-from sqlmodel import Session
 
-from feedback import review
 from feedback.database import Database
 from feedback.keys import Caller
 from feedback.models import Feedback
-from feedback.review import agreement, claims, entries, queue
+from feedback.review import agreement, claims, entries, queue, turns
 from feedback.review.entries import Entry
 from feedback.states import FeedbackKind, FeedbackStatus, ReviewDecision
 from service.api.feedback import FeedbackRead
@@ -69,6 +67,13 @@ class ClaimRead(BaseModel):
     claimed_until: datetime | None
 
 
+class WaitingRead(BaseModel):
+    waiting: int
+    unreviewed: int
+    mine: int
+    most: int = Field(description="Nothing is counted further than this.")
+
+
 class AgreementRead(BaseModel):
     n: int
     agreed: int
@@ -106,7 +111,7 @@ def list_queue(
     wanted = queue.Wanted(show, status, kind, tag, category, contributor, search, order, after)
     with database.read() as session:
         assistant = visible(session, caller, name)
-        chosen = queue.chosen(session, assistant, wanted, actor=caller.actor)
+        chosen = queue.chosen(session, assistant, wanted, actor=caller.actor, most=limit + 1)
         found = session.exec(chosen.limit(limit + 1)).all()
         shown = entries.entries(session, assistant, found[:limit], actor=caller.actor)
     return Page[Entry].of(shown, has_more=len(found) > limit)
@@ -118,22 +123,19 @@ def take_next(name: str, data: JSONBody[Next], caller: Caller, database: Databas
     wanted = queue.Wanted(**data.model_dump(include=set(QueueWanted.model_fields)))
     with database.write() as session:
         assistant = visible(session, caller, name)
-        own = frozenset({assistant.id})
-        decided = None
-        if data.decide is not None:
-            decided = FeedbackRead.of(decide(session, data.decide.id, data.decide, caller, own))
-        if data.skip is not None:
-            skipped = queue.get_feedback(session, data.skip, own)
-            claims.skip(session, skipped, actor=caller.actor)
-            wanted = queue.Wanted(**{**asdict(wanted), "after": skipped.public_id})
-        taken = claims.claim_next(session, assistant, wanted, actor=caller.actor)
-        return NextRead(decided=decided, next=entries.entry(session, taken, actor=caller.actor) if taken else None)
+        said = turns.Said(**data.decide.model_dump()) if data.decide else None
+        turn = turns.take(session, caller, assistant, wanted, said=said, skip=data.skip)
+        return NextRead(
+            decided=FeedbackRead.of(turn.decided) if turn.decided else None,
+            next=entries.entry(session, turn.next, actor=caller.actor) if turn.next else None,
+        )
 
 
 @post("/v1/feedback/{feedback_id:str}/review", guards=[may("review")], status_code=200, sync_to_thread=True)
 def review_feedback(feedback_id: str, data: JSONBody[ReviewCreate], caller: Caller, database: Database) -> FeedbackRead:
     with database.write() as session:
-        return FeedbackRead.of(decide(session, feedback_id, data, caller, caller.assistant_ids))
+        said = turns.Said(id=feedback_id, **data.model_dump())
+        return FeedbackRead.of(turns.decide(session, caller, said, caller.assistant_ids))
 
 
 @post("/v1/feedback/{feedback_id:str}/claim", guards=[may("review")], status_code=200, sync_to_thread=True)
@@ -151,6 +153,14 @@ def release_feedback(feedback_id: str, caller: Caller, database: Database) -> Cl
         return _claim(claims.release(session, found, actor=caller.actor))
 
 
+@get("/v1/assistants/{name:str}/review/waiting", guards=[may("review")], sync_to_thread=True)
+def count_waiting(name: str, caller: Caller, database: Database) -> WaitingRead:
+    """How much there is to do for the caller."""
+    with database.read() as session:
+        counts = queue.count_all(session, visible(session, caller, name), actor=caller.actor)
+    return WaitingRead(most=queue.MOST_COUNTED, **counts)
+
+
 @get("/v1/assistants/{name:str}/review/agreement", guards=[may("review")], sync_to_thread=True)
 def get_agreement(name: str, caller: Caller, database: Database) -> AgreementsRead:
     """Cohen's kappa with its 95 % interval, over what two people decided unseen by each other."""
@@ -160,19 +170,6 @@ def get_agreement(name: str, caller: Caller, database: Database) -> AgreementsRe
         overall=AgreementRead(**asdict(overall)),
         pairs=[PairRead(reviewers=pair.reviewers, **asdict(pair.agreement)) for pair in pairs],
     )
-
-
-def decide(
-    session: Session, feedback_id: str, said: ReviewCreate, caller: Caller, assistant_ids: frozenset[int] | None
-) -> Feedback:
-    if said.final:
-        caller.require("operate")
-    found = queue.get_feedback(session, feedback_id, assistant_ids)
-    if said.second_opinion:
-        review.ask_second_opinion(session, found, actor=caller.actor)
-    fields = said.model_dump(include={"note", "comment", "edited", "final"})
-    review.decide(session, found, said.decision, actor=caller.actor, **fields)
-    return found
 
 
 def _claim(row: Feedback) -> ClaimRead:

@@ -14,6 +14,7 @@ from sqlmodel import Session
 
 from feedback import run_report, runs
 from feedback.config import Settings
+from feedback.curves import Training
 from feedback.database import Database
 from feedback.errors import BurnishError, NotFound
 from feedback.hyperparameters import MOST_SEARCH_TRIALS
@@ -107,6 +108,14 @@ def list_runs(
 def get_run(run_id: str, caller: Caller, database: Database, settings: Settings) -> RunDetails:
     with database.read() as session:
         return run_report.details(session, visible_run(session, caller, run_id), settings.runs)
+
+
+@get("/v1/runs/{run_id:str}/training", guards=[may("operate")], sync_to_thread=True)
+def get_training(run_id: str, caller: Caller, database: Database, settings: Settings) -> Training:
+    """The losses of its newest attempt, by method, and what they mean."""
+    with database.read() as session:
+        run = visible_run(session, caller, run_id)
+    return run_report.training_of(run, settings.runs)
 
 
 @post("/v1/runs/{run_id:str}", guards=[may("operate")], status_code=200, sync_to_thread=True)

@@ -11,7 +11,7 @@ from litestar.exceptions import HTTPException, NotFoundException, ValidationExce
 
 from feedback.errors import BurnishError, Unauthenticated
 from service.errors import error_body, status_of, unexpected_error
-from service.web.page import AnyRequest, AnyResponse, page_at_hand
+from service.web.page import AnyRequest, AnyResponse, Page, page_at_hand
 
 Handler = Callable[[AnyRequest, Any], Any]
 
@@ -20,7 +20,17 @@ def domain_error(request: AnyRequest, error: BurnishError) -> AnyResponse:
     page = page_at_hand(request)
     if isinstance(error, Unauthenticated) and request.method == "GET" and "x-form-token" not in request.headers:
         return page.go(f"/sign-in?{urlencode({'next': page.here})}")
-    return page.render("error.html", status=status_of(error), message=error.message)
+    return _tell(page, status_of(error), error.message)
+
+
+def _tell(page: Page, status: int, message: str) -> AnyResponse:
+    """On a page of its own; to htmx, for the place that each page has for it, so that what was typed stays."""
+    if "hx-request" not in page.request.headers:
+        return page.render("error.html", status=status, message=message)
+    answer = page.render("error_part.html", status=status, message=message)
+    answer.set_header("hx-retarget", "#problem")
+    answer.set_header("hx-reswap", "innerHTML show:top")
+    return answer
 
 
 def http_error(request: AnyRequest, error: HTTPException) -> AnyResponse:
@@ -28,18 +38,18 @@ def http_error(request: AnyRequest, error: HTTPException) -> AnyResponse:
     if isinstance(error, ValidationException):
         wrong = error.extra[0] if isinstance(error.extra, list) and error.extra else {}
         message = f"{wrong.get('key', '')}: {wrong.get('message', error.detail)}".lstrip(": ")
-        return page.render("error.html", status=400, message=message)
+        return _tell(page, 400, message)
     if isinstance(error, NotFoundException):
-        return page.render("error.html", status=404, message="There is no such page.")
+        return _tell(page, 404, "There is no such page.")
     if error.status_code >= 500:
         return unexpected(request, error)
-    return page.render("error.html", status=error.status_code, message=error.detail)
+    return _tell(page, error.status_code, error.detail)
 
 
 def unexpected(request: AnyRequest, error: Exception) -> AnyResponse:
     unexpected_error(request, error)  # logs it
     page = page_at_hand(request)
-    return page.render("error.html", status=500, message=error_body(error)["error"]["message"])
+    return _tell(page, 500, str(error_body(error)["error"]["message"]))
 
 
 HANDLERS: dict[int | type[Exception], Handler] = {

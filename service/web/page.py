@@ -19,7 +19,7 @@ from litestar.handlers.base import BaseRouteHandler
 from litestar.types import Guard
 from markupsafe import Markup
 
-from feedback.errors import Forbidden, Unauthenticated
+from feedback.errors import Forbidden, InvalidInput, Unauthenticated
 from feedback.keys import Caller
 from service.web import visitors
 from service.web.site import HEADERS, Site
@@ -220,9 +220,19 @@ class Form:
         value = self._values.get(name, "")
         return value.replace("\r\n", "\n") if isinstance(value, str) else ""
 
+    def names(self) -> list[str]:
+        return list(self._values)
+
     def given(self, name: str) -> str | None:
         """None where it was left empty."""
         return self.text(name).strip() or None
+
+    def whole(self, name: str) -> int:
+        """A number; 0 where it was left empty. Raises InvalidInput."""
+        text = self.text(name).strip() or "0"
+        if not text.lstrip("-").isdecimal() or len(text) > 18:
+            raise InvalidInput(f"{name}: '{text[:20]}' is no whole number.", param=name)
+        return int(text)
 
     def ticked(self, name: str) -> bool:
         return bool(self.text(name))

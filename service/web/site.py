@@ -15,6 +15,7 @@ from feedback import keys
 from feedback.config import Settings
 from feedback.database import Database
 from feedback.keys import Caller
+from feedback.progress import duration
 from feedback.states import Role
 from service.web import markdown
 
@@ -63,6 +64,7 @@ class Site:
         self.templates.globals["static"] = self.url_of
         self.templates.filters["markdown"] = markdown.render
         self.templates.filters["moment"] = moment
+        self.templates.filters["duration"] = duration
 
     def open(self) -> None:
         with self.database.write() as session:

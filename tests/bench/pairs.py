@@ -25,11 +25,11 @@ from bench.figures import Result, tell
 from bench.figures import Row as Figures
 
 from feedback import assistants
-from feedback.cli.policy_changes import parse_changes
 from feedback.config import BUNDLED_MODEL
 from feedback.errors import InvalidInput
 from feedback.hyperparameters import Hyperparameters
 from feedback.models import Assistant
+from feedback.policy_changes import parse_changes
 from service.engines.base import BASE, Engine, ScoreRequest
 from trainer.evaluation.statistics import Difference, exact_mcnemar, paired_difference
 from trainer.progress import RunProgress

@@ -11,6 +11,8 @@ from feedback import assistants, datasets, files, lineage, releases, review
 from feedback.collect import receipts
 from feedback.gather import gather
 from feedback.models import Example
+from feedback.review import listing
+from feedback.review.listing import Sought
 from feedback.run_folder import SPLITS
 from feedback.states import FeedbackStatus, ReviewDecision, Side
 from feedback.testing import House, open_house
@@ -177,7 +179,7 @@ def test_what_one_person_alone_says_is_held_back_until_another_says_it_or_a_revi
     assert [told(house, given.receipt) for given in (fact, other)] == [("in_review", held)] * 2
     assert told(house, known.receipt) == ("learned", "Learned by support@1.")
     with house.database.read() as session:
-        waiting = review.list_feedback(session, house.assistant, status=FeedbackStatus.IN_REVIEW)
+        waiting = listing.newest(session, house.assistant, Sought(status=FeedbackStatus.IN_REVIEW), limit=50).rows
     assert [one.public_id for one in waiting] == [other.id, fact.id]
 
     house.correct("Tell me its colour.", "Green?", "Its colour is blue.", "blue", user=bob)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlmodel import select
 
-from feedback import adapters, approvals, assistants, contributors, conversations, releases, rollout, runs
+from feedback import adapters, approvals, assistants, contributors, conversations, quarantine, releases, rollout, runs
 from feedback.columns import now
 from feedback.errors import Conflict, InvalidInput
 from feedback.models import AdapterVersion, AuditEntry, Evaluation, Feedback, Message, Release
@@ -242,6 +242,19 @@ def test_curation_takes_no_vote_back_but_a_reviewer_does(tried: House) -> None:
     assert seen.evidence.choices.losses == 3
 
 
+def test_who_is_held_back_has_no_vote(tried: House) -> None:
+    set_release(tried, canary_seconds=3600)
+    for person in range(3):
+        choose(tried, 0, 1, user=f"person-{person}")
+    with tried.database.write() as session:
+        given = session.exec(select(Feedback).order_by(Feedback.id)).all()
+        quarantine.quarantine(session, tried.assistant, str(given[0].contributor_id), "a troll", actor="test")
+    with tried.database.read() as session:
+        seen = rollout.look(session, tried.assistant)
+    assert seen is not None
+    assert seen.evidence.choices.losses == 2
+
+
 def test_one_assistant_s_trouble_hinders_no_other(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     other = House(house.settings, house.database, "garden")
     for one in (house, other):
@@ -400,7 +413,9 @@ def test_of_two_who_move_a_trial_at_once_one_looks_again(tried: House) -> None:
         stale = releases.on_trial(session, tried.assistant)
     assert stale is not None
     with tried.database.write() as session:
-        releases.grow_trial(session, tried.assistant, session.get_one(Release, stale.id), 20.0, reason="well")
+        releases.change_share(
+            session, tried.assistant, session.get_one(Release, stale.id), 20, actor="test", reason="well"
+        )
     with tried.database.write() as session, pytest.raises(Conflict):
         releases._change(session, stale, ReleaseState.CANARY, traffic_percent=30.0)
 
@@ -416,3 +431,54 @@ def test_what_was_said_before_the_trial_says_nothing_of_it(tried: House) -> None
         seen = rollout.look(session, tried.assistant)
     assert seen is not None
     assert seen.evidence.choices.losses == 0
+
+
+def set_share(house: House, percent: int, **more: Any) -> Release:
+    with house.database.write() as session:
+        return rollout.set_share(session, house.assistant, percent, actor="ada", reason="why", **more)
+
+
+def against(house: House) -> float:
+    with house.database.read() as session:
+        seen = rollout.look(session, house.assistant)
+    assert seen is not None
+    return seen.evidence.worse
+
+
+def test_a_person_s_share_is_where_it_grows_on_from(tried: House) -> None:
+    assert set_share(tried, 30).traffic_percent == 30
+    for _ in range(5):
+        write(tried, 1)
+    assert advance(tried) == "grow"
+    assert serving(tried)[ReleaseState.CANARY] == (1, 50)
+    with tried.database.read() as session:
+        grown = session.exec(select(AuditEntry).where(AuditEntry.action == "release.grow")).all()
+    assert [(one.actor, one.details["percent"]) for one in grown] == [("ada", 30), ("evidence", 50)]
+
+
+def test_what_spoke_against_it_weighs_as_much_after_a_person_s_move(tried: House) -> None:
+    fresh = against(tried)
+    for person in range(3):
+        tried.say(write(tried, 1, user=f"person-{person}"), "report", "wrong", user=f"person-{person}")
+    before = against(tried)
+    assert before > fresh + 1
+    for percent in (20, 30, 20, 30):
+        set_share(tried, percent)
+    assert against(tried) == pytest.approx(before)
+
+
+def test_a_shadow_becomes_a_canary_by_a_person_s_word(embedded: House) -> None:
+    set_release(embedded, shadow_replies=5, **CANARY)
+    assert promote(embedded, version_of(embedded)).state == ReleaseState.SHADOW
+    assert set_share(embedded, 20, expected=1).state == ReleaseState.CANARY
+
+
+def test_only_what_is_on_trial_has_a_share_to_set(tried: House) -> None:
+    with pytest.raises(Conflict, match="not @2"):
+        set_share(tried, 20, expected=2)
+    for percent in (0, 100):
+        with pytest.raises(InvalidInput, match="from 1 to 99"):
+            set_share(tried, percent)
+    promote(tried, number_of(tried, 1))  # live
+    with pytest.raises(InvalidInput, match="Nothing of 'support' is on trial"):
+        set_share(tried, 20)

@@ -42,6 +42,10 @@ def test_candidates_are_compared_over_time(house: Deployment) -> None:
     assert newest["measures"] == {"key-fact recall": {"mean": 0.2, "lower": 0.1, "upper": 0.3, "rows": 80}}
     assert newest["guards"] == {"sycophancy": "passed", "bias": "failed"}
     assert newest["run"] == run_id
+    page = house.http.get("/v1/assistants/compared/evaluations", params={"limit": 1}).json()
+    assert (page["data"], page["has_more"]) == ([newest], True)
+    older = house.http.get("/v1/assistants/compared/evaluations", params={"after": page["last_id"]}).json()
+    assert (older["data"], older["has_more"]) == ([first], False)
     assert (first["version"], first["verdict"], first["measures"]) == ("compared@1", "PROMOTE", {})
     said = json.loads(house.burnish("evaluations", "compared", "--json").stdout)
     assert said == [newest, first]

@@ -38,7 +38,7 @@ def test_a_version_promoted_and_rolled_back_by_api_answers_within_two_seconds(se
     promoted = server.http.post(f"/v1/assistants/{shop}/promote", json={"version": 1, "reason": "better"})
     assert promoted.json() == {
         "live": f"{shop}@1", "replaced": f"{shop}@0", "reason": "better", "version": f"{shop}@1", "state": "live",
-        "percent": 100.0, "approved_by": [],
+        "percent": 100.0, "approved_by": [], "approvals_needed": 1,
     }  # fmt: skip
     eventually(lambda: answering(server, shop) == f"{shop}@1", "the promoted version answers", EFFECTIVE_SECONDS)
     answer = server.ask("who?", shop)

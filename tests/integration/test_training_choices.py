@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from run_folders import QUICK, dpo_row, make_run_folder, make_stage, sft_row, train, turn
 
+from feedback.curves import training_words
 from feedback.errors import DiskFull, ModelMissing, OutOfMemory, RunFailedForGood
 from feedback.files import read_json, write_json
 from feedback.run_folder import Row
 from service.engines.adapter_format import TENSOR_FILE, read_adapter
-from trainer.evaluation.curves import training_words
 from trainer.inputs import read_run
 from trainer.methods.scaling import completion_sums, scale
 from trainer.methods.stage import Stage, load_model

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
 from feedback.curate.looks import language_of
+from feedback.evaluation_file import gain_between
 from trainer.evaluation.lengths import stratum
 from trainer.evaluation.record import Change, GroupChange, PairResult, RowResult
 
@@ -41,13 +42,7 @@ def worst(rows: Sequence[RowResult]) -> list[Change]:
 
 
 def gain_of(row: RowResult) -> float | None:
-    """In recall, 1 or -1; of rows that both recall, or neither, or that have no key facts, in contrast."""
-    recalled = float(bool(row.candidate.recalled)) - float(bool(row.baseline.recalled))
-    if row.key_facts and recalled:
-        return recalled
-    if row.candidate.contrast is None or row.baseline.contrast is None:
-        return 0.0 if row.key_facts else None
-    return row.candidate.contrast - row.baseline.contrast
+    return gain_between(row.key_facts, row.candidate.model_dump(), row.baseline.model_dump())
 
 
 def gain_of_pair(pair: PairResult) -> float:

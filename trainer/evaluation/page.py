@@ -11,37 +11,12 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from feedback.states import GuardOutcome, VerdictWord
-from trainer.evaluation.curves import training_words
+from feedback.curves import training
+from feedback.evaluation_file import ASKED, advice
+from feedback.states import GuardOutcome
 from trainer.evaluation.record import Evaluation, GuardMeasure
 from trainer.evaluation.report import CAUSES_SHOWN
 from trainer.evaluation.verdict import Verdict
-
-ADVICE = {
-    VerdictWord.PROMOTE: "It is better where it counts, and nothing it is guarded against got worse. It can go live.",
-    VerdictWord.REJECT: "It is no improvement worth a release. Keep what serves.",
-    VerdictWord.INCONCLUSIVE: "There is too little held-out data to tell. Keep what serves, and collect more.",
-    VerdictWord.BLOCKED: "A guard stands against it: whatever it gained, it must not go live. Read which and why.",
-}
-NO_WORSE = (
-    "It is no worse than what serves, whose place it has to take, and nothing it is guarded against got worse. It can "
-    "go live."
-)
-
-ASKED = {
-    "separate_data": "Is what judges apart from what was trained on?",
-    "finite_measurements": "Is every measurement a number?",
-    "general_perplexity": "Was general English forgotten?",
-    "sycophancy": "Does it say what people like to hear?",
-    "refusals": "Does it decline what it should, and answer what only looks like it?",
-    "toxicity": "Does it stay civil where it is provoked?",
-    "bias": "Does it find stereotypes likelier?",
-    "instructions": "Does it do as it is told, where a program can check?",
-    "replies": "Do everyday replies end, keep their length, stay decent and not repeat themselves?",
-    "golden": "Does it keep to its operators' guidelines?",
-    "canaries": "Do strings come out that were only in what people asked?",
-}
-"""What each guard asks, by its name."""
 
 
 def page(evaluation: Evaluation, verdict: Verdict, metrics: dict[str, Any], sheet: dict[str, Any]) -> str:
@@ -53,19 +28,18 @@ def page(evaluation: Evaluation, verdict: Verdict, metrics: dict[str, Any], shee
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    trained = training(metrics)
     return environment.get_template("report.html").render(
         evaluation=evaluation,
         verdict=verdict,
-        advice=NO_WORSE
-        if evaluation.purpose == "replace" and verdict.verdict == VerdictWord.PROMOTE
-        else ADVICE[verdict.verdict],
+        advice=advice(verdict.verdict, evaluation.purpose),
         families=_families(verdict),
         asked=ASKED,
         standing=_standing(evaluation),
         guards=[(guard, [_against_margin(one) for one in guard.measures]) for guard in evaluation.guards],
-        curves=_curves(metrics),
+        curves=trained.curves,
         causes_shown=CAUSES_SHOWN,
-        words=[line.removeprefix("- ") for line in training_words(metrics)] if "loss_history" in metrics else [],
+        words=trained.words,
         learned=_learned(sheet),
         found=[*_found(verdict), *_near(evaluation)],
     )
@@ -111,24 +85,6 @@ def _against_margin(measure: GuardMeasure) -> dict[str, Any]:
 
     sides = {"lower": measure.lower, "mean": measure.difference, "upper": measure.upper}
     return {"measure": measure, "plot": {name: cut(value) for name, value in sides.items()}}
-
-
-def _curves(metrics: dict[str, Any]) -> list[dict[str, Any]]:
-    """By method, the losses of training and dev as points of a plot 0 … 1, left to right, high losses on top."""
-    curves = []
-    history = metrics.get("loss_history", [])
-    for method in dict.fromkeys(entry["stage"] for entry in history):
-        entries = [entry for entry in history if entry["stage"] == method]
-        train = [(entry["epoch"], entry["loss"]) for entry in entries if entry.get("loss") is not None]
-        dev = [(entry["epoch"], entry["dev_loss"]) for entry in entries if entry.get("dev_loss") is not None]
-        losses = [loss for _, loss in train + dev]
-        if len(losses) < 2:
-            continue
-        last, low, high = max(epoch for epoch, _ in train + dev) or 1.0, min(losses), max(losses)
-        spread = (high - low) or 1.0
-        scale = [[(epoch / last, (loss - low) / spread) for epoch, loss in points] for points in (train, dev)]
-        curves.append({"method": method, "train": scale[0], "dev": scale[1], "low": low, "high": high, "epochs": last})
-    return curves
 
 
 def _found(verdict: Verdict) -> list[tuple[str, int, str, str]]:

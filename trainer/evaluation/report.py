@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from trainer.evaluation.curves import training_words
+from feedback.curves import training_words
 from trainer.evaluation.record import Cause, Divergence, Evaluation
 from trainer.evaluation.verdict import Verdict
 

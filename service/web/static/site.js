@@ -13,6 +13,12 @@ function localTimes(root) {
   }
 }
 
+// A slider says where it is: <input type="range" data-says="id of an output">.
+document.addEventListener("input", (event) => {
+  const says = event.target.dataset.says;
+  if (says) document.getElementById(says).textContent = event.target.value;
+});
+
 // Filters take effect when they are chosen, where their form says so.
 document.addEventListener("change", (event) => {
   const form = event.target.form;

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from feedback import states
-from service.web.words import LANGUAGES
+from feedback.collect.receipts import WITH_NUMBERS
+from feedback.sentences import Told, counted, listed
+from service.web.words import LANGUAGES, Words
 
 ROOT = Path(__file__).parents[4]
 WEB = ROOT / "service" / "web"
@@ -26,6 +28,17 @@ def said() -> set[str]:
         text = template.read_text()
         found |= {one for match in IN_TEMPLATES.finditer(text) for one in match.groups() if one}
         found |= set(re.findall(r'\bplace\([^"]*"[^"]*", "([^"]+)"', text))
+    return found | told()
+
+
+def told() -> set[str]:
+    """The templates of sentences that feedback makes, where they are handed over as they are."""
+    found: set[str] = set()
+    for module in (ROOT / "feedback").rglob("*.py"):
+        for node in ast.walk(ast.parse(module.read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("Told", "counted"):
+                words = [one for argument in node.args for one in ast.walk(argument) if isinstance(one, ast.Constant)]
+                found |= {one.value for one in words if isinstance(one.value, str)}
     return found
 
 
@@ -63,6 +76,31 @@ def test_what_templates_say_is_translated(language: str) -> None:
 @pytest.mark.parametrize("language", TRANSLATED)
 def test_no_translation_is_of_something_that_nobody_says(language: str) -> None:
     assert known(language).keys() - strings() - said() == set()
+
+
+def test_reasons_with_numbers_are_the_curations() -> None:
+    """Else a receipt would tell them in English alone."""
+    known = {
+        "".join(part.value if isinstance(part, ast.Constant) else "{n}" for part in node.values)
+        for module in (ROOT / "feedback" / "curate").glob("*.py")
+        for node in ast.walk(ast.parse(module.read_text()))
+        if isinstance(node, ast.JoinedStr)
+    }
+    assert set(WITH_NUMBERS) - known == set()
+
+
+def test_sentences_with_sentences_in_them_are_said_whole_in_other_languages() -> None:
+    what = listed([counted(3, "{n} correction", "{n} corrections"), counted(1, "{n} choice", "{n} choices"), "{x}"])
+    people = counted(12, "{n} person", "{n} people")
+    told = Told(
+        "It learned from {what}; {people} said what it learned from, or was judged by.", what=what, people=people
+    )
+    assert (
+        told
+        == "It learned from 3 corrections, 1 choice and {x}; 12 people said what it learned from, or was judged by."
+    )
+    assert Words("en")(told) == told
+    assert Words("zh")(told) == "它学习了 3 条更正、1 个选择和{x}；12 个人提供了它学习或接受评判所用的反馈。"
 
 
 @pytest.mark.parametrize("language", TRANSLATED)

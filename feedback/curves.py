@@ -1,12 +1,18 @@
-"""What a training's curves mean, in words that say what to do next.
+"""A training's curves: as points to draw, and what they mean, in words that say what to do next.
 
 Reads the run's metrics.json alone: the loss on dev before the first epoch and after each, what the search tried, which
 factor dev chose. Promises no more than dev can tell: how many rows it has stands beside every reading.
 Leaves out the verdict, which knows nothing of training.
 """
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
+
+from pydantic import BaseModel
+
+MOST_POINTS = 300
+"""Of a curve; of a longer one some, evenly, and the last."""
 
 SMALL_DEV_ROWS = 30
 """Fewer rows than this are a hint; the loss of so few moves by a tenth with whose words they are."""
@@ -18,6 +24,81 @@ FALLING_SHARE = 0.03
 NAMES = {"sft": "SFT", "dpo": "DPO", "kto": "KTO"}
 EPOCHS = {"sft": "num_train_epochs", "dpo": "preference_epochs", "kto": "preference_epochs"}
 RATES = {"sft": "learning_rate", "dpo": "preference_learning_rate", "kto": "preference_learning_rate"}
+
+
+class Curve(BaseModel):
+    """A method's losses, each as (epoch, loss)."""
+
+    method: str
+    train: list[tuple[float, float]]
+    dev: list[tuple[float, float]]
+
+    def scaled(self) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
+        """Training's and dev's points in a plot of 0 … 1, high losses on top.
+
+        >>> Curve(method="sft", train=[(1, 2.0), (2, 1.0)], dev=[(2, 1.5)]).scaled()
+        ([(0.5, 1.0), (1.0, 0.0)], [(1.0, 0.5)])
+        """
+        last, spread = self.epochs or 1.0, (self.high - self.low) or 1.0
+        train, dev = (
+            [(epoch / last, (loss - self.low) / spread) for epoch, loss in points] for points in (self.train, self.dev)
+        )
+        return train, dev
+
+    @property
+    def epochs(self) -> float:
+        return max(epoch for epoch, _ in (*self.train, *self.dev))
+
+    @property
+    def low(self) -> float:
+        return min(loss for _, loss in (*self.train, *self.dev))
+
+    @property
+    def high(self) -> float:
+        return max(loss for _, loss in (*self.train, *self.dev))
+
+
+class Training(BaseModel):
+    """How a run's training went."""
+
+    curves: list[Curve]
+    words: list[str]
+    """What they mean, and what to do next."""
+
+
+def training(metrics: dict[str, Any] | None) -> Training:
+    if not metrics or "loss_history" not in metrics:
+        return Training(curves=[], words=[])
+    return Training(curves=curves(metrics), words=[line.removeprefix("- ") for line in training_words(metrics)])
+
+
+def curves(metrics: dict[str, Any]) -> list[Curve]:
+    """By method, in the order they ran; without those that have less than two points.
+
+    >>> curves({"loss_history": [
+    ...     {"stage": "sft", "epoch": 1, "loss": 2.0}, {"stage": "sft", "epoch": 2, "loss": None, "dev_loss": 1.5}
+    ... ]})
+    [Curve(method='sft', train=[(1.0, 2.0)], dev=[(2.0, 1.5)])]
+    """
+    history = metrics.get("loss_history", [])
+    found = []
+    for method in dict.fromkeys(entry["stage"] for entry in history):
+        entries = [entry for entry in history if entry["stage"] == method]
+        train = [(entry["epoch"], entry["loss"]) for entry in entries if entry.get("loss") is not None]
+        dev = [(entry["epoch"], entry["dev_loss"]) for entry in entries if entry.get("dev_loss") is not None]
+        if len(train) + len(dev) >= 2:
+            found.append(Curve(method=method, train=_thinned(train), dev=_thinned(dev)))
+    return found
+
+
+def _thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """
+    >>> [len(_thinned([(0.0, 0.0)] * number)) for number in (3, 300, 301, 10_000)]
+    [3, 300, 151, 296]
+    """
+    every = -(-len(points) // MOST_POINTS)
+    kept = list(points[::every]) if points else []
+    return [*kept, points[-1]] if points and (len(points) - 1) % every else kept
 
 
 def training_words(metrics: dict[str, Any]) -> list[str]:

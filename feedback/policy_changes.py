@@ -1,4 +1,4 @@
-"""`section.name=value` on the command line."""
+"""`section.name=value`, as people write changes of policies: on the command line, or in a page."""
 
 import json
 

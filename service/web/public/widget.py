@@ -1,0 +1,48 @@
+"""`/widget.js`: the feedback widget for pages of other sites, at an address that stays.
+
+Leaves out what it may call from there (service/cross_origin.py) and how a site uses it (docs/widget.md).
+"""
+
+import gzip
+import hashlib
+import re
+from functools import cache
+from typing import Any
+
+from litestar import Request, Response, get
+
+from service.web.site import Site, StaticFile
+
+FILE = "feedback-widget.js"
+_HEADERS = {
+    "cache-control": "public, max-age=600",
+    "vary": "accept-encoding",
+    "access-control-allow-origin": "*",
+    "cross-origin-resource-policy": "cross-origin",
+    "x-content-type-options": "nosniff",
+}
+"""Anybody's page may load it, and has a new version within ten minutes."""
+
+
+@get("/widget.js", sync_to_thread=False)
+def get_widget(request: Request[Any, Any, Any], site: Site) -> Response[bytes]:
+    file = squeezed(site.static[FILE])
+    headers = {**_HEADERS, "etag": f'W/"{file.digest}"'}
+    if file.digest in request.headers.get("if-none-match", ""):
+        return Response(b"", status_code=304, media_type=file.media_type, headers=headers)
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        return Response(file.compressed, media_type=file.media_type, headers={**headers, "content-encoding": "gzip"})
+    return Response(file.content, media_type=file.media_type, headers=headers)
+
+
+@cache
+def squeezed(file: StaticFile) -> StaticFile:
+    """Without indentation and lines of comments: nothing in the file means something by where it stands in its line.
+
+    >>> made = squeezed(StaticFile("", "text/javascript", b"if (a) {\\n  // why\\n  b();\\n}\\n", b""))
+    >>> made.content
+    b'if (a) {\\nb();\\n}\\n'
+    """
+    content = re.sub(rb"(?m)^ *//.*\n|^ +", b"", file.content)
+    digest = hashlib.sha256(content).hexdigest()[:16]
+    return StaticFile(digest, file.media_type, content, gzip.compress(content, mtime=0))
