@@ -4,7 +4,6 @@ import pytest
 
 from feedback.policies import Policies
 from service.web.console.settings import fields
-from service.web.differences import MOST_PIECES, differences
 from service.web.page import Form
 from service.web.words import LANGUAGES, Words
 
@@ -33,19 +32,3 @@ def test_every_setting_is_explained_in_every_language(language: str) -> None:
 
 def test_all_sections_have_a_title_but_the_one_with_a_tab_of_its_own() -> None:
     assert [*fields.TITLES, "retention"] == list(Policies.model_fields)
-
-
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [
-        ("", ""),
-        ("a b c", "a x c"),
-        ("你好", "你们好"),
-        ("a " * MOST_PIECES, "b " * MOST_PIECES),
-        ("a\n" * 9000, "b\n" * 9000),
-    ],
-)
-def test_differences_hold_both_texts_whole(before: str, after: str) -> None:
-    parts = differences(before, after)
-    assert "".join(part.text for part in parts if part.kind != "in") == before
-    assert "".join(part.text for part in parts if part.kind != "out") == after
