@@ -17,7 +17,7 @@ from feedback.states import FeedbackKind, FeedbackStatus
 
 DAYS = 14
 NEWEST_RATINGS = 1000
-NEWEST_OF_A_DAY = 300
+NEWEST_OF_A_DAY = 200
 
 
 @dataclass(frozen=True)

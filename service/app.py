@@ -13,28 +13,6 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from feedback.config import Settings
 from service import rollouts, upkeep
 from service.api.router import api
-from service.api import (
-    assistants,
-    cases,
-    chat,
-    comparisons,
-    contributors,
-    conversations,
-    datasets,
-    erasures,
-    evaluations,
-    feedback,
-    files,
-    fine_tuning,
-    guidelines,
-    health,
-    lineage,
-    models,
-    review,
-    runs,
-    suites,
-    webhooks,
-)
 from service.auth import provide_caller
 from service.chat import Chat
 from service.cross_origin import answer_other_origins

@@ -14,12 +14,11 @@ from feedback.keys import Caller
 from feedback.states import Role
 
 _OPEN = re.compile(r"/v1/feedback(/form|/rcpt-[^/]+)?")
-_PREFLIGHT = {
-    "access-control-allow-methods": "GET, POST, DELETE",
-    "access-control-allow-headers": "authorization, content-type, idempotency-key",
-    "access-control-max-age": "7200",
-}
-Headers = list[tuple[bytes, bytes]]
+_PREFLIGHT = [
+    (b"access-control-allow-methods", b"GET, POST, DELETE"),
+    (b"access-control-allow-headers", b"authorization, content-type, idempotency-key"),
+    (b"access-control-max-age", b"7200"),
+]
 
 
 def answer_other_origins(app: ASGIApp, origins: str) -> ASGIApp:
@@ -31,10 +30,12 @@ def answer_other_origins(app: ASGIApp, origins: str) -> ASGIApp:
             await app(scope, receive, send)
             return
         given = dict(scope["headers"])
-        leave = _leave(given.get(b"origin", b"").decode("latin-1"), allowed)
-        if leave and scope["method"] == "OPTIONS" and b"access-control-request-method" in given:
-            headers = [*leave, *((name.encode(), value.encode()) for name, value in _PREFLIGHT.items())]
-            await send({"type": "http.response.start", "status": 204, "headers": headers})
+        reader = _reader(given.get(b"origin", b"").decode("latin-1"), allowed)
+        leave = [(b"access-control-allow-origin", reader.encode("latin-1"))] if reader else []
+        if "*" not in allowed:
+            leave.append((b"vary", b"origin"))
+        if reader and scope["method"] == "OPTIONS" and b"access-control-request-method" in given:
+            await send({"type": "http.response.start", "status": 204, "headers": [*leave, *_PREFLIGHT]})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             return
 
@@ -50,11 +51,13 @@ def answer_other_origins(app: ASGIApp, origins: str) -> ASGIApp:
     return middleware
 
 
-def _leave(origin: str, allowed: frozenset[str]) -> Headers:
-    """The headers that let a page of `origin` read the answer; none if it may not."""
+def _reader(origin: str, allowed: frozenset[str]) -> str:
+    """Whose pages may read the answer.
+
+    >>> some = frozenset({"https://shop.example"})
+    >>> _reader("https://shop.example", some), _reader("https://evil.example", some), _reader("null", frozenset("*"))
+    ('https://shop.example', '', '*')
+    """
     if not origin or not allowed:
-        return []
-    if "*" in allowed:
-        return [(b"access-control-allow-origin", b"*")]
-    vary = (b"vary", b"origin")
-    return [(b"access-control-allow-origin", origin.encode("latin-1")), vary] if origin.lower() in allowed else [vary]
+        return ""
+    return "*" if "*" in allowed else origin if origin.lower() in allowed else ""

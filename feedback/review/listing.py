@@ -19,9 +19,9 @@ from feedback.review import cells, conditions
 from feedback.review.queue import last_seen
 from feedback.states import FeedbackKind, FeedbackStatus
 
-LOOKED_AT = 10_000
+LOOKED_AT = 6_000
 """Pieces of feedback that one page looks through for a tag, a category or days."""
-SEARCHED = 4_000
+SEARCHED = 3_000
 """The same for words, which are looked for in the conversations too."""
 
 

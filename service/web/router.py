@@ -22,7 +22,6 @@ from service.web.console import (
     verdicts,
 )
 from service.web.console.settings import erasures, guidelines, policies, retention, suites, webhooks
-from service.web.console import data, lineage, overview, trust
 from service.web.page import check_form, provide_form, provide_page
 from service.web.public import changes, receipts, widget
 from service.web.site import Site

@@ -69,6 +69,8 @@ def crawl(page: Page, known: Populated) -> Iterator[str]:
         answer = page.goto(address)
         assert answer is not None
         assert answer.status == 200, f"{address}: {answer.status}"
+        if "text/html" not in answer.headers["content-type"]:
+            continue
         yield address
         links = page.eval_on_selector_all("a[href]:not([download])", "all => all.map(a => a.href)")
         here = urlsplit(page.url)

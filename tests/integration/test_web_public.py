@@ -399,10 +399,11 @@ def test_public_pages_walked_in_a_browser(chromium: Browser, told: Told) -> None
     page.get_by_role("link", name="open", exact=True).click()
     expect(page.get_by_role("heading", name="open@1 serves again")).to_be_visible()
     for language, theme in (("en", "dark"), ("zh", "light")):
-        for place in ("/changes", "/changes/open", "/receipt", f"/receipt/{told.reported}", f"/receipt/{told.taught}"):
+        for place in ("/changes", "/changes/open", f"/receipt/{told.reported}"):
             page.goto(f"/preferences?language={language}&theme={theme}&next={place}")
             assert axe_violations(page) == [], place
     page.goto("/preferences?language=en&next=/receipt")
+    assert axe_violations(page) == []
     page.get_by_label("Receipt").fill(given.receipt)
     page.get_by_role("button", name="Look it up").click()
     page.get_by_role("link", name="Take it back").click()

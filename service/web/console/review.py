@@ -95,7 +95,9 @@ def decide(name: str, page: Page, form: Form, database: Database) -> AnyResponse
         return page.go(_address(name, wanted), DONE[said.decision] if settled else NOT_SETTLED)
     except (Conflict, Forbidden) as error:  # somebody was quicker
         return page.go(_address(name, replace(wanted, after=feedback_id)), error.message)
-    except NotFound:
+    except NotFound as error:
+        if error.param != "id":
+            raise
         return page.go(_address(name, replace(wanted, after=None)), "It was taken back meanwhile.")
     except InvalidInput as error:
         with database.write() as session:

@@ -20,16 +20,15 @@
 :host { display: block }
 section { --back: light-dark(#fffdfa, #1b1815); --on: light-dark(#9a4a0b, #f0a868);
   font: 14px/1.45 system-ui, sans-serif; color: light-dark(#241d17, #ece5dd); background: var(--back); border-radius: 9px; padding: 6px }
-form { margin-top: 9px }
 header, li { display: flex; flex-wrap: wrap; gap: 5px; align-items: center }
 button, textarea { font: inherit; color: inherit; background: var(--back); border: 1px solid light-dark(#8d8073, #7d7166); border-radius: 8px; padding: 4px 10px; min-height: 30px }
 [aria-pressed=true], [aria-expanded=true], a { color: var(--on) }
 svg { width: 18px; height: 18px; fill: none; stroke: currentcolor; stroke-width: 1.8; display: block }
 [aria-pressed=true] svg { fill: currentcolor }
 form, label, textarea { display: grid; gap: 8px; max-width: 36rem; box-sizing: border-box; width: 100% }
-fieldset { border: 0; padding: 0; margin: 0 -2px }
+fieldset { border: 0; padding: 0; margin: 0 }
 fieldset label, .tick { display: inline-flex; width: auto; margin-inline-end: 12px }
-ul, p { list-style: none; margin: 5px 0 0; padding: 0 }`);
+ul, p, form { list-style: none; margin: 5px 0 0; padding: 0 }`);
 
   function make(tag, attributes, ...inside) {
     const svg = tag === "svg" || tag === "path";
@@ -55,7 +54,8 @@ ul, p { list-style: none; margin: 5px 0 0; padding: 0 }`);
     const language = script.dataset.lang ?? place.closest("[lang]")?.lang ?? navigator.language;
     const lang = language.startsWith("zh") ? "zh" : "en";
     const t = (name) => WORDS[name].split("|")[lang === "zh" ? 1 : 0];
-    let form, opener, rated, busy, tried;
+    let form, opener, rated, tried;
+    let queue = Promise.resolve();
 
     const thumbs = [1, -1].map((value) => {
       const d = "M3 10h4v10H3zM7 11l4-8a2 2 0 0 1 2 2v4h6a2 2 0 0 1 2 2l-2 7a2 2 0 0 1-2 2H7z";
@@ -112,14 +112,19 @@ ul, p { list-style: none; margin: 5px 0 0; padding: 0 }`);
       close();
       opener = by;
       opener.setAttribute("aria-expanded", "true");
+      const send = make("button", {}, t("send"));
       const submit = (event) => {
         event.preventDefault();
         const body = said(kind, new FormData(event.target));
-        body ? give(body) : close();
+        if (!body) return close();
+        send.disabled = true;
+        give(body, by).then(() => (send.disabled = false));
       };
       const asked = fields[kind]().filter(Boolean);
-      if (form.anonymous && kind !== "survey") asked.push(tick("checkbox", "anonymous", "1", t("anonymous")));
-      const deeds = make("div", {}, make("button", {}, t("send")), " ", make("button", { type: "button", click: close }, t("cancel")));
+      // a comment goes with the rating, which has been given in somebody's name
+      const named = kind === "survey" || (kind === "comment" && rated);
+      if (form.anonymous && !named) asked.push(tick("checkbox", "anonymous", "1", t("anonymous")));
+      const deeds = make("div", {}, send, " ", make("button", { type: "button", click: close }, t("cancel")));
       panel.append(make("form", { "aria-label": t(kind), submit }, ...asked, deeds));
       if (kind === "report") panel.querySelector("input").required = true;
       panel.querySelector("input, textarea").focus();
@@ -136,7 +141,7 @@ ul, p { list-style: none; margin: 5px 0 0; padding: 0 }`);
       const aside = { comment: data.get("comment")?.trim() || undefined, anonymous: data.has("anonymous") };
       if (kind === "comment") {
         aside.tags = data.getAll("tags");
-        return rated ? { kind: "rating", value: rated, ...aside } : { kind, ...aside };
+        return rated && !aside.anonymous ? { kind: "rating", value: rated, ...aside } : { kind, ...aside };
       }
       if (kind !== "survey") return { kind, value: data.get("value"), ...aside };
       const value = {};
@@ -162,13 +167,13 @@ ul, p { list-style: none; margin: 5px 0 0; padding: 0 }`);
       thumbs.forEach((one, at) => one.setAttribute("aria-pressed", String(value === (at ? -1 : 1))));
     }
 
-    function give(body) {
-      once("thanks", async () => {
+    function give(body, by) {
+      return once("thanks", async () => {
         const text = JSON.stringify({ completion_id, choice, ...body });
         if (tried?.text !== text) tried = { text, key: crypto.getRandomValues(new Uint32Array(4)).join("-") };
         const { receipt } = await call("", { method: "POST", body: text }, tried.key);
         tried = null;
-        if (opener) close();
+        if (by && by === opener) close();
         if (body.kind === "rating") press(body.value);
         keep(body.kind, receipt);
       });
@@ -192,11 +197,10 @@ ul, p { list-style: none; margin: 5px 0 0; padding: 0 }`);
       });
     }
 
-    async function once(done, deed) {
-      if (busy) return;
-      busy = true;
-      await deed().then(() => (status.textContent = t(done)), (error) => complain(error, "failed"));
-      busy = false;
+    // One after the other, so that a quick second word finds the first one there.
+    function once(done, deed) {
+      queue = queue.then(deed).then(() => (status.textContent = t(done)), (error) => complain(error, "failed"));
+      return queue;
     }
 
     return host;

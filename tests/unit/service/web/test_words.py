@@ -45,7 +45,7 @@ def told() -> set[str]:
 def strings() -> set[str]:
     """Every string in the code that could be said: words that are handed to `t` by a variable are among them."""
     found: set[str] = set()
-    for folder in (WEB, ROOT / "feedback"):
+    for folder in (WEB, ROOT / "service" / "api", ROOT / "feedback"):
         for module in folder.rglob("*.py"):
             nodes = ast.walk(ast.parse(module.read_text()))
             found |= {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
