@@ -86,14 +86,17 @@ def policies(assistant: Assistant) -> Policies:
 
 def changed_policies(assistant: Assistant, changes: Changes) -> Policies:
     """The policies with `changes`, a part of Policies such as `{"release": {"promotion": "auto"}}`; the rest stays."""
-    merged = {
-        section: {**values, **changes.get(section, {})} for section, values in policies(assistant).model_dump().items()
-    }
+    present = policies(assistant).model_dump()
+    for section, values in changes.items():
+        if section not in present:
+            raise InvalidInput(f"No policy section '{section[:50]}': there are {', '.join(present)}.")
+        if strange := next((name for name in values if name not in present[section]), None):
+            where = f"{section}.{strange[:50]}"
+            raise InvalidInput(f"No policy {where}: there are {', '.join(present[section])}.", param=where)
     try:
-        unknown = set(changes) - set(merged)
-        if unknown:
-            raise InvalidInput(f"No policy section '{sorted(unknown)[0]}': there are {', '.join(merged)}.")
-        checked = Policies.model_validate(merged)
+        checked = Policies.model_validate(
+            {section: {**values, **changes.get(section, {})} for section, values in present.items()}
+        )
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

@@ -49,7 +49,7 @@ def list_audit(
     database: Database,
     action: Annotated[str | None, Parameter(max_length=60, description="How it begins, such as release.")] = None,
     subject: Annotated[str | None, Parameter(max_length=200, description="How it begins.")] = None,
-    after: Annotated[int | None, Parameter(ge=1, lt=2**63)] = None,
+    after: Annotated[int | None, Parameter(ge=1, lt=2**53)] = None,
     limit: Annotated[int, Parameter(ge=1, le=200)] = 50,
 ) -> Page[AuditRead]:
     """The newest first."""

@@ -74,3 +74,16 @@ def test_a_deed_that_was_rolled_back_leaves_no_gap(house: House) -> None:
         fails()
     done(house, "c")
     assert flaws(house) == []
+
+
+def test_the_newest_alone_are_checked_against_those_before(house: House) -> None:
+    done(house, "a", "b", "c", "d")
+    change(house, "UPDATE audit_entry SET actor = 'eve' WHERE subject = 'b'")
+    with house.database.read() as session:
+        key = house.settings.read_secret()
+        assert audit.verify(session, key, newest=2) == (2, [])
+        assert [len(audit.verify(session, key, newest=number)[1]) for number in (3, 1_000)] == [1, 1]
+    change(house, "DELETE FROM audit_entry WHERE subject = 'c'")
+    with house.database.read() as session:
+        (flaw,) = audit.verify(session, key, newest=1)[1]
+    assert "is gone" in flaw.what

@@ -79,7 +79,11 @@ def test_a_preview_counts_what_would_go(keeping: House) -> None:
     say_old_and_new(keeping)
     with keeping.database.read() as session:
         would = retention.would_erase(session, keeping.reload())
-    assert would.counts == {"conversation": 1, "message": 2, "feedback": 1}
+        shorter = retention.would_erase(session, keeping.reload(), since=retention.since_days(0))
+        hurried = retention.would_erase(session, keeping.reload(), most=0)
+    assert (would.counts, would.more) == ({"conversation": 1, "message": 2, "feedback": 1}, False)
+    assert shorter.counts["conversation"] == 2
+    assert (hurried.counts, hurried.more) == ({}, True)
     assert tables_with(keeping.database, OLD)
 
 

@@ -12,8 +12,8 @@ from feedback.errors import Conflict, InvalidInput
 from feedback.guidelines import Draft
 from feedback.models import Guidelines
 from service.auth import visible
-from service.web.differences import Part, differences
 from service.web.page import AnyResponse, Form, Page, signed_in
+from service.web.word_diff import Piece, word_diff
 
 TITLES = {
     "system_prompt": "System prompt",
@@ -48,7 +48,7 @@ class Preview:
 @dataclass(frozen=True)
 class FieldsDifference:
     title: str
-    parts: list[Part]
+    parts: list[Piece]
 
 
 @get("/console/a/{name:str}/settings", guards=[signed_in("operate")], sync_to_thread=True)
@@ -137,10 +137,17 @@ def typed_texts(form: Form) -> dict[str, str]:
 def differences_between(before: Guidelines, after: Guidelines) -> list[FieldsDifference]:
     old, new = texts_of(guidelines.draft_of(before)), texts_of(guidelines.draft_of(after))
     return [
-        FieldsDifference(title, differences(old[name], new[name]))
+        FieldsDifference(title, _difference(old[name], new[name]))
         for name, title in TITLES.items()
         if old[name] != new[name]
     ]
+
+
+def _difference(before: str, after: str) -> list[Piece]:
+    pieces = word_diff(before, after)
+    if any(piece.change != "same" for piece in pieces):
+        return pieces
+    return [Piece("out", before), Piece("in", after)]  # spaces alone, which make lines of a list
 
 
 def wrong_field(error: InvalidInput | Conflict) -> str:
