@@ -21,6 +21,7 @@ VISITOR_COOKIE = "burnish_visitor"
 _VISITOR = re.compile(r"[A-Za-z0-9_-]{22}")
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
 MOST_NAME = 150
+_PERSON = "person:"
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,11 @@ class Visitor:
     """What the person is called under the caller's key; None: the holder of the key themselves."""
     signed_in: bool
     """With a key of their own."""
+
+    @property
+    def named(self) -> bool:
+        """By a proxy."""
+        return self.user is not None and self.user.startswith(_PERSON)
 
     @property
     def name(self) -> str:
@@ -47,7 +53,7 @@ async def find(site: Site, request: Request[Any, Any, Any], visitor_id: str) -> 
         name = request.headers.get(settings.identity_header, "").strip()
         trusted = _comes_from(request, settings.trusted_proxies)
         if name and trusted and len(name) <= MOST_NAME and name.isprintable():
-            return Visitor(site.caller, f"person:{name}", signed_in=False)
+            return Visitor(site.caller, f"{_PERSON}{name}", signed_in=False)
         return None  # behind a proxy everybody seems to be at this machine
     if settings.open_to_this_machine and is_this_machine(request):
         return Visitor(site.caller, f"visitor:{visitor_id}", signed_in=False)
