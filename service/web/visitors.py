@@ -69,13 +69,14 @@ def is_this_machine(request: Request[Any, Any, Any]) -> bool:
     """Whether the browser runs here and asked for this machine by its own names.
 
     Another site's name that was made to point here (DNS rebinding) is in Host; a proxy's request says that it was
-    forwarded.
+    forwarded, or comes in HTTP/1.0, which browsers don't speak and a proxy that nobody told more does.
     """
     host = request.headers.get("host", "").lower()
     name = host.rpartition(":")[0] if re.search(r":[0-9]+$", host) else host
     named = name == "localhost" or name.endswith(".localhost") or _is_loopback(name.strip("[]"))
     forwarded = any(header in request.headers for header in _FORWARDED)
-    return named and not forwarded and _is_loopback(_peer(request))
+    old = request.scope.get("http_version") == "1.0"
+    return named and not forwarded and not old and _is_loopback(_peer(request))
 
 
 def _comes_from(request: Request[Any, Any, Any], networks: str) -> bool:
