@@ -5,6 +5,8 @@ VENV ?= .venv
 TORCH_INDEX ?=
 BIN := $(VENV)/bin
 KERNELS := service/engines/local/native trainer/compute/native
+PYTEST := $(BIN)/python -m pytest
+QUICK := -m "not slow and not cuda"
 TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
 
 .PHONY: up test demo lint format bench soak screenshots clean
@@ -16,9 +18,15 @@ up: $(VENV)/installed
 demo: $(VENV)/installed
 	@$(BIN)/burnish demo --report demo-report.html $(DEMO)
 
+# Two files at a time, but for whole loops with real processes, which get the machine to themselves.
 test: $(VENV)/installed-dev
 	$(BIN)/burnish model prepare
-	$(BIN)/python -m pytest -m "not slow and not cuda" $(TESTS)
+ifdef TESTS
+	$(PYTEST) $(QUICK) $(TESTS)
+else
+	$(PYTEST) $(QUICK) --numprocesses 2 --dist loadfile --no-loadscope-reorder --ignore tests/e2e
+	$(PYTEST) $(QUICK) tests/e2e
+endif
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
@@ -34,7 +42,7 @@ bench: $(VENV)/installed-dev
 
 soak: $(VENV)/installed-dev
 	$(BIN)/burnish model prepare
-	$(BIN)/python -m pytest -m slow $(TESTS)
+	$(PYTEST) -m slow $(TESTS)
 
 screenshots: $(VENV)/installed-dev
 	$(BIN)/burnish model prepare

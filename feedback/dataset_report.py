@@ -13,7 +13,6 @@ from pydantic import BaseModel, Field
 from sqlmodel import Session, col, select
 
 from feedback import datasets, verification
-from feedback.curate.datasheet import compare
 from feedback.database import in_portions
 from feedback.errors import NotFound
 from feedback.fine_tuning.models import learns_feedback
@@ -98,6 +97,8 @@ def details(session: Session, dataset: DatasetVersion) -> DatasetDetails:
 
 def differences(before: dict[str, Any], after: dict[str, Any]) -> list[Difference]:
     """The counts in which two datasheets differ."""
+    from feedback.curate.datasheet import compare  # brings numpy, which only few need
+
     return [
         Difference(what=one["what"], which=one["which"], before=one["now"], after=one["then"])
         for one in compare(before, after)

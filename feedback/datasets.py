@@ -1,4 +1,7 @@
-"""Dataset versions: curate what was said, freeze it into a run's folder, remember its sources."""
+"""Dataset versions: curate what was said, freeze it into a run's folder, remember its sources.
+
+The curation is imported where it is needed: what only lists datasets, as the service does, starts sooner without it.
+"""
 
 import os
 import secrets
@@ -7,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, func, insert, or_, update
 from sqlmodel import Session, col, select
@@ -15,13 +18,7 @@ from sqlmodel import Session, col, select
 from feedback import assistants, files
 from feedback.columns import now
 from feedback.conversations import with_guidelines
-from feedback.curate.compile import Prompt
-from feedback.curate.datasheet import About, datasheet
-from feedback.curate.datasheet_page import as_markdown
-from feedback.curate.evaluations import Evaluations
 from feedback.curate.items import Item, Turns
-from feedback.curate.passage import Progress
-from feedback.curate.pipeline import Curated, curate
 from feedback.database import Database, in_portions, keep_out, reserve_ids
 from feedback.errors import Conflict, NotFound
 from feedback.gather import OPEN_STATES, gather, is_current
@@ -35,6 +32,12 @@ from feedback.run_folder import SPLITS, Row, RunSpec, Turn
 from feedback.states import FeedbackStatus
 from feedback.suites.freezing import texts_of
 
+if TYPE_CHECKING:
+    from feedback.curate.compile import Prompt
+    from feedback.curate.datasheet import About
+    from feedback.curate.passage import Progress
+    from feedback.curate.pipeline import Curated
+
 DATASHEET, PAGE = "datasheet.json", "datasheet.md"
 GIVERS_AT_ONCE = 10_000
 """In a transaction: on SQLite nobody else writes meanwhile."""
@@ -44,7 +47,7 @@ GIVERS_AT_ONCE = 10_000
 class Frozen:
     """A curated dataset as it lies in a run folder."""
 
-    curated: Curated
+    curated: "Curated"
     hashes: list[bytes]
     """The sha256 of each row's line, in the order of `curated.rows`."""
     sha256: str
@@ -58,7 +61,7 @@ class Material:
     items: list[Item]
     salts: Salts
     guidelines: Guidelines
-    about: About
+    about: "About"
 
     def under(self, policies: Policies) -> "Material":
         """The same, curated by other rules."""
@@ -80,8 +83,10 @@ def gather_material(session: Session, assistant: Assistant, *, base_model: str |
     return Material(gather(session, assistant), _salts(session, assistant), guidelines, about)
 
 
-def about_now(assistant: Assistant, guidelines: Guidelines, licences: Mapping[str, str] | None = None) -> About:
+def about_now(assistant: Assistant, guidelines: Guidelines, licences: Mapping[str, str] | None = None) -> "About":
     """What a dataset that is made now is for."""
+    from feedback.curate.datasheet import About
+
     return About(
         assistant=assistant.name,
         base_model=assistant.base_model,
@@ -96,9 +101,12 @@ def about_now(assistant: Assistant, guidelines: Guidelines, licences: Mapping[st
 
 @many_objects()
 def curate_material(
-    material: Material, evaluations: Iterable[str] = (), progress: Progress = lambda stage, left: None
-) -> Curated:
+    material: Material, evaluations: Iterable[str] = (), progress: "Progress" = lambda stage, left: None
+) -> "Curated":
     """`evaluations`: texts that judge, which nothing near may be learned."""
+    from feedback.curate.evaluations import Evaluations
+    from feedback.curate.pipeline import curate
+
     return curate(
         material.items,
         material.about.policies,
@@ -109,13 +117,13 @@ def curate_material(
     )
 
 
-Curating = Callable[[Material, Iterable[str], Progress], Curated]
+Curating = Callable[[Material, Iterable[str], "Progress"], "Curated"]
 """What makes rows of it, given the texts that judge."""
 
 
 @dataclass(frozen=True)
 class Preview:
-    curated: Curated
+    curated: "Curated"
     sheet: dict[str, Any]
     samples: list[Row]
     """The rows that the datasheet names as samples."""
@@ -126,6 +134,8 @@ def preview(session: Session, assistant: Assistant, changes: Changes | None = No
 
     Leaves out the trainer's evaluation texts: what quotes them is dropped when the dataset is frozen.
     """
+    from feedback.curate.datasheet import datasheet
+
     material = gather_material(session, assistant)
     if changes:
         material = material.under(assistants.changed_policies(assistant, changes))
@@ -144,7 +154,7 @@ def freeze(
     baseline: Path | None,
     spec: Callable[[Frozen, dict[str, str]], RunSpec],
     fence: Callable[[], AbstractContextManager[object]] = nullcontext,
-    progress: Progress = lambda stage, left: None,
+    progress: "Progress" = lambda stage, left: None,
     curating: Curating = curate_material,
 ) -> Frozen:
     """Write a run's folder: rows, datasheet, suites, baseline and, last, run.json; aside, synced, renamed.
@@ -152,6 +162,8 @@ def freeze(
     `spec` makes run.json's content from the dataset and the hashes of the other files. `fence` is held while the
     folder is put in its place; it raises if the run isn't ours any more.
     """
+    from feedback.curate.datasheet import datasheet
+
     curated = curating(material, texts_of(suites), progress)
     prompt = prompt_of(material.guidelines)
     with fence():
@@ -205,7 +217,7 @@ def record(
 
 
 @many_objects()
-def tell_givers(database: Database, curated: Curated) -> None:
+def tell_givers(database: Database, curated: "Curated") -> None:
     """What became of every piece of feedback, on its receipt. In portions: nobody who chats waits for long.
 
     What was replaced or turned down since the dataset was frozen stays so. Can be repeated.
@@ -266,6 +278,8 @@ def folder_of(session: Session, runs_folder: Path, dataset: DatasetVersion) -> P
 
 def write_datasheet(folder: Path, sheet: dict[str, Any]) -> None:
     """For people, with the sampled rows that are there, and for programs; training doesn't read it."""
+    from feedback.curate.datasheet_page import as_markdown
+
     page = as_markdown(sheet, find_rows(folder, sheet["samples"])).encode()
     if not (folder / PAGE).is_file() or (folder / PAGE).read_bytes() != page:
         files.write_bytes(folder / PAGE, page)
@@ -323,7 +337,7 @@ def _put_in_place(aside: Path, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def prompt_of(guidelines: Guidelines) -> Prompt:
+def prompt_of(guidelines: Guidelines) -> "Prompt":
     """What puts the guidelines in front, as serving does."""
 
     def prompt(turns: Turns) -> list[Turn]:

@@ -1,8 +1,10 @@
 """A deployment with a real `python -m service`, and what tests do to it: keys, versions, commands, looks inside."""
 
 import asyncio
+import itertools
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -35,6 +37,9 @@ if TYPE_CHECKING:
 DEADLINE_SECONDS = 60.0
 """How long anything may take before a test gives up on it; nothing is expected to come near."""
 BURNISH = Path(sys.executable).with_name("burnish")
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_FIRST_PORT = 20_000 + _WORKER % 12 * 1_000
+_PORTS = itertools.cycle(random.sample(range(_FIRST_PORT, _FIRST_PORT + 1_000), 1_000))
 
 
 def eventually(condition: Callable[[], Any], what: str, seconds: float = DEADLINE_SECONDS) -> Any:
@@ -47,9 +52,20 @@ def eventually(condition: Callable[[], Any], what: str, seconds: float = DEADLIN
 
 
 def free_port() -> int:
+    """A port that nobody listens on, and that nobody else takes before it is needed.
+
+    The kernel gives those from 32768 to whoever connects; below, each of pytest's workers has a thousand for itself.
+    """
+    return next(port for port in _PORTS if _is_free(port))
+
+
+def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def clean_environment(**settings: str) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from browsing import CHROMIUM_ARGUMENTS, find_chromium
+from burnish_server import free_port
 from playwright.sync_api import Browser, sync_playwright
 from tiny import make_tiny_base
 
@@ -148,13 +148,6 @@ def chromium() -> Iterator[Browser]:
 def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny random Llama's folder."""
     return make_tiny_base(tmp_path_factory.mktemp("tiny-base"))
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _postgresql_binaries() -> Path | None:

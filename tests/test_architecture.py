@@ -139,6 +139,8 @@ def test_importing_a_program_loads_no_torch(module: str) -> None:
     assert loaded & (HEAVY | {"accelerate", "gguf"}) == set()
     if module.startswith("trainer"):
         assert "litestar" not in loaded
+    else:
+        assert "numpy" not in loaded  # the curation's, which takes long to import
 
 
 def test_importing_the_client_for_apps_loads_httpx_and_pydantic_alone() -> None:

@@ -6,8 +6,6 @@ import typer
 
 from feedback import assistants, datasets, review, verification
 from feedback.cli.app import ACTOR, AsJson, AssistantName, open_all, print_fields, print_json, print_rows, visible
-from feedback.curate.datasheet import compare
-from feedback.curate.datasheet_page import as_markdown
 from feedback.policy_changes import parse_changes
 from feedback.review import listing
 from feedback.row_hashes import find_rows
@@ -85,6 +83,8 @@ def dataset_show(
     as_json: AsJson = False,
 ) -> None:
     """A dataset's datasheet: what is in it, with sample rows, and what was dropped, and why."""
+    from feedback.curate.datasheet_page import as_markdown
+
     settings, database = open_all()
     with database.read() as session:
         dataset = datasets.get_dataset(session, assistants.get_assistant(session, assistant), number)
@@ -131,6 +131,9 @@ def dataset_preview(
     as_json: AsJson = False,
 ) -> None:
     """The datasheet of what a run started now would learn from; with settings, what they would change. A dry run."""
+    from feedback.curate.datasheet import compare
+    from feedback.curate.datasheet_page import as_markdown
+
     _, database = open_all()
     with database.read() as session:
         found = assistants.get_assistant(session, assistant)

@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from feedback.curate.conflicts import CORRECTION_VALUE
 from feedback.curate.items import IMPORTED
 from feedback.curate.sample_rows import SHOWN_CHARACTERS, quoted, shown
 from feedback.policies import Policies
@@ -320,6 +319,8 @@ def _about_rules(sheet: dict[str, Any]) -> list[str]:
 
 
 def rules(sheet: dict[str, Any]) -> str:
+    from feedback.curate.conflicts import CORRECTION_VALUE  # brings numpy, which a page does without
+
     policy = sheet["policy"]["conflicts"]
     return (
         "Contradictions: of one person's words on one question the latest counts; a correction counts for "

@@ -10,7 +10,6 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlmodel import Session, col
 
-from feedback.curate.topics import OTHER
 from feedback.database import in_portions
 from feedback.erasure.marks import Marked
 from feedback.models import Assistant, Conversation, DatasetVersion, Message
@@ -51,6 +50,8 @@ def without(sheet: dict[str, Any], words: set[str] | None = None) -> dict[str, A
     >>> without(sheet, {"tank"})["balance"]["topic"]
     [{'group': 'big', 'before': 7}, {'group': 'other', 'before': 5}]
     """
+    from feedback.curate.topics import OTHER  # brings numpy, which only few need
+
     topics = [
         group | {"group": ", ".join(word for word in _named(group) if words is not None and word not in words) or OTHER}
         for group in _topics(sheet)

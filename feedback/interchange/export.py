@@ -12,18 +12,19 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from feedback.columns import now, utc
 from feedback.curate.age import PAST
 from feedback.curate.consent import why_not
-from feedback.curate.privacy import finder_for
 from feedback.curation_policies import PrivacyPolicy
-from feedback.identifiers.redactor import Finder, Redactor
 from feedback.interchange.ours import as_row
 from feedback.interchange.question_answer_csv import protected
 from feedback.interchange.records import Record, Unreadable
 from feedback.states import FeedbackKind
+
+if TYPE_CHECKING:
+    from feedback.identifiers.redactor import Finder
 
 
 class ExportFormat(StrEnum):
@@ -56,6 +57,8 @@ def lines(
     >>> list(lines([said], ExportFormat.OPENAI_SFT, "opt_in", refused)), refused.total()
     ([], 1)
     """
+    from feedback.curate.privacy import finder_for
+
     make = _MAKERS[wanted]
     privacy = privacy or PrivacyPolicy()
     finder = finder_for(privacy) if wanted != ExportFormat.BURNISH and privacy.replace_identifiers else None
@@ -79,12 +82,14 @@ def _require_learnable(record: Record, consent: str) -> None:
         raise Unreadable(PAST)
 
 
-def _without_identifiers(record: Record, finder: Finder) -> Record:
+def _without_identifiers(record: Record, finder: "Finder") -> Record:
     """What trainers get of it has placeholders; only corrections and choices go to them."""
     name = {FeedbackKind.CORRECTION: "content", FeedbackKind.PREFERENCE: "rejected"}.get(record.kind)
     if name is None or name not in record.value:
         return record
     texts = [*(content for _, content in record.messages), record.reply, record.value[name]]
+    from feedback.identifiers.redactor import Redactor
+
     (*asked, reply, other), _ = Redactor(finder).redact(texts)
     messages = tuple((role, content) for (role, _), content in zip(record.messages, asked, strict=True))
     return replace(record, messages=messages, reply=reply, value={**record.value, name: other})

@@ -52,11 +52,11 @@ def test_a_key_fact_said_again_counts_once_and_there_may_be_so_many() -> None:
 
 def test_a_correction_that_is_all_expanding_letters_and_facts_is_read_at_once() -> None:
     longest = "\ufdfa" * 9_000  # each reads as 18 letters
-    began = time.monotonic()
+    began = time.process_time()
     corrections.parse(REPLY, {"content": f"{longest} .", "key_facts": [longest, *"." * 9_000]})
     with pytest.raises(InvalidInput, match="different strings"):
         corrections.parse(REPLY, {"content": longest, "key_facts": [f"{number}" for number in range(3_000)]})
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began < 2
 
 
 @pytest.mark.parametrize(

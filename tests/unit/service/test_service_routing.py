@@ -194,7 +194,10 @@ def test_a_database_that_does_not_answer_is_told_and_what_served_goes_on(crowded
 class SlowToLoad(EchoEngine):
     """Loads what it was asked for, whoever has gone meanwhile, as the local engine does."""
 
+    begun = 0
+
     async def load(self, version: str, folder: Path) -> None:
+        self.begun += 1
         await asyncio.shield(asyncio.create_task(self._load_slowly(version, folder)))
 
     async def _load_slowly(self, version: str, folder: Path) -> None:
@@ -215,8 +218,7 @@ def test_versions_whose_clients_left_while_they_were_loaded_are_unloaded_too(cro
 
         for number in (1, 2, 3, 4):
             asking = asyncio.create_task(ask(f"support@{number}"))
-            await until(routing._loading.locked)
-            await asyncio.sleep(0.05)
+            await until(lambda number=number: engine.begun == number)
             asking.cancel()
         await until(lambda: len(engine.health().loaded) == 4)
         await routing.refresh()
