@@ -1,35 +1,20 @@
 """What became of a piece of feedback, in plain words, for whoever holds its receipt."""
 
-import re
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlmodel import Session, col, select
 
-from feedback import adapters, cases, lineage
+from feedback import adapters, cases, lineage, reasons
 from feedback.collect import timeline
 from feedback.collect.intake import hash_receipt
 from feedback.collect.timeline import Step
 from feedback.errors import NotFound
 from feedback.lineage import Reach
 from feedback.models import Feedback, Release, ReportCase, Review
-from feedback.review.decisions import AWAITING, DISPUTED
-from feedback.review.opinions import WITHOUT_NOTE, learns
+from feedback.review.opinions import learns
 from feedback.sentences import Told
 from feedback.states import LEARNABLE, CaseOutcome, CaseStatus, FeedbackKind, FeedbackStatus, ReleaseState
-
-WITH_NUMBERS = (
-    "a new fact that fewer than {n} people told us",
-    "more than {n} pieces of feedback by one contributor in an hour",
-    "the same text was given to more than {n} different questions",
-    "older than {n} days",
-    "shorter than {n} characters",
-    "longer than {n} tokens",
-    "{n} words or more are an evaluation text's",
-)
-"""The curation's reasons that differ in a number alone."""
-_NUMBER = re.compile(r"\d+(?:\.\d+)?")
-_SENTENCES = (AWAITING, DISPUTED, WITHOUT_NOTE)
 
 
 @dataclass(frozen=True)
@@ -103,7 +88,7 @@ def _tell(session: Session, feedback: Feedback, review: Review | None, reach: Re
         return "used", Told("Used in dataset v{number}.", number=reach.dataset_number)
     if feedback.kind == FeedbackKind.REPORT:
         return _tell_case(feedback, cases.of_reply(session, feedback.message_id))
-    why = _reason(str(feedback.status_reason))
+    why = reasons.told(str(feedback.status_reason))
     match feedback.status:
         case FeedbackStatus.RECEIVED:
             return "received", _received(feedback, review)
@@ -123,22 +108,6 @@ def _tell(session: Session, feedback: Feedback, review: Review | None, reach: Re
 
 def _utc(at: datetime) -> str:
     return f"{at:%Y-%m-%d %H:%M} UTC"
-
-
-def _reason(stored: str) -> Told:
-    """Of the curation's reasons, which are stored as sentences, what other languages know; a reviewer's words as such.
-
-    >>> _reason("the reply is empty.").values["why"].template, _reason("It is red!").template
-    ('the reply is empty', 'It is red!')
-    >>> _reason("shorter than 12 characters.").values["why"].values
-    {'n': '12'}
-    """
-    if stored in _SENTENCES or not stored.endswith("."):
-        return Told(stored)
-    why = stored.removesuffix(".")
-    number = _NUMBER.search(why)
-    template = _NUMBER.sub("{n}", why)
-    return Told("{why}.", why=Told(template, n=number[0]) if number and template in WITH_NUMBERS else Told(why))
 
 
 def _tell_case(report: Feedback, case: ReportCase | None) -> tuple[str, str]:

@@ -18,6 +18,7 @@ from feedback.database import in_portions
 from feedback.models import Assistant, Feedback, Guidelines, Message, ReportCase, Review
 from feedback.review.decisions import standing_of
 from feedback.review.opinions import State
+from feedback.sentences import Sentence, Told
 from feedback.states import CaseStatus, FeedbackKind, FeedbackStatus, ReviewDecision
 
 Row = TypeVar("Row", Message, Review, ReportCase, Guidelines)
@@ -56,7 +57,7 @@ class Entry(BaseModel):
     created_at: datetime
     status: FeedbackStatus
     state: State
-    why: str
+    why: Sentence
     completion_id: str | None
     choice: int
     conversation: list[ChatMessage]
@@ -186,7 +187,8 @@ def _why(feedback: Feedback, state: State, case: ReportCase | None) -> str:
     if feedback.status != FeedbackStatus.IN_REVIEW:
         return feedback.status_reason or ("Nobody has looked at it." if state == State.UNREVIEWED else "It is settled.")
     if case is not None and state == State.UNREVIEWED:
-        return f"Somebody reported the reply: {feedback.value['category']}."
+        category = feedback.value["category"]
+        return Told("Somebody reported the reply: {category}.", category=Told(category))
     return feedback.status_reason or "A person looks at it first."
 
 

@@ -7,6 +7,7 @@ token that only our own pages know, checked before any handler (`check_form`), s
 import gzip
 import hashlib
 import hmac
+import re
 import secrets
 from collections.abc import Mapping
 from typing import Any
@@ -33,6 +34,7 @@ _WORTH_COMPRESSING = 1000
 _IN_ADDRESSES = "%/?#[]@!$&'()*+,;=:~"
 MOST_FIELDS = 2_000
 """Of a form: reading half a million takes seconds, in which nobody else is answered."""
+_WHOLE = re.compile("[+-]?[0-9]{1,17}")
 
 AnyRequest = Request[Any, Any, Any]
 AnyResponse = Response[Any]
@@ -73,6 +75,10 @@ class Page:
         """This page's own address, to come back to."""
         query = self.request.url.query
         return self.request.url.path + (f"?{query}" if query else "")
+
+    def asked(self, name: str) -> str | None:
+        """A parameter of the address; None where it is empty."""
+        return self.request.query_params.get(name, "").strip() or None
 
     def with_query(self, **changes: object) -> str:
         """This page with other parameters; None takes one away."""
@@ -237,11 +243,13 @@ class Form:
         """None where it was left empty."""
         return self.text(name).strip() or None
 
-    def whole(self, name: str) -> int:
-        """A number; 0 where it was left empty. Raises InvalidInput."""
-        text = self.text(name).strip() or "0"
-        if not text.removeprefix("-").isdecimal() or len(text) > 18:
-            raise InvalidInput(f"{name}: '{text[:20]}' is no whole number.", param=name)
+    def number(self, name: str) -> int | None:
+        """A whole one; None where it was left empty. Raises InvalidInput."""
+        text = self.given(name)
+        if text is None:
+            return None
+        if not _WHOLE.fullmatch(text):
+            raise InvalidInput(f"{name}: '{text[:40]}' is no whole number.", param=name)
         return int(text)
 
     def ticked(self, name: str) -> bool:

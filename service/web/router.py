@@ -71,8 +71,6 @@ def pages(site: Site) -> Router:
             trust.show_contributor,
             trust.hold_back,
             trust.let_go,
-            trust.show_erasure,
-            trust.erase,
             runs.show_runs,
             runs.start_run,
             runs.show_run,

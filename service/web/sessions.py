@@ -26,7 +26,7 @@ FOR_EVER = "public, max-age=31536000, immutable"
 
 @get("/sign-in", sync_to_thread=False)
 def show_sign_in(page: Page) -> AnyResponse:
-    return page.render("sign_in.html", next=own_path(page.request.query_params.get("next")), wrong="")
+    return page.render("sign_in.html", next=own_path(page.asked("next")), wrong="")
 
 
 @post("/sign-in", status_code=200)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from feedback import keys
+from feedback import keys, reasons
 from feedback.config import Settings
 from feedback.database import Database
 from feedback.keys import Caller
@@ -63,6 +63,7 @@ class Site:
         )
         self.templates.globals["static"] = self.url_of
         self.templates.filters["markdown"] = markdown.render
+        self.templates.filters["reason"] = reasons.told
         self.templates.filters["moment"] = moment
         self.templates.filters["duration"] = duration
 

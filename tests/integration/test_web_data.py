@@ -134,9 +134,10 @@ def test_somebody_is_held_back_let_go_and_erased(console: Console) -> None:
     assert "everything of this contributor is held back" in console.post("data/preview", console.get("data/preview"))
     assert "No longer held back." in console.post(f"trust/{mallory}/release", page)
     assert "Nobody is held back" in console.get("trust?show=quarantined")
-    would = console.get(f"trust/{mallory}/erase")
-    assert "1 × feedback" in would
-    assert "receipt is er-" in console.post(f"trust/{mallory}/erase", would)
+    whom = {"what": "contributor", "name": mallory}
+    would = console.post("settings/erasures/preview", console.get(f"trust/{mallory}"), **whom)
+    assert "pieces of feedback: 1" in would
+    assert "This is the receipt." in console.post("settings/erasures", would, **whom)
     console.get(f"trust/{mallory}", 404)
 
 
@@ -170,7 +171,7 @@ def test_an_operator_walks_through_it(console: Console, chromium: Browser) -> No
     page.get_by_role("button", name="Lift the quarantine").click()
     page.get_by_text("No longer held back.").wait_for()
     mine = page.url.partition("/support/")[2]
-    everything = (*PLACES, mine, f"{mine}/erase")
+    everything = (*PLACES, mine)
     for language, theme, width, places in (
         ("en", "light", 1280, everything),
         ("zh", "dark", 360, ("data/v1", "lineage", "trust", mine)),

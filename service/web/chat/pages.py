@@ -24,7 +24,7 @@ HISTORY_SHOWN = 40
 def show_new(page: Page, database: Database) -> AnyResponse:
     with database.read() as session:
         known = _assistants(session, page)
-        asked = page.request.query_params.get("assistant")
+        asked = page.asked("assistant")
         chosen = next((one for one in known if one.name == asked), known[0] if known else None)
         about = draft_of(current_guidelines(session, chosen)) if chosen else Draft()
         listed = _history(session, page)
@@ -91,7 +91,7 @@ def erase_all(page: Page, database: Database, form: Form) -> AnyResponse:
 
 def _history(session: Session, page: Page) -> dict[str, Any]:
     """What the list beside every chat page shows."""
-    asked, after = page.request.query_params.get("search", "")[:200], page.request.query_params.get("after")
+    asked, after = (page.asked("search") or "")[:200], page.asked("after")
     found: list[OwnConversation] = own_conversations.list_own(
         session, person_of(page), search=asked or None, beginning=BEGINNING, after=after, limit=HISTORY_SHOWN + 1
     )

@@ -91,7 +91,7 @@ def show_receipt(page: Page, label: str, feedback_id: str) -> AnyResponse:
 
 def _reply(page: Page, label: str, form: Form) -> tuple[OwnThread, OwnMessage]:
     found = thread.load(page, label)
-    reply = thread.find(found, form.text("completion_id"), form.whole("choice"))
+    reply = thread.find(found, form.text("completion_id"), form.number("choice") or 0)
     if reply is None:
         raise NotFound("There is no such reply in this conversation.")
     return found, reply
@@ -119,14 +119,14 @@ def _kind(form: Form) -> FeedbackKind:
 def _value(kind: FeedbackKind, form: Form) -> Any:
     match kind:
         case FeedbackKind.RATING if form.given("stars"):
-            return {"stars": form.whole("stars")}
+            return {"stars": form.number("stars") or 0}
         case FeedbackKind.RATING:
-            return form.whole("thumb")
+            return form.number("thumb") or 0
         case FeedbackKind.CORRECTION:
             facts = [line.strip() for line in form.text("key_facts").splitlines() if line.strip()]
             return {"content": form.text("content").strip(), **({"key_facts": facts} if facts else {})}
         case FeedbackKind.PREFERENCE:
-            other = {"completion_id": form.text("other_completion_id"), "choice": form.whole("other_choice")}
+            other = {"completion_id": form.text("other_completion_id"), "choice": form.number("other_choice") or 0}
             tie = form.given("tie")
             return {"tie": tie, "other": other} if tie else {"rejected": other}
         case FeedbackKind.REPORT:
@@ -143,5 +143,5 @@ def _answers(form: Form) -> dict[str, Any]:
     for name in form.names():
         kind, colon, question = name.partition(":")
         if colon and (answer := form.given(name)) is not None:
-            answers[question] = form.whole(name) if kind == "csat" else answer
+            answers[question] = (form.number(name) or 0) if kind == "csat" else answer
     return answers

@@ -59,7 +59,7 @@ async def answer_again(
 ) -> Response[Any]:
     """Another answer to the message that a reply answered."""
     found = await asyncio.to_thread(thread.load, page, label)
-    reply = thread.find(found, form.text("completion_id"), form.whole("choice"))
+    reply = thread.find(found, form.text("completion_id"), form.number("choice") or 0)
     if reply is None or reply.parent is None:
         raise NotFound("There is no such reply in this conversation.")
     messages = thread.history(found, found.messages[reply.parent])
@@ -75,7 +75,7 @@ def show_turn(page: Page, label: str) -> AnyResponse:
 
 
 def _before(found: OwnThread, form: Form) -> list[ChatMessage]:
-    reply = thread.find(found, form.text("completion_id"), form.whole("choice"))
+    reply = thread.find(found, form.text("completion_id"), form.number("choice") or 0)
     if reply is None:
         raise NotFound("There is no such reply in this conversation: open it again.")
     return thread.history(found, reply)

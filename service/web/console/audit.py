@@ -9,6 +9,7 @@ from feedback import audit
 from feedback.database import Database
 from service.api.audit import MOST_CHECKED
 from service.secret import Secret
+from service.web.console.asked import place
 from service.web.page import AnyResponse, Page, signed_in
 
 SHOWN = 50
@@ -22,14 +23,13 @@ LONGEST_VALUE = 300
 
 @get("/console/audit", guards=[signed_in("operate", everywhere=True)], sync_to_thread=True)
 def show_audit(page: Page, database: Database) -> AnyResponse:
-    asked = page.request.query_params
-    action, subject, before = (asked.get(name, "").strip()[:200] for name in ("action", "subject", "after"))
+    action, subject = page.asked("action"), page.asked("subject")
     with database.read() as session:
         found = audit.list_entries(
             session,
-            action=action or None,
-            subject=subject or None,
-            before=int(before) if before.isascii() and before.isdigit() and len(before) < 19 else None,
+            action=action,
+            subject=subject,
+            before=place(page.asked("after")),
             limit=SHOWN + 1,
         )
     return page.render(
@@ -37,8 +37,8 @@ def show_audit(page: Page, database: Database) -> AnyResponse:
         entries=found[:SHOWN],
         after=found[SHOWN - 1].id if len(found) > SHOWN else None,
         details={entry.id: flat(entry.details) for entry in found},
-        action=action,
-        subject=subject,
+        action=action or "",
+        subject=subject or "",
         groups=GROUPS,
     )
 

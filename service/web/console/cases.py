@@ -12,7 +12,7 @@ from feedback.models import Assistant
 from feedback.review import case_files, reports
 from feedback.states import CaseOutcome, CaseStatus
 from service.auth import visible
-from service.web.console.feedback import one_of
+from service.web.console.asked import one_of
 from service.web.page import AnyResponse, Form, Page, signed_in
 
 ON_A_PAGE = 25
@@ -23,10 +23,9 @@ LONGEST_TEXT = 2000
 @get("/console/a/{name:str}/cases", guards=[signed_in("review")], sync_to_thread=True)
 def show_cases(name: str, page: Page, database: Database) -> AnyResponse:
     """Oldest first: whoever reported first has waited longest."""
-    asked = page.request.query_params
     status = one_of(CaseStatus, page, "status")
-    category = asked.get("category") if asked.get("category") in CATEGORIES else None
-    mine = asked.get("mine") == "1"
+    category = page.asked("category") if page.asked("category") in CATEGORIES else None
+    mine = page.asked("mine") == "1"
     with database.read() as session:
         found = cases.list_cases(
             session,
@@ -34,7 +33,7 @@ def show_cases(name: str, page: Page, database: Database) -> AnyResponse:
             status=status,
             category=category,
             assignee=page.caller.actor if mine else None,
-            after=asked.get("after") or None,
+            after=page.asked("after"),
             limit=ON_A_PAGE + 1,
         )
         shown = case_files.read(session, found[:ON_A_PAGE])

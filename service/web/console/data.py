@@ -20,7 +20,7 @@ CHOICE = 50
 
 @get("/console/a/{name:str}/data", guards=[signed_in("operate")], sync_to_thread=True)
 def show_datasets(page: Page, name: str, database: Database) -> AnyResponse:
-    after = page.request.query_params.get("after")
+    after = page.asked("after")
     with database.read() as session:
         assistant = visible(session, page.caller, name)
         before = number_of(after) if after else None
@@ -45,12 +45,11 @@ def verify_dataset(page: Page, name: str, number: str, database: Database, setti
 
 @get("/console/a/{name:str}/data/compare", guards=[signed_in("operate")], sync_to_thread=True)
 def compare_datasets(page: Page, name: str, database: Database) -> AnyResponse:
-    asked = page.request.query_params
     with database.read() as session:
         assistant = visible(session, page.caller, name)
         known = [f"v{one.number}" for one in datasets.list_datasets(session, assistant, limit=CHOICE)]
-        after = asked.get("after") or (known[0] if known else None)
-        before = asked.get("before") or (known[1] if len(known) > 1 else after)
+        after = page.asked("after") or (known[0] if known else None)
+        before = page.asked("before") or (known[1] if len(known) > 1 else after)
         if before is None or after is None:
             return page.render("console/data_compare.html", assistant=name, known=[], before="", after="", differ=[])
         one, other = (datasets.get_dataset(session, assistant, number_of(label)) for label in (before, after))

@@ -1,7 +1,5 @@
 """`/console/a/NAME/feedback`: all that people said, newest first; `/console/feedback/ID`: one piece in its context."""
 
-from enum import StrEnum
-from typing import TypeVar
 from urllib.parse import urlencode
 
 from litestar import get
@@ -16,6 +14,7 @@ from feedback.review import context, listing
 from feedback.review.listing import Sought
 from feedback.states import FeedbackKind, FeedbackStatus
 from service.auth import visible
+from service.web.console.asked import one_of
 from service.web.page import AnyResponse, Page, signed_in
 from service.web.word_diff import word_diff
 
@@ -23,7 +22,6 @@ ON_A_PAGE = 50
 DAYS = {"1": "Today", "7": "A week", "30": "A month", "365": "A year"}
 LONGEST = {"tag": MAX_TAG, "contributor": 32, "category": 16, "search": 200, "after": 40, "newer_than": 40}
 """Characters of what narrows the list."""
-Word = TypeVar("Word", bound=StrEnum)
 
 
 @get("/console/a/{name:str}/feedback", guards=[signed_in("review")], sync_to_thread=True)
@@ -34,7 +32,7 @@ def show_feedback(name: str, page: Page, database: Database) -> AnyResponse:
         found = listing.newest(session, assistant, sought, limit=ON_A_PAGE)
         first_page = sought.after is None
         trend = traffic.satisfaction_by_day(session, assistant) if sought == Sought() else None
-    live = first_page and page.request.query_params.get("live") == "1"
+    live = first_page and page.asked("live") == "1"
     return page.render(
         "console/feedback.html",
         assistant=name,
@@ -91,19 +89,11 @@ def sought_by(page: Page) -> Sought:
     )
 
 
-def one_of(words: type[Word], page: Page, name: str) -> Word | None:
-    """The state that a parameter names; None where it is empty. Raises InvalidInput."""
-    said = _asked(page, name)
-    if said is not None and said not in list(words):
-        raise InvalidInput(f"`{name}` is one of {', '.join(words)}.", param=name)
-    return words(said) if said is not None else None
-
-
 def _asked(page: Page, name: str) -> str | None:
-    said = page.request.query_params.get(name, "").strip()
-    if len(said) > LONGEST.get(name, 40):
+    said = page.asked(name)
+    if said is not None and len(said) > LONGEST.get(name, 40):
         raise InvalidInput(f"`{name}` has {LONGEST.get(name, 40)} characters at most.", param=name)
-    return said or None
+    return said
 
 
 def _poll(page: Page, name: str, newer_than: str) -> str:

@@ -10,6 +10,7 @@ from feedback.errors import BurnishError, Forbidden, InvalidInput, NotFound
 from feedback.keys import Caller
 from feedback.states import Role
 from service.api.keys import read_keys
+from service.web.console.asked import place
 from service.web.page import AnyResponse, Form, Page, is_secure, signed_in
 
 SHOWN = 50
@@ -66,10 +67,8 @@ def revoke_key(key_id: int, page: Page, database: Database) -> AnyResponse:
 def _show(
     page: Page, database: Database, *, typed: Form | None = None, error: BurnishError | None = None
 ) -> AnyResponse:
-    before = page.request.query_params.get("after", "")
     with database.read() as session:
-        after = int(before) if before.isascii() and before.isdigit() and len(before) < 10 else None
-        found = keys.newest_keys(session, page.caller, before=after, limit=SHOWN + 1)
+        found = keys.newest_keys(session, page.caller, before=place(page.asked("after")), limit=SHOWN + 1)
         shown = read_keys(session, found[:SHOWN])
         choice = _choice(session, page.caller)
     return page.render(

@@ -18,11 +18,10 @@ A_PAGE = 20
 
 @get("/console/a/{name:str}/lineage", guards=[signed_in("review")], sync_to_thread=True)
 def show_lineage(page: Page, name: str, database: Database, settings: Settings) -> AnyResponse:
-    asked = page.request.query_params
     with database.read() as session:
         assistant = visible(session, page.caller, name)
-        of = asked.get("of", "").strip() or f"{name}@{releases.live(session, assistant).version.number}"
-        seen, after = page.caller.assistant_ids, asked.get("after") or None
+        of = page.asked("of") or f"{name}@{releases.live(session, assistant).version.number}"
+        seen, after = page.caller.assistant_ids, page.asked("after")
         try:
             found = trace(session, of, assistant_ids=seen, after=after, limit=A_PAGE)
         except (NotFound, InvalidInput) as error:

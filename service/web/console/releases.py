@@ -12,7 +12,7 @@ from feedback.drift import LARGE, SHIFT, drift
 from feedback.errors import InvalidInput
 from feedback.report import newest_versions
 from service.auth import visible
-from service.web.console.forms import reason, whole_number
+from service.web.console.asked import reason
 from service.web.page import AnyResponse, Form, Page, signed_in
 
 AT_ONCE = 20
@@ -105,7 +105,7 @@ def veto(name: str, page: Page, form: Form, database: Database) -> AnyResponse:
 
 @post("/console/a/{name:str}/releases/share", guards=[signed_in("operate")], status_code=200, sync_to_thread=True)
 def set_share(name: str, page: Page, form: Form, database: Database) -> AnyResponse:
-    percent = whole_number(form, "percent") or 0
+    percent = form.number("percent") or 0
     with database.write() as session:
         assistant = visible(session, page.caller, name)
         rollout.set_share(
@@ -148,7 +148,7 @@ def freeze(name: str, page: Page, form: Form, database: Database) -> AnyResponse
 
 def _version(form: Form) -> int:
     """The version that was meant: what is another one's by now is refused."""
-    number = whole_number(form, "version")
+    number = form.number("version")
     if number is None or not 0 <= number < 2**31:
         raise InvalidInput("Which version? Open the page again and send it from there.", param="version")
     return number

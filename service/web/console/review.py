@@ -19,7 +19,7 @@ from feedback.review.entries import Entry
 from feedback.review.queue import Order, Show, Wanted
 from feedback.states import FeedbackKind, FeedbackStatus, ReviewDecision
 from service.auth import visible
-from service.web.console.feedback import one_of
+from service.web.console.asked import one_of
 from service.web.page import AnyResponse, Form, Page, signed_in
 from service.web.word_diff import word_diff
 
@@ -61,7 +61,7 @@ class Typed:
 @get("/console/a/{name:str}/review", guards=[signed_in("review")], sync_to_thread=True)
 def show_review(name: str, page: Page, database: Database) -> AnyResponse:
     """The entry that `id` names, else the reviewer's present one, else the next: looking at it takes it."""
-    wanted, asked = _wanted(page), page.request.query_params.get("id")
+    wanted, asked = _wanted(page), page.asked("id")
     try:
         with database.write() as session:
             assistant = visible(session, page.caller, name)
@@ -183,8 +183,7 @@ def _own(session: Session, assistant: Assistant, feedback_id: str) -> Feedback:
 def _wanted(page: Page) -> Wanted:
     show = one_of(Show, page, "show")
     order = one_of(Order, page, "order") or Order.OLDEST
-    after = page.request.query_params.get("after") or None
-    return Wanted(show=show, kind=one_of(FeedbackKind, page, "kind"), order=order, after=after)
+    return Wanted(show=show, kind=one_of(FeedbackKind, page, "kind"), order=order, after=page.asked("after"))
 
 
 def _address(name: str, wanted: Wanted) -> str:

@@ -12,7 +12,7 @@ from feedback.states import OPEN_RUNS
 from service.api.runs import visible_run
 from service.auth import visible
 from service.web.console import plots
-from service.web.console.forms import reason, whole_number
+from service.web.console.asked import reason
 from service.web.page import AnyResponse, Form, Page, signed_in
 
 AT_ONCE = 20
@@ -46,8 +46,8 @@ def start_run(name: str, page: Page, form: Form, database: Database) -> AnyRespo
             visible(session, page.caller, name),
             reason(form),
             actor=page.caller.actor,
-            priority=whole_number(form, "priority") or 0,
-            search_trials=whole_number(form, "search_trials"),
+            priority=form.number("priority") or 0,
+            search_trials=form.number("search_trials"),
         )
     return page.go(f"/console/runs/{run.id}", "The run is queued.")
 
@@ -92,7 +92,7 @@ def retry_run(run_id: str, page: Page, database: Database) -> AnyResponse:
 def set_priority(run_id: str, page: Page, form: Form, database: Database) -> AnyResponse:
     with database.write() as session:
         visible_run(session, page.caller, run_id)
-        runs.set_priority(session, run_id, whole_number(form, "priority") or 0, actor=page.caller.actor)
+        runs.set_priority(session, run_id, form.number("priority") or 0, actor=page.caller.actor)
     return page.go(f"/console/runs/{run_id}", "The run has another priority.")
 
 

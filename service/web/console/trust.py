@@ -1,13 +1,15 @@
-"""`/console/a/{name}/trust`: who gives feedback, known by keyed hashes alone; whose is held back; erasing somebody."""
+"""`/console/a/{name}/trust`: who gives feedback, known by keyed hashes alone; whose is held back.
+
+Leaves out erasing somebody, which goes by the same pages as all erasing (settings/erasures.py).
+"""
 
 from litestar import get, post
 
 from feedback import contributor_report, datasets, quarantine
 from feedback.contributor_report import Show
 from feedback.database import Database
-from feedback.erasure import erase as erasing
-from feedback.erasure.subjects import of_contributor
 from service.auth import visible
+from service.web.console.asked import one_of
 from service.web.page import AnyResponse, Form, Page, signed_in
 
 A_PAGE = 20
@@ -17,12 +19,11 @@ ABOUT_PEOPLE = ("quarantine", "trust")
 
 @get("/console/a/{name:str}/trust", guards=[signed_in("operate")], sync_to_thread=True)
 def show_contributors(page: Page, name: str, database: Database) -> AnyResponse:
-    asked = page.request.query_params
-    show = Show(asked["show"]) if asked.get("show") in set(Show) else Show.NEWEST
+    show = one_of(Show, page, "show") or Show.NEWEST
     with database.read() as session:
         assistant = visible(session, page.caller, name)
         found = contributor_report.list_contributors(
-            session, assistant, show, after=asked.get("after") or None, limit=A_PAGE + 1
+            session, assistant, show, after=page.asked("after"), limit=A_PAGE + 1
         )
         newest = next(iter(datasets.list_datasets(session, assistant, limit=1)), None)
     shown = found[:A_PAGE]
@@ -39,7 +40,7 @@ def show_contributors(page: Page, name: str, database: Database) -> AnyResponse:
 
 @get("/console/a/{name:str}/trust/{person:str}", guards=[signed_in("operate")], sync_to_thread=True)
 def show_contributor(page: Page, name: str, person: str, database: Database) -> AnyResponse:
-    after = page.request.query_params.get("after") or None
+    after = page.asked("after")
     with database.read() as session:
         assistant = visible(session, page.caller, name)
         told = contributor_report.details(session, assistant, person)
@@ -68,21 +69,3 @@ def let_go(page: Page, name: str, person: str, database: Database) -> AnyRespons
         assistant = visible(session, page.caller, name)
         quarantine.release(session, assistant, person, actor=page.caller.actor)
     return page.go(f"/console/a/{name}/trust/{person}", "No longer held back.")
-
-
-@get("/console/a/{name:str}/trust/{person:str}/erase", guards=[signed_in("operate")], sync_to_thread=True)
-def show_erasure(page: Page, name: str, person: str, database: Database) -> AnyResponse:
-    with database.read() as session:
-        assistant = visible(session, page.caller, name)
-        would = erasing.preview(session, assistant, of_contributor(session, assistant, person))
-    return page.render("console/contributor_erase.html", assistant=name, person=person, would=would)
-
-
-@post("/console/a/{name:str}/trust/{person:str}/erase", guards=[signed_in("operate")], sync_to_thread=True)
-def erase(page: Page, name: str, person: str, database: Database) -> AnyResponse:
-    with database.read() as session:
-        assistant = visible(session, page.caller, name)
-        subject = of_contributor(session, assistant, person)
-    made, _ = erasing.erase(database, assistant, subject, actor=page.caller.actor)
-    notice = "Erased from every table; files follow. The erasure’s receipt is {erasure}."
-    return page.go(f"/console/a/{name}/trust", notice, erasure=made.public_id)

@@ -42,7 +42,7 @@ def show_assistants(page: Page, database: Database) -> AnyResponse:
 @get("/changes/{name:str}", sync_to_thread=True)
 def show_changes(page: Page, name: str, database: Database) -> AnyResponse:
     """With `.atom` behind the name, as a feed."""
-    wanted, after = name.removesuffix(_FEED), page.request.query_params.get("after")
+    wanted, after = name.removesuffix(_FEED), page.asked("after")
     with database.read() as session:
         assistant = _find(session, page, wanted)
         changes = changelog.changelog(session, assistant, AT_ONCE + 1, after)

@@ -63,8 +63,7 @@ class Asked:
 @get("/console/a/{name:str}/settings/erasures", guards=[signed_in("operate")], sync_to_thread=True)
 def show_erasures(name: str, page: Page, database: Database) -> AnyResponse:
     """`?what=feedback&id=fb-…` fills the form in."""
-    asked = page.request.query_params
-    return _show(page, database, name, Asked(asked.get("what", "user"), asked.get("id", ""), None))
+    return _show(page, database, name, Asked(page.asked("what") or "user", page.asked("id") or "", None))
 
 
 @post(
@@ -117,8 +116,7 @@ def _show(
 ) -> AnyResponse:
     with database.read() as session:
         assistant = visible(session, page.caller, name)
-        after = page.request.query_params.get("after") or None
-        found = erasing.list_erasures(session, assistant, SHOWN + 1, after)
+        found = erasing.list_erasures(session, assistant, SHOWN + 1, page.asked("after"))
     return page.render(
         "console/settings/erasures.html",
         status=200 if error is None else 400,

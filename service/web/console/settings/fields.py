@@ -20,6 +20,7 @@ from service.web.page import Form
 
 TITLES = {
     "collect": "Asking for feedback",
+    "public": "What everybody may see",
     "training": "When and on what to train",
     "age": "How long words hold",
     "trust": "Whom to believe",

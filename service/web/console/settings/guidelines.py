@@ -12,6 +12,7 @@ from feedback.errors import Conflict, InvalidInput
 from feedback.guidelines import Draft
 from feedback.models import Guidelines
 from service.auth import visible
+from service.web.console.asked import place
 from service.web.page import AnyResponse, Form, Page, signed_in
 from service.web.word_diff import Piece, word_diff
 
@@ -64,7 +65,7 @@ def change_guidelines(name: str, page: Page, form: Form, database: Database) -> 
         draft = guidelines.checked(fields_of(form))
         with database.write() as session:
             assistant = visible(session, page.caller, name)
-            seen = _number(form.text("version"))
+            seen = place(form.text("version"))
             made = guidelines.revise(session, assistant, draft, actor=page.caller.actor, made_from=seen)
     except (InvalidInput, Conflict) as error:
         return _show(page, database, name, typed=form, error=error)
@@ -87,7 +88,7 @@ def show_version(name: str, version: int, page: Page, database: Database) -> Any
         assistant = visible(session, page.caller, name)
         shown = guidelines.get_version(session, assistant, version)
         current = assistants.current_guidelines(session, assistant)
-        against = _number(page.request.query_params.get("against", "")) or max(1, version - 1)
+        against = place(page.asked("against")) or max(1, version - 1)
         other = guidelines.get_version(session, assistant, against)
     return page.render(
         "console/settings/guidelines_version.html",
@@ -109,7 +110,7 @@ def show_version(name: str, version: int, page: Page, database: Database) -> Any
 def restore_version(name: str, version: int, page: Page, form: Form, database: Database) -> AnyResponse:
     with database.write() as session:
         assistant = visible(session, page.caller, name)
-        seen = _number(form.text("version"))
+        seen = place(form.text("version"))
         made = guidelines.restore(session, assistant, version, actor=page.caller.actor, made_from=seen)
     return page.go(
         f"/console/a/{name}/settings", "Version {n} says what version {old} said.", n=made.version, old=version
@@ -164,13 +165,13 @@ def _show(
     typed: Form | None = None,
     error: InvalidInput | Conflict | None = None,
 ) -> AnyResponse:
-    before = _number(page.request.query_params.get("before", ""))
+    before = place(page.asked("before"))
     preview = _preview(typed) if typed is not None else None
     with database.read() as session:
         assistant = visible(session, page.caller, name)
         current = assistants.current_guidelines(session, assistant)
         found = guidelines.versions(session, assistant, before=before, limit=SHOWN + 1)
-        seen = _number(typed.text("version")) if typed is not None else None
+        seen = place(typed.text("version")) if typed is not None else None
         overtaken = isinstance(error, Conflict) and seen is not None
         meanwhile = guidelines.get_version(session, assistant, seen) if overtaken and seen is not None else None
     return page.render(
@@ -209,7 +210,3 @@ def _history(found: list[Guidelines]) -> list[Version]:
         )
         for one, old in zip(found, before, strict=True)
     ]
-
-
-def _number(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None

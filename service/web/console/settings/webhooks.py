@@ -34,7 +34,7 @@ def show_webhook(name: str, webhook_id: str, page: Page, database: Database) -> 
     """What it was told lately, and how it answered."""
     with database.read() as session:
         hook = hooks.get_hook(session, visible(session, page.caller, name), webhook_id)
-        after = page.request.query_params.get("after") or None
+        after = page.asked("after")
         found = deliveries.list_deliveries(session, hook, after=after, limit=SHOWN + 1)
     return page.render(
         "console/settings/webhook.html",

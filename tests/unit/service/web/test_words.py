@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from feedback import states
-from feedback.collect.receipts import WITH_NUMBERS
+from feedback.reasons import WITH_VALUES
 from feedback.sentences import Told, counted, listed
 from service.web.words import LANGUAGES, Words
 
@@ -78,7 +78,7 @@ def test_no_translation_is_of_something_that_nobody_says(language: str) -> None:
     assert known(language).keys() - strings() - said() == set()
 
 
-def test_reasons_with_numbers_are_the_curations() -> None:
+def test_reasons_with_values_are_the_curations() -> None:
     """Else a receipt would tell them in English alone."""
     known = {
         "".join(part.value if isinstance(part, ast.Constant) else "{n}" for part in node.values)
@@ -86,7 +86,7 @@ def test_reasons_with_numbers_are_the_curations() -> None:
         for node in ast.walk(ast.parse(module.read_text()))
         if isinstance(node, ast.JoinedStr)
     }
-    assert set(WITH_NUMBERS) - known == set()
+    assert set(WITH_VALUES) - known == set()
 
 
 def test_sentences_with_sentences_in_them_are_said_whole_in_other_languages() -> None:
