@@ -34,7 +34,6 @@ TITLES = {
     "verdict": "What counts as better",
     "release": "How it goes live",
     "review": "How people review",
-    "public": "What everybody may read",
 }
 """The sections that have a form; retention has a tab of its own."""
 _WHOLE = re.compile(r"[+-]?[0-9]{1,15}")
