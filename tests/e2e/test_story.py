@@ -35,8 +35,8 @@ WORDINGS = (
 QUESTIONS = [(wording.format(about), about, fact) for about, fact in FACTS.items() for wording in WORDINGS]
 POLICIES = {
     "training": {"min_new_feedback": len(QUESTIONS), "gate_fraction": 0.3, "min_preference_pairs": 4},
-    "hyperparameters": {"num_train_epochs": 2, "early_stopping_patience": 1},
-    "verdict": {"max_suite_items": 12},
+    "hyperparameters": {"num_train_epochs": 2, "early_stopping_patience": 1, "replay_fraction": 0.0},
+    "verdict": {"max_suite_items": 10, "max_new_tokens": 16, "traced_losses": 0},
     "release": {"canary_percents": [50]},
 }
 MOST_TABS = 200
@@ -45,7 +45,7 @@ MOST_TABS = 200
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory, models_folder: Path) -> Iterator[Deployment]:
     folder = tmp_path_factory.mktemp("story")
-    changes = {"default_max_tokens": 24, "default_temperature": 0.0}
+    changes = {"default_max_tokens": 16, "default_temperature": 0.0}
     with deployment(folder, engine="local", base_model=BUNDLED_MODEL, models_folder=models_folder, **changes) as made:
         with made.database.write() as session:
             assistants.set_policies(session, assistants.get_assistant(session, "support"), POLICIES, actor="test")
@@ -79,7 +79,7 @@ def test_the_story(house: Deployment, chromium: Browser) -> None:
     expect(ada.get_by_text("You reported it:")).to_be_visible()
 
     # others say the same, until a run is due by itself
-    with ThreadPoolExecutor(8) as pool:
+    with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda number: teach(house, number), range(1, len(QUESTIONS))))
 
     # a reviewer answers the report, by the review queue's keys
@@ -185,7 +185,7 @@ def say(page: Page, words: str, button: Locator | None = None) -> None:
 
 def teach(house: Deployment, number: int) -> None:
     question, about, fact = QUESTIONS[number]
-    reply = house.ask(question, user=f"person-{number}", max_tokens=16)
+    reply = house.ask(question, user=f"person-{number}", max_tokens=8)
     value = {"content": sentence(about, fact), "key_facts": [fact]}
     house.give(reply["id"], "correction", value, user=f"person-{number}").raise_for_status()
 
