@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pydantic import BaseModel
-from sqlalchemy import ColumnElement, and_, or_
+from sqlalchemy import ColumnElement, and_, case, or_
 from sqlmodel import Session, col, func, select
 
 from feedback import assistants
@@ -48,7 +48,7 @@ class Person:
 
 class OwnConversation(BaseModel):
     id: str
-    """The client's own id, or `conv-…`."""
+    """The client's own id, or `conv-…`: where it gave none, or has called a newer one of another assistant the same."""
     assistant: str
     title: str
     created_at: datetime
@@ -112,33 +112,35 @@ def list_own(
     if after is not None:
         wanted = wanted.where(col(Conversation.id) < get_own(session, person, after).id)
     found = session.exec(wanted.order_by(col(Conversation.id).desc()).limit(limit)).all()
-    return [summary(session, one) for one in found]
+    return _summaries(session, person, found)
+
+
+def next_own(session: Session, person: Person, *, below: int | None, beginning: str | None) -> Conversation | None:
+    """The newest that is older than the conversation of that number: whatever clients call theirs, each comes once."""
+    wanted = select(Conversation).where(_is_own(session, person), col(Conversation.ui_task).is_(False))
+    if beginning is not None:
+        wanted = wanted.where(col(Conversation.external_id).startswith(beginning, autoescape=True))
+    if below is not None:
+        wanted = wanted.where(col(Conversation.id) < below)
+    return session.exec(wanted.order_by(col(Conversation.id).desc()).limit(1)).first()
 
 
 def get_own(session: Session, person: Person, label: str, *, lock: bool = False) -> Conversation:
     """By its client's id, else as `conv-…`; the newest, where the client talks to several assistants under one id."""
-    named = col(Conversation.external_id) == label
-    number = label.removeprefix(OWN_LABEL)
+    called = col(Conversation.external_id) == label
+    named, number = called, label.removeprefix(OWN_LABEL)
     if label.startswith(OWN_LABEL) and number.isascii() and number.isdigit() and len(number) < 19:
-        named = or_(named, and_(col(Conversation.id) == int(number), col(Conversation.external_id).is_(None)))
-    chosen = select(Conversation).where(_is_own(session, person), named).order_by(col(Conversation.id).desc()).limit(1)
+        named = or_(called, col(Conversation.id) == int(number))
+    first = case((called, 0), else_=1), col(Conversation.id).desc()
+    chosen = select(Conversation).where(_is_own(session, person), named).order_by(*first).limit(1)
     found = session.exec(chosen.with_for_update() if lock else chosen).first()
     if found is None:
         raise NotFound(f"You have no conversation '{label}'.", param="conversation", code="conversation_not_found")
     return found
 
 
-def summary(session: Session, conversation: Conversation) -> OwnConversation:
-    return OwnConversation(
-        id=label(conversation),
-        assistant=session.get_one(Assistant, conversation.assistant_id).name,
-        title=conversation.title or _first_words(session, conversation),
-        created_at=conversation.created_at,
-    )
-
-
-def label(conversation: Conversation) -> str:
-    return conversation.external_id or f"{OWN_LABEL}{conversation.id}"
+def summary(session: Session, person: Person, conversation: Conversation) -> OwnConversation:
+    return _summaries(session, person, [conversation])[0]
 
 
 def read(session: Session, person: Person, conversation: Conversation) -> OwnThread:
@@ -154,7 +156,7 @@ def read(session: Session, person: Person, conversation: Conversation) -> OwnThr
         for version in {message.adapter_version_id for message in messages if message.adapter_version_id is not None}
     }
     return OwnThread(
-        **dict(summary(session, conversation)),
+        **dict(summary(session, person, conversation)),
         messages=[
             OwnMessage(
                 role=message.role,
@@ -223,6 +225,24 @@ def _is_own(session: Session, person: Person) -> ColumnElement[bool]:
     if person.caller.assistant_ids is not None:
         mine = and_(mine, col(Conversation.assistant_id).in_(person.caller.assistant_ids))
     return and_(mine, identities)
+
+
+def _summaries(session: Session, person: Person, found: Sequence[Conversation]) -> list[OwnConversation]:
+    names = {one.external_id for one in found if one.external_id is not None}
+    newest = session.exec(
+        select(func.max(Conversation.id))
+        .where(_is_own(session, person), col(Conversation.external_id).in_(names))
+        .group_by(col(Conversation.external_id))
+    ).all()
+    return [
+        OwnConversation(
+            id=one.external_id if one.external_id is not None and one.id in newest else f"{OWN_LABEL}{one.id}",
+            assistant=session.get_one(Assistant, one.assistant_id).name,
+            title=one.title or _first_words(session, one),
+            created_at=one.created_at,
+        )
+        for one in found
+    ]
 
 
 def _first_words(session: Session, conversation: Conversation) -> str:

@@ -13,6 +13,7 @@ from sqlmodel import Field, Session, col, delete, select
 
 from feedback import audit, keys
 from feedback.columns import Table, moment, now, reference
+from feedback.errors import Unauthenticated
 from feedback.keys import Caller
 from feedback.models import ApiKey
 
@@ -34,8 +35,14 @@ class SignedIn:
 
 
 def sign_in(session: Session, key: str, *, replaces: str | None = None) -> SignedIn:
-    """A new session for the holder of `key`; the one that the browser had before ends. Raises Unauthenticated."""
+    """A new session for the holder of `key`; the one that the browser had before ends. Raises Unauthenticated.
+
+    A key that only gives feedback is for pages of others, where anybody can read it: it opens none of ours, or
+    strangers could fill the audit log with sessions.
+    """
     caller = keys.authenticate(session, key)
+    if not (caller.may("chat") or caller.may("review")):
+        raise Unauthenticated("This key only gives feedback: there is no page for it.")
     if replaces is not None:
         _end(session, replaces)
     session.connection().execute(delete(WebSession).where(col(WebSession.expires_at) <= now()))

@@ -92,7 +92,7 @@ def rename_conversation(
     with database.write() as session:
         own_conversations.rename(session, person, conversation, data.title)
     with database.read() as session:
-        return own_conversations.summary(session, own_conversations.get_own(session, person, conversation))
+        return own_conversations.summary(session, person, own_conversations.get_own(session, person, conversation))
 
 
 @delete("/v1/conversations/{conversation:str}", guards=[may("chat")], status_code=200, sync_to_thread=True)
@@ -114,12 +114,12 @@ def erase_all(caller: Caller, database: Database, secret: Secret, user: User = N
 
 def export_lines(database: Database, person: Person, *, beginning: str | None = None) -> Iterator[bytes]:
     """Short transactions, a conversation each: whoever reads slowly holds nothing up."""
-    after = None
+    below = None
     while True:
         with database.read() as session:
-            found = own_conversations.list_own(session, person, beginning=beginning, after=after, limit=1)
-            if not found:
+            found = own_conversations.next_own(session, person, below=below, beginning=beginning)
+            if found is None:
                 return
-            after = found[0].id
-            thread = own_conversations.read(session, person, own_conversations.get_own(session, person, after))
+            below = found.id
+            thread = own_conversations.read(session, person, found)
         yield thread.model_dump_json().encode() + b"\n"

@@ -31,6 +31,9 @@ THEMES = {"auto": "As the device", "light": "Light", "dark": "Dark"}
 LANGUAGE_COOKIE, THEME_COOKIE, NOTICE_COOKIE = "burnish_language", "burnish_theme", "burnish_notice"
 YEAR_SECONDS = 365 * 24 * 3600
 _WORTH_COMPRESSING = 1000
+_IN_ADDRESSES = "%/?#[]@!$&'()*+,;=:~"
+MOST_FIELDS = 2_000
+"""Of a form: reading half a million takes seconds, in which nobody else is answered."""
 _WHOLE = re.compile("[+-]?[0-9]{1,17}")
 
 AnyRequest = Request[Any, Any, Any]
@@ -65,7 +68,7 @@ class Page:
     @property
     def form_token(self) -> str:
         self._gave_token = True
-        return form_token(self.site, self.request, self._visitor_id)
+        return form_token(self.site, self.request, self._visitor_id, self.visitor)
 
     @property
     def here(self) -> str:
@@ -110,7 +113,7 @@ class Page:
 
     def go(self, where: str, notice: str = "", **values: object) -> AnyResponse:
         """See another page, after a deed; `notice` is said there, once."""
-        answer = self._answer(b"", 303, {**HEADERS, "location": where})
+        answer = self._answer(b"", 303, {**HEADERS, "location": quote(where, safe=_IN_ADDRESSES)})
         if notice:
             told = quote(self.words(notice, **values))[:3000]
             answer.set_cookie(_cookie(self.request, NOTICE_COOKIE, told, max_age=60))
@@ -183,15 +186,22 @@ async def check_form(request: AnyRequest) -> None:
         return
     site = request.app.state["site"]
     page = await page_of(site, request)
+    if request.content_type[0] != "multipart/form-data" and (await request.body()).count(b"&") >= MOST_FIELDS:
+        raise InvalidInput(f"A form has {MOST_FIELDS} fields at most.")
     given = request.headers.get("x-form-token") or str((await request.form()).get("form_token", ""))
     if not hmac.compare_digest(given.encode(), page.form_token.encode()):
         raise Forbidden("This form is too old, or not ours: open the page again and send it from there.")
 
 
-def form_token(site: Site, request: AnyRequest, visitor_id: str) -> str:
-    """Goes with the browser's session, else with its visitor's cookie: another site can't know either."""
+def form_token(site: Site, request: AnyRequest, visitor_id: str, visitor: Visitor | None) -> str:
+    """Goes with the browser's session, else with its visitor's cookie: another site can't know either.
+
+    With the person, where a proxy names one: a site beside ours (of the same domain) can plant cookies.
+    """
     session = request.cookies.get(SESSION_COOKIE)
     whose = f"session:{session}" if session else f"visitor:{visitor_id}"
+    if visitor is not None and visitor.named:
+        whose = f"{visitor.user} {whose}"
     return hmac.new(site.secret, f"form:{whose}".encode(), hashlib.sha256).hexdigest()[:40]
 
 

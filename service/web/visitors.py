@@ -21,6 +21,7 @@ VISITOR_COOKIE = "burnish_visitor"
 _VISITOR = re.compile(r"[A-Za-z0-9_-]{22}")
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
 MOST_NAME = 150
+_PERSON = "person:"
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,11 @@ class Visitor:
     """What the person is called under the caller's key; None: the holder of the key themselves."""
     signed_in: bool
     """With a key of their own."""
+
+    @property
+    def named(self) -> bool:
+        """By a proxy."""
+        return self.user is not None and self.user.startswith(_PERSON)
 
     @property
     def name(self) -> str:
@@ -47,7 +53,7 @@ async def find(site: Site, request: Request[Any, Any, Any], visitor_id: str) -> 
         name = request.headers.get(settings.identity_header, "").strip()
         trusted = _comes_from(request, settings.trusted_proxies)
         if name and trusted and len(name) <= MOST_NAME and name.isprintable():
-            return Visitor(site.caller, f"person:{name}", signed_in=False)
+            return Visitor(site.caller, f"{_PERSON}{name}", signed_in=False)
         return None  # behind a proxy everybody seems to be at this machine
     if settings.open_to_this_machine and is_this_machine(request):
         return Visitor(site.caller, f"visitor:{visitor_id}", signed_in=False)
@@ -63,13 +69,14 @@ def is_this_machine(request: Request[Any, Any, Any]) -> bool:
     """Whether the browser runs here and asked for this machine by its own names.
 
     Another site's name that was made to point here (DNS rebinding) is in Host; a proxy's request says that it was
-    forwarded.
+    forwarded, or comes in HTTP/1.0, which browsers don't speak and a proxy that nobody told more does.
     """
     host = request.headers.get("host", "").lower()
     name = host.rpartition(":")[0] if re.search(r":[0-9]+$", host) else host
     named = name == "localhost" or name.endswith(".localhost") or _is_loopback(name.strip("[]"))
     forwarded = any(header in request.headers for header in _FORWARDED)
-    return named and not forwarded and _is_loopback(_peer(request))
+    old = request.scope.get("http_version") == "1.0"
+    return named and not forwarded and not old and _is_loopback(_peer(request))
 
 
 def _comes_from(request: Request[Any, Any, Any], networks: str) -> bool:

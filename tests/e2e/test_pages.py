@@ -88,6 +88,7 @@ def test_every_page_is_accessible_small_and_reads_without_a_script(
     other = open_page(chromium, made, key=made.admin, color_scheme="dark", locale="zh-CN", has_touch=True)
     plain = open_page(chromium, made, key=made.admin, java_script_enabled=False)
     complaints: list[str] = []
+    page.on("response", lambda had: complaints.append(f"{had.status} {had.url}") if had.status >= 400 else None)
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     wrong: dict[str, list[str]] = {}

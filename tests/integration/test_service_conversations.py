@@ -109,6 +109,20 @@ def test_everything_can_be_taken_along(made: Deployment) -> None:
     assert [one["messages"][0]["content"] for one in lines] == ["Remember 2", "Remember 1", "Remember 0"]
 
 
+def test_conversations_of_one_id_with_several_assistants_are_each_there_once(made: Deployment) -> None:
+    for model in ("support", "poems"):
+        made.ask(f"Said to {model}.", model=model, user="ned", metadata={"conversation_id": "n-1"})
+    with made.http.stream("GET", "/v1/conversations/export", params={"user": "ned"}) as answer:
+        lines = [json.loads(line) for line, _ in zip(answer.iter_lines(), range(3), strict=False)]
+    assert [one["messages"][0]["content"] for one in lines] == ["Said to poems.", "Said to support."]
+    newest = own(made, user="ned", limit=1).json()
+    older = own(made, user="ned", limit=1, after=newest["last_id"]).json()
+    assert (newest["last_id"], newest["has_more"], older["has_more"]) == ("n-1", True, False)
+    assert older["data"][0]["title"] == "Said to support."
+    assert own(made, f"/{older['last_id']}", user="ned").json()["assistant"] == "support"
+    assert own(made, f"/{older['last_id']}", user="ben").status_code == 404
+
+
 def test_one_can_be_erased_and_nobody_elses_of_the_same_id_goes(made: Deployment) -> None:
     for user in ("kim", "lee"):
         made.ask("Secret.", user=user, metadata={"conversation_id": "shared"})

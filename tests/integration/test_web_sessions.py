@@ -1,5 +1,6 @@
 """Signing in to the pages, and what keeps others out: cookies, form tokens, roles, names of hosts."""
 
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -156,6 +157,39 @@ def test_a_header_from_a_proxy_that_is_not_trusted_says_nothing(tmp_path: Path) 
     with deployment(tmp_path, **changes) as made, httpx.Client(timeout=30) as browser:
         url = made.start().settings.url
         assert browser.get(f"{url}/", headers={"x-forwarded-email": "ada@example.org"}).status_code == 303
+
+
+def test_a_token_of_one_named_person_is_nobody_elses_whatever_cookies_are_planted(tmp_path: Path) -> None:
+    with deployment(tmp_path, identity_header="X-Forwarded-Email") as made:
+        url = made.start().settings.url
+        for planted in ({"burnish_visitor": "v" * 22}, {"burnish_session": "nobodys"}):
+            with httpx.Client(base_url=url, cookies=planted, timeout=30) as browser:
+                stolen = token_of(browser.get("/", headers={"x-forwarded-email": "eve@example.org"}))
+                public = token_of(browser.get("/receipt"))
+                for token, status in ((stolen, 403), (public, 403)):
+                    form = {"form_token": token, "sure": "1"}
+                    ada = {"x-forwarded-email": "ada@example.org"}
+                    assert browser.post("/own-data/erase", data=form, headers=ada).status_code == status
+                mine = token_of(browser.get("/", headers=ada))
+                assert browser.post("/own-data/erase", data={"form_token": mine}, headers=ada).status_code == 303
+
+
+def test_a_key_out_of_a_page_opens_none_and_leaves_no_trace(made: Deployment, browser: httpx.Client) -> None:
+    assert sign_in(browser, made.make_key(Role.FEEDBACK)).status_code == 401
+    assert "burnish_session" not in browser.cookies
+
+
+def test_a_form_of_countless_fields_is_turned_away_before_it_is_read(browser: httpx.Client) -> None:
+    began = time.perf_counter()
+    kind = {"content-type": "application/x-www-form-urlencoded"}
+    assert browser.post("/sign-out", content=b"a&" * 1_900_000, headers=kind).status_code == 400
+    assert browser.post("/sign-out", content=b"a&" * 1_900_000).status_code in (400, 403)
+    assert time.perf_counter() - began < 2
+
+
+def test_an_address_of_other_letters_can_be_gone_on_to(browser: httpx.Client) -> None:
+    answer = browser.get("/preferences", params={"next": "/塔?a=b%20c#d"})
+    assert answer.headers["location"] == "/%E5%A1%94?a=b%20c#d"
 
 
 def test_files_come_by_their_content_and_may_be_kept(browser: httpx.Client) -> None:

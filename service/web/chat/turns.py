@@ -130,7 +130,8 @@ async def _events(page: Page, reply: Reply, turn: ChatTurn, label: str) -> Async
             now = asyncio.get_running_loop().time()
             if shown and now - told_at >= SECONDS_BETWEEN_LOOKS:
                 told_at = now
-                yield _event("text", html=page.markup("chat/words.html", words=reply.choices[0].text))
+                html = await asyncio.to_thread(page.markup, "chat/words.html", words=reply.choices[0].text)
+                yield _event("text", html=html)
         yield _event("done", html=await asyncio.to_thread(_last_turn, page, label))
     except BurnishError as error:
         html = await asyncio.to_thread(_last_turn, page, label)

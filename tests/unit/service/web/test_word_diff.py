@@ -40,6 +40,10 @@ def test_equal_texts_are_all_the_same() -> None:
         ("的一是不" * 5000, "一的不是" * 5000),
         ("-" * 20_000, "'" * 20_000),
         ("\n" * 20_000, "x"),
+        (
+            "".join(chr(0x4E00 + n) + chr(0x20000 + n) for n in range(10_000)),
+            "".join(chr(0x4E00 + n) + chr(0x24000 + n) for n in range(10_000)),
+        ),
     ],
 )
 def test_the_longest_texts_do_not_take_long(before: str, after: str) -> None:
