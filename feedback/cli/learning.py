@@ -17,10 +17,10 @@ from feedback import (
     release_deeds,
     release_report,
     releases,
-    report,
     rollout,
     run_report,
     runs,
+    version_report,
 )
 from feedback.cli.app import ACTOR, AsJson, AssistantName, open_all, print_fields, print_rows
 from feedback.cli.estimates import show_dry_run
@@ -132,7 +132,7 @@ def adapters_list(assistant: AssistantName, as_json: AsJson = False) -> None:
     """An assistant's versions, how they were judged and which one serves."""
     _, database = open_all()
     with database.read() as session:
-        found = report.version_reports(session, assistants.get_assistant(session, assistant))
+        found = version_report.version_reports(session, assistants.get_assistant(session, assistant))
     rows = [
         {
             "version": one.version,
@@ -154,7 +154,7 @@ def adapters_show(label: Label, as_json: AsJson = False) -> None:
     settings, database = open_all()
     with database.read() as session:
         assistant, version = adapters.get_version(session, label)
-        one = report.version_report(session, assistant, version)
+        one = version_report.version_report(session, assistant, version)
         folder = adapters.folder_of(settings.adapters, version)
         run = session.get(Run, version.run_id) if version.run_id else None
         behind = lineage.sources_of(session, run.dataset_version_id).by_side if run and run.dataset_version_id else {}

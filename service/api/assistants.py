@@ -16,8 +16,8 @@ from feedback.database import Database
 from feedback.keys import Caller
 from feedback.models import Assistant
 from feedback.policies import Changes
-from feedback.report import VersionReport, version_reports
 from feedback.states import Consent
+from feedback.version_report import VersionReport, version_reports
 from service.api.lists import Page
 from service.api.strict_body import StrictBody
 from service.auth import may, visible

@@ -35,6 +35,7 @@ def pages(site: Site) -> Router:
             sessions.sign_in,
             sessions.sign_out,
             sessions.set_preferences,
+            sessions.get_icon,
             sessions.get_static,
             chat_pages.show_new,
             chat_pages.show_conversation,

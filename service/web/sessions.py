@@ -66,6 +66,12 @@ def set_preferences(page: Page) -> AnyResponse:
     return answer
 
 
+@get("/favicon.ico", sync_to_thread=False)
+def get_icon(page: Page, site: Site) -> AnyResponse:
+    """What browsers ask for beside an answer that is no page of ours, such as a feed."""
+    return page.go(site.url_of("icon.svg"))
+
+
 @get("/static/{digest:str}/{name:str}", sync_to_thread=False)
 def get_static(digest: str, name: str, request: Request[Any, Any, Any], site: Site) -> Response[bytes]:
     file = site.static.get(name)

@@ -10,7 +10,7 @@ from feedback.config import Settings
 from feedback.database import Database
 from feedback.drift import LARGE, SHIFT, drift
 from feedback.errors import InvalidInput
-from feedback.report import newest_versions
+from feedback.version_report import newest_versions
 from service.auth import visible
 from service.web.console.asked import reason
 from service.web.page import AnyResponse, Form, Page, signed_in

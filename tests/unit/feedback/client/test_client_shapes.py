@@ -6,7 +6,16 @@ from typing import Any, get_args, get_type_hints
 import pytest
 from pydantic import BaseModel
 
-from feedback import changelog, evaluations, lineage_nodes, policies, progress, release_report, report, run_report
+from feedback import (
+    changelog,
+    evaluations,
+    lineage_nodes,
+    policies,
+    progress,
+    release_report,
+    run_report,
+    version_report,
+)
 from feedback import guidelines as domain_guidelines
 from feedback.client import assistants, cases, chat, erasures, giving, guidelines, lineage, receipts, review, runs
 from feedback.client import comparisons as blind
@@ -43,9 +52,9 @@ ALIKE: list[tuple[type[Told], type[BaseModel]]] = [
     (receipts.Accepted, api_feedback.FeedbackAccepted),
     (receipts.Fate, api_feedback.ReceiptRead),
     (receipts.Withdrawal, api_feedback.WithdrawalRead),
-    (released.Release, api_assistants.ReleaseRead),
+    (released.Release, release_report.Moved),
     (released.Trial, release_report.TrialReport),
-    (released.Version, report.VersionReport),
+    (released.Version, version_report.VersionReport),
     (review.Agreement, api_review.AgreementRead),
     (review.Agreements, api_review.AgreementsRead),
     (review.CaseShown, entries.CaseShown),
