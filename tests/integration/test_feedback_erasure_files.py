@@ -8,6 +8,7 @@ from pretended_training import Works
 from remains import files_with, tables_with
 
 from feedback import adapters, datasets, files, runs
+from feedback.curate import pipeline
 from feedback.erasure import erase as erasing
 from feedback.erasure import finish
 from feedback.erasure.withdrawal import withdraw
@@ -53,7 +54,7 @@ def test_a_run_that_is_about_to_freeze_it_writes_none_of_it(works: Works, monkey
     house.correct(f"Where is {ADAS}?", "No.", "There.", user="ada")
     house.settings.runs.mkdir()
     run_id = works.request()
-    curate = datasets.curate
+    curate = pipeline.curate
 
     def stalled(*arguments: Any, **more: Any) -> Any:
         monkeypatch.undo()
@@ -62,7 +63,7 @@ def test_a_run_that_is_about_to_freeze_it_writes_none_of_it(works: Works, monkey
         finish_all(house)
         return curated
 
-    monkeypatch.setattr(datasets, "curate", stalled)
+    monkeypatch.setattr(pipeline, "curate", stalled)
     assert works.worker.work_once()
     assert works.run(run_id).status == RunStatus.CANCELLED
     assert files_with(house.settings.data_folder, ADAS) == []

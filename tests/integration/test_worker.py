@@ -15,8 +15,9 @@ from burnish_server import eventually
 from pretended_training import ENDLESS, KILLED, Works
 from structlog.testing import capture_logs
 
-from feedback import adapters, datasets, files, releases, runs
+from feedback import adapters, files, releases, runs
 from feedback.columns import now
+from feedback.curate import pipeline
 from feedback.errors import InvalidInput
 from feedback.models import AdapterVersion, Release
 from feedback.run_folder import attempt_folder
@@ -165,13 +166,13 @@ def test_a_release_that_goes_live_at_the_last_moment_sends_the_candidate_round_a
 
 def before_curating(monkeypatch: pytest.MonkeyPatch, deed: Callable[[], object]) -> None:
     """Have the worker, in the middle of its freeze, do something first."""
-    curate = datasets.curate
+    curate = pipeline.curate
 
     def first(*arguments: Any, **settings: Any) -> Any:
         deed()
         return curate(*arguments, **settings)
 
-    monkeypatch.setattr(datasets, "curate", first)
+    monkeypatch.setattr(pipeline, "curate", first)
 
 
 def test_a_long_freeze_keeps_the_lease(embedded: House, monkeypatch: pytest.MonkeyPatch) -> None:
