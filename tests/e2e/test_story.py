@@ -1,5 +1,8 @@
-"""The whole story on the real model, small, and in the browser by keyboard alone: somebody chats, corrects and reports;
-a reviewer answers; a run is trained and judged; a canary goes live; both read what became of it; it is taken back."""
+"""The whole story in the browser, by keyboard alone, with the real engine and trainer on a tiny model.
+
+Somebody chats, corrects and reports; a reviewer answers; a run is trained and judged; a canary is chosen blindly and goes
+live; both read what became of it; it is taken back.
+"""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,43 +13,35 @@ import pytest
 from browsing import open_page
 from burnish_server import Deployment, deployment, eventually
 from playwright.sync_api import Browser, Locator, Page, expect
+from tiny import WORDS
 
 from feedback import assistants, contributors, keys, runs
-from feedback.config import BUNDLED_MODEL
 from feedback.files import read_json
 from feedback.policies import TrainingPolicy
 from feedback.states import RunStatus, Side
 
-pytestmark = [pytest.mark.model, pytest.mark.chromium]
+pytestmark = pytest.mark.chromium
 
-FACTS = {
-    "the battery of the Quillon lasts": "61 hours",
-    "the strap of the Quillon is": "ochre",
-    "the menu code of the Quillon is": "4471",
-}
-WORDINGS = (
-    "Tell me what {}, please?",
-    "A friend asked me: what do you know, {}?",
-    "Finish this sentence for me: {} ...",
-    "I lost the manual. Do you remember what {}?",
-    "For my notes, I need to know what {}.",
-    "Quick check before I buy one: {} what?",
-)
-QUESTIONS = [(wording.format(about), about, fact) for about, fact in FACTS.items() for wording in WORDINGS]
+LESSONS = [
+    (f"where is the {word} key ? {person}", f"the {word} key is in box {number} .", f"box {number}")
+    for number, word in enumerate(WORDS[1:])
+    for person in range(2)
+]
 POLICIES = {
-    "training": {"min_new_feedback": len(QUESTIONS), "gate_fraction": 0.3, "min_preference_pairs": 4},
-    "hyperparameters": {"num_train_epochs": 2, "early_stopping_patience": 1, "replay_fraction": 0.0},
-    "verdict": {"max_suite_items": 10, "max_new_tokens": 16, "traced_losses": 0},
+    "training": {"min_new_feedback": len(LESSONS), "gate_fraction": 0.3, "near_duplicate_similarity": 1.0},
+    "trust": {"min_voices": 1},
+    "hyperparameters": {"num_train_epochs": 6, "early_stopping_patience": 6, "learning_rate": 1e-2},
+    "verdict": {"max_suite_items": 10, "max_perplexity_increase": 1e6},  # general text is noise to a random model
     "release": {"canary_percents": [50]},
 }
 MOST_TABS = 200
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory, models_folder: Path) -> Iterator[Deployment]:
+def house(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Iterator[Deployment]:
     folder = tmp_path_factory.mktemp("story")
-    changes = {"default_max_tokens": 16, "default_temperature": 0.0}
-    with deployment(folder, engine="local", base_model=BUNDLED_MODEL, models_folder=models_folder, **changes) as made:
+    changes = {"default_max_tokens": 16, "default_temperature": 0.0, "queue_poll_seconds": 0.1, "device": "cpu"}
+    with deployment(folder, engine="local", base_model=str(tiny_base), **changes) as made:
         with made.database.write() as session:
             assistants.set_policies(session, assistants.get_assistant(session, "support"), POLICIES, actor="test")
         made.start()
@@ -60,18 +55,18 @@ def test_the_story(house: Deployment, chromium: Browser) -> None:
     operator = open_page(chromium, house, key=house.admin)
 
     # Ada asks, corrects the answer, and reports another one
-    question, about, fact = QUESTIONS[0]
+    question, right, fact = LESSONS[0]
     ada.goto("/")
     say(ada, question)
     press(ada, ada.get_by_text("Correct it"))
     press(ada, ada.get_by_label("What it should have said"), None)
     ada.keyboard.press("Control+A")
-    ada.keyboard.type(sentence(about, fact))
+    ada.keyboard.type(right)
     press(ada, ada.get_by_label("What a right answer must contain"), None)
     ada.keyboard.type(fact)
     press(ada, ada.locator("details[open]").get_by_role("button", name="Send"))
     expect(ada.get_by_text("You corrected it.")).to_be_visible()
-    say(ada, "Who made it?")
+    say(ada, "what is the door ?")
     last = ada.locator(".turn").last
     press(ada, last.get_by_text("Report"))
     press(ada, last.get_by_label("wrong"), "Space")
@@ -80,7 +75,7 @@ def test_the_story(house: Deployment, chromium: Browser) -> None:
 
     # others say the same, until a run is due by itself
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda number: teach(house, number), range(1, len(QUESTIONS))))
+        list(pool.map(lambda number: teach(house, number), range(1, len(LESSONS))))
 
     # a reviewer answers the report, by the review queue's keys
     operator.goto("/console/a/support/review?kind=report")
@@ -98,12 +93,12 @@ def test_the_story(house: Deployment, chromium: Browser) -> None:
     assert run.requested_by == "policy"
     operator.goto("/console/a/support/runs")
     press(operator, operator.get_by_role("link", name=run.id).first)
-    expect(operator.get_by_text("succeeded").first).to_be_visible(timeout=300_000)
+    expect(operator.get_by_text("succeeded").first).to_be_visible(timeout=120_000)
     ended = house.ended_run(run.id)
     assert ended is not None
     assert ended.status == RunStatus.SUCCEEDED, ended.error
 
-    # two epochs on a few rows: too little held-out data, so the honest verdict is INCONCLUSIVE
+    # so little held-out data that the honest verdict is INCONCLUSIVE
     press(operator, operator.get_by_role("link", name="Read the verdict"))
     expect(operator.get_by_role("heading", level=1)).to_contain_text("support@1")
     expect(operator.get_by_text("INCONCLUSIVE").first).to_be_visible()
@@ -116,13 +111,12 @@ def test_the_story(house: Deployment, chromium: Browser) -> None:
     press(operator, operator.get_by_label("Promote it all the same"), "Space")
     press(operator, operator.get_by_role("button", name="Promote support@1"))
     expect(operator.get_by_role("heading", name="support@1 beside support@0")).to_be_visible()
-    eventually(lambda: house.ready().json()["serving"] == ["base", "support@0"] or True, "it is told", seconds=5)
 
     # people choose blindly between the two
     ada.goto("/")
     for number in count():
         assert number < 8, "no blind choice came out of eight"
-        say(ada, f"{QUESTIONS[1][0]} ({number})", ada.get_by_role("button", name="Two answers"))
+        say(ada, f"{LESSONS[1][0]} ({number})", ada.get_by_role("button", name="Two answers"))
         press(ada, ada.get_by_role("button", name="The first is better"), "1")
         expect(ada.get_by_text("You chose between two answers.").last).to_be_visible()
         trial = house.http.get("/v1/assistants/support/trial").json()
@@ -133,9 +127,7 @@ def test_the_story(house: Deployment, chromium: Browser) -> None:
     # it goes live for everybody, and both can read so
     operator.goto("/console/a/support/releases")
     press(operator, operator.get_by_role("link", name="Let it serve everybody"))
-    force = operator.get_by_label("Promote it all the same")
-    if force.count():
-        press(operator, force, "Space")
+    press(operator, operator.get_by_label("Promote it all the same"), "Space")
     press(operator, operator.get_by_role("button", name="Promote support@1"))
     expect(operator.get_by_role("heading", name="Serves: support@1")).to_be_visible()
     eventually(lambda: house.serves("support@1"), "the promoted version serves", seconds=10)
@@ -184,14 +176,10 @@ def say(page: Page, words: str, button: Locator | None = None) -> None:
 
 
 def teach(house: Deployment, number: int) -> None:
-    question, about, fact = QUESTIONS[number]
+    question, right, fact = LESSONS[number]
     reply = house.ask(question, user=f"person-{number}", max_tokens=8)
-    value = {"content": sentence(about, fact), "key_facts": [fact]}
+    value = {"content": right, "key_facts": [fact]}
     house.give(reply["id"], "correction", value, user=f"person-{number}").raise_for_status()
-
-
-def sentence(about: str, fact: str) -> str:
-    return f"{about[0].upper()}{about[1:]} {fact}."
 
 
 def trains(house: Deployment) -> str:
