@@ -1,7 +1,7 @@
 """The whole story in the browser, by keyboard alone, with the real engine and trainer on a tiny model.
 
-Somebody chats, corrects and reports; a reviewer answers; a run is trained and judged; a canary is chosen between blindly
-and goes live; both read what became of it; it is taken back.
+Somebody chats, corrects and reports; a reviewer answers; a run is trained and judged; people choose blindly between
+canary and base; it goes live; both read what became of it; it is taken back.
 """
 
 from collections.abc import Iterator
