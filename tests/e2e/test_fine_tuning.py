@@ -36,7 +36,7 @@ def test_a_file_is_learned_and_chatted_with(tmp_path: Path, tiny_base: Path) -> 
             seed=7,
             method={
                 "type": "supervised",
-                "supervised": {"hyperparameters": {"n_epochs": 5, "batch_size": 2, "learning_rate_multiplier": 10}},
+                "supervised": {"hyperparameters": {"n_epochs": 9, "batch_size": 2, "learning_rate_multiplier": 10}},
             },
         )
         assert (job.status, job.fine_tuned_model, job.seed) == ("validating_files", None, 7)
