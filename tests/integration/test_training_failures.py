@@ -37,10 +37,10 @@ FEW = [sft_row(number, "train") for number in range(8)]
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_says_what_to_try(tmp_path: Path, tiny_base: Path) -> None:
-    stage = make_stage(tmp_path / "run", tiny_base, "sft", FEW * 4, learning_rate=1e6, num_train_epochs=8)
+    stage = make_stage(tmp_path / "run", tiny_base, "sft", FEW * 4, learning_rate=1e30, num_train_epochs=8)
     said = (
-        r"sft: at step \d+ the loss is .* not finite\. hyperparameters.learning_rate is 1e\+06: try a tenth "
-        r"\(`burnish assistant set ASSISTANT hyperparameters.learning_rate=100000`\)"
+        r"sft: at step \d+ the loss is .* not finite\. hyperparameters.learning_rate is 1e\+30: try a tenth "
+        r"\(`burnish assistant set ASSISTANT hyperparameters.learning_rate=1e\+29`\)"
     )
     with pytest.raises(RunFailedForGood, match=said):
         train(stage)
