@@ -16,6 +16,7 @@ from feedback.review.agreement import wilson
 from feedback.states import FeedbackKind, FeedbackStatus
 
 DAYS = 14
+Counts = dict[date, int]
 NEWEST_RATINGS = 1000
 NEWEST_OF_A_DAY = 200
 
@@ -30,11 +31,15 @@ class Satisfaction:
     upper: float | None
 
 
-def replies_by_day(session: Session, assistant: Assistant, days: int = DAYS) -> dict[date, int]:
-    """Of the last `days`, today included, oldest first; days without any are 0."""
+def replies_by_day(session: Session, assistant: Assistant, known: Counts, days: int = DAYS) -> Counts:
+    """Of the last `days`, today included, oldest first; days without any are 0. Days that are over are counted once:
+    `known` remembers them."""
     today = now().date()
     versions = session.exec(select(AdapterVersion.id).where(AdapterVersion.assistant_id == assistant.id)).all()
-    return {day: _replies(session, versions, day) for day in (today - timedelta(days=n) for n in reversed(range(days)))}
+    shown = [today - timedelta(days=n) for n in reversed(range(days))]
+    counts = {day: known[day] if day in known else _replies(session, versions, day) for day in shown}
+    known |= {day: count for day, count in counts.items() if day < today}
+    return counts
 
 
 def satisfaction_by_day(session: Session, assistant: Assistant, days: int = DAYS) -> dict[date, Satisfaction]:

@@ -17,6 +17,7 @@ from feedback.database import Database
 from feedback.keys import Caller
 from feedback.progress import duration
 from feedback.states import Role
+from feedback.traffic import Counts
 from service.web import markdown
 
 _HERE = Path(__file__).parent
@@ -53,6 +54,8 @@ class Site:
         self.secret = secret
         self.caller = Caller(0, "pages", Role.CHAT, None)
         """Whose requests are those of people who needn't sign in; known once the site is open."""
+        self.days_over: dict[int, Counts] = {}
+        """Replies a day, by assistant: what is over needn't be counted again."""
         self.static = {path.name: _read(path) for path in sorted((_HERE / "static").iterdir()) if path.suffix in _TYPES}
         self.templates = Environment(
             loader=FileSystemLoader(_HERE / "templates"),

@@ -16,6 +16,7 @@ from feedback.states import CaseStatus, FeedbackStatus
 from feedback.traffic import Satisfaction
 from service.routing import Routing
 from service.web.page import AnyResponse, Page, signed_in
+from service.web.site import Site
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,12 @@ class Alert:
 def show_overview(page: Page, database: Database, routing: Routing) -> AnyResponse:
     with database.read() as session:
         seen = [one for one in assistants.list_assistants(session) if page.caller.sees(one)]
-        shown = [_at_a_glance(session, one) for one in seen if one.name != BASE_VERSION]
+        shown = [_at_a_glance(session, one, page.site) for one in seen if one.name != BASE_VERSION]
     alerts = [Alert(about, says) for about, says in routing.problems_for(page.caller).items()]
     return page.render("console/overview.html", assistants=shown, alerts=alerts)
 
 
-def _at_a_glance(session: Session, assistant: Assistant) -> AtAGlance:
+def _at_a_glance(session: Session, assistant: Assistant, site: Site) -> AtAGlance:
     live, outlook = releases.live(session, assistant), due.outlook(session, assistant)
     waiting = select(func.count()).where(
         Feedback.assistant_id == assistant.id, Feedback.status == FeedbackStatus.IN_REVIEW
@@ -60,7 +61,7 @@ def _at_a_glance(session: Session, assistant: Assistant) -> AtAGlance:
         live=f"{assistant.name}@{live.version.number}",
         live_since=live.release.live_at or live.release.created_at,
         trial=trial_report(session, assistant),
-        replies=traffic.replies_by_day(session, assistant),
+        replies=traffic.replies_by_day(session, assistant, site.days_over.setdefault(assistant.id, {})),
         satisfaction=traffic.satisfaction(session, assistant),
         in_review=session.exec(waiting).one(),
         open_cases=session.exec(cases).one(),
