@@ -37,12 +37,8 @@ class Person:
     caller: Caller
     user: str | None
 
-    def identity(self, assistant_id: int) -> str | None:
-        """As conversations have it: None for the key's holder."""
-        return self.as_giver(assistant_id) if self.user else None
-
     def as_giver(self, assistant_id: int) -> str:
-        """As feedback has it."""
+        """As feedback has it; conversations have none for the key's holder."""
         return contributor_id(self.secret, assistant_id, self.caller.api_key_id, self.user)
 
 
@@ -281,13 +277,10 @@ def _feedback(
 
 
 def _own_feedback(row: Feedback) -> OwnFeedback:
-    shown = {name: value for name, value in row.value.items() if not name.endswith("_message_id")}
-    if other := next((value for name, value in row.value.items() if name.endswith("_message_id")), None):
-        shown["other"] = other
     return OwnFeedback(
         id=row.public_id,
         kind=row.kind,
-        value=shown,
+        value={name: value for name, value in row.value.items() if not name.endswith("_message_id")},
         comment=row.comment,
         tags=row.tags,
         status=row.status,
