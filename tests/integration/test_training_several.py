@@ -87,7 +87,7 @@ def test_two_processes_learn_what_one_learns_and_die_together(tmp_path: Path, ti
 
 def test_a_failure_for_good_is_told_by_the_launcher_as_by_a_single_process(tmp_path: Path, tiny_base: Path) -> None:
     folder = make_run_folder(
-        tmp_path, tiny_base, ["sft"], TWO_EPOCHS.model_copy(update={"learning_rate": 1e6, "num_train_epochs": 8})
+        tmp_path, tiny_base, ["sft"], TWO_EPOCHS.model_copy(update={"learning_rate": 1e30, "num_train_epochs": 8})
     )
     launcher = start(folder)
     _, said = launcher.communicate(timeout=240)
