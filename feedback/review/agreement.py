@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
 
+from sqlalchemy import exists
 from sqlmodel import Session, col, select
 
 from feedback.models import Assistant, Feedback, Review
@@ -61,12 +62,9 @@ def cohens_kappa(both: Sequence[tuple[bool, bool]]) -> Agreement:
 
 def agreement(session: Session, assistant: Assistant) -> tuple[Agreement, list[PairAgreement]]:
     """All reviewers (whoever was first against whoever was second), and each pair of them."""
-    found = session.exec(
-        select(Review)
-        .join(Feedback, col(Feedback.id) == col(Review.feedback_id))
-        .where(Feedback.assistant_id == assistant.id, col(Review.independent).is_(True))
-        .order_by(col(Review.id))
-    )
+    # not a join, which SQLite would begin at the many that nobody reviewed
+    mine = exists().where(col(Feedback.id) == col(Review.feedback_id), col(Feedback.assistant_id) == assistant.id)
+    found = session.exec(select(Review).where(col(Review.independent).is_(True), mine).order_by(col(Review.id)))
     said: dict[int, list[tuple[str, bool]]] = defaultdict(list)
     for review in found:
         said[review.feedback_id].append((review.actor, learns(review.decision)))

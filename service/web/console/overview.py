@@ -12,7 +12,7 @@ from feedback.assistants import BASE_VERSION
 from feedback.database import Database
 from feedback.models import Assistant, Feedback, ReportCase
 from feedback.release_report import TrialReport, trial_report
-from feedback.states import CaseStatus, FeedbackStatus
+from feedback.states import CaseStatus, FeedbackKind, FeedbackStatus
 from feedback.traffic import Satisfaction
 from service.routing import Routing
 from service.web.page import AnyResponse, Page, signed_in
@@ -51,7 +51,9 @@ def show_overview(page: Page, database: Database, routing: Routing) -> AnyRespon
 def _at_a_glance(session: Session, assistant: Assistant, site: Site) -> AtAGlance:
     live, outlook = releases.live(session, assistant), due.outlook(session, assistant)
     waiting = select(func.count()).where(
-        Feedback.assistant_id == assistant.id, Feedback.status == FeedbackStatus.IN_REVIEW
+        Feedback.assistant_id == assistant.id,
+        col(Feedback.kind).in_(FeedbackKind),  # all of them: as the index has it, whose second column it is
+        Feedback.status == FeedbackStatus.IN_REVIEW,
     )
     cases = select(func.count()).where(
         ReportCase.assistant_id == assistant.id, col(ReportCase.status) != CaseStatus.RESOLVED
