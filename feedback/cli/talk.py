@@ -2,18 +2,19 @@
 
 import contextlib
 import getpass
-import json
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Annotated
 
-import httpx
 import typer
 
+from feedback import client as api
 from feedback import keys
 from feedback.cli.app import ACTOR, AsJson, console, harmless, open_all, print_json, visible
+from feedback.client import Burnish, Completion, Message, NotReached
+from feedback.client.chat import ChatOptions, chat_body
 from feedback.config import Settings
 from feedback.database import Database
 from feedback.errors import BurnishError, InvalidInput, Unauthenticated
@@ -38,33 +39,31 @@ def chat(
     """Talk to an assistant; rate and correct what it says."""
     if as_json and message is None:
         raise InvalidInput('`--json` answers one message: burnish chat --json "Hello!"')
+    wanted = {"temperature": temperature, "max_tokens": max_tokens, "user": _user()}
+    options = ChatOptions(**{name: value for name, value in wanted.items() if value is not None})  # type: ignore[typeddict-item]
     with _client(key) as client:
-        wanted = {"temperature": temperature, "max_tokens": max_tokens, "user": _user()}
-        body = {"model": model} | {name: value for name, value in wanted.items() if value is not None}
         if message is not None:
-            _once(client, {**body, "messages": [{"role": "user", "content": message}]}, as_json)
+            _once(client, message, model, options, as_json)
             return
         console.print(HELP, style="dim")
-        _converse(client, body)
+        _converse(client, model, options)
 
 
-def _once(client: httpx.Client, body: dict[str, Any], as_json: bool) -> None:
+def _once(client: Burnish, message: str, model: str, options: ChatOptions, as_json: bool) -> None:
     if as_json:
-        answer = client.post("/v1/chat/completions", json=body)
-        _check(answer)
-        print_json(answer.json())
+        body = chat_body(model, message, options)
+        print_json(client.request("POST", "/v1/chat/completions", body=body))
     else:
-        completion_id = ""
-        for text, reply_id in _stream(client, body):
-            completion_id = reply_id
-            print(visible(text), end="", flush=True)
+        with client.chat.stream(model, message, **options) as stream:
+            for piece in stream:
+                print(visible(piece), end="", flush=True)
         print(flush=True)
-        print(f"({completion_id})", file=sys.stderr)  # what feedback on it has to name
+        print(f"({stream.result.id})", file=sys.stderr)  # what feedback on it has to name
 
 
-def _converse(client: httpx.Client, body: dict[str, Any]) -> None:
-    history: list[dict[str, str]] = []
-    completion_id = ""
+def _converse(client: Burnish, model: str, options: ChatOptions) -> None:
+    history: list[Message] = []
+    reply: Completion | None = None
     while True:
         try:
             said = console.input("[bold]you[/bold] ").strip()
@@ -76,80 +75,51 @@ def _converse(client: httpx.Client, body: dict[str, Any]) -> None:
         if command == "/new":
             history = []
         elif command in ("/good", "/bad", "/fix"):
-            _give_feedback(client, completion_id, command, rest)
+            _give_feedback(client, reply, command, rest)
         elif command.startswith("/") or not said:
             console.print(HELP, style="dim")
         else:
-            history.append({"role": "user", "content": said})
-            reply = ""
+            asked: Message = {"role": "user", "content": said}
             try:
-                for text, reply_id in _stream(client, {**body, "messages": history}):
-                    reply, completion_id = reply + text, reply_id
-                    print(visible(text), end="", flush=True)
-            except BurnishError as error:
+                with client.chat.stream(model, [*history, asked], **options) as stream:
+                    for piece in stream:
+                        print(visible(piece), end="", flush=True)
+            except api.BurnishError as error:
                 console.print(harmless(error.message), style="red")
-                history.pop()
                 continue
             print()
-            history.append({"role": "assistant", "content": reply})
+            reply = stream.result
+            history += [asked, reply.message]
 
 
-def _give_feedback(client: httpx.Client, completion_id: str, command: str, words: str) -> None:
-    if not completion_id:
+def _give_feedback(client: Burnish, reply: Completion | None, command: str, words: str) -> None:
+    if reply is None:
         console.print("There is no reply yet.", style="dim")
         return
-    if command == "/fix":
-        given: dict[str, Any] = {"kind": "correction", "value": words}
-    else:
-        given = {"kind": "rating", "value": 1 if command == "/good" else -1, "comment": words or None}
-    answer = client.post("/v1/feedback", json={"completion_id": completion_id, "user": _user(), **given})
-    if answer.status_code == 201:
-        console.print(f"Thank you. Receipt: {answer.json()['receipt']}", style="dim")
-    else:
-        console.print(harmless(_message(answer)), style="red")
-
-
-def _stream(client: httpx.Client, body: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """(text, completion id) piece by piece."""
-    with client.stream("POST", "/v1/chat/completions", json={**body, "stream": True}) as answer:
-        if answer.status_code != 200:
-            answer.read()
-            _check(answer)
-        for line in answer.iter_lines():
-            if not line.startswith("data: ") or line == "data: [DONE]":
-                continue
-            event = json.loads(line.removeprefix("data: "))
-            if "error" in event:
-                raise BurnishError(event["error"]["message"])
-            for choice in event["choices"]:
-                yield choice["delta"].get("content", ""), event["id"]
-
-
-def _check(answer: httpx.Response) -> None:
-    if answer.status_code != 200:
-        raise BurnishError(_message(answer))
-
-
-def _message(answer: httpx.Response) -> str:
     try:
-        return str(answer.json()["error"]["message"])
-    except (ValueError, TypeError, KeyError):
-        return f"{answer.url} answers {answer.status_code}, but not as Burnish does: is another program on that port?"
+        if command == "/fix":
+            receipt = client.feedback.correct(reply, words, user=_user())
+        else:
+            receipt = client.feedback.rate(reply, 1 if command == "/good" else -1, comment=words, user=_user())
+    except api.BurnishError as error:
+        console.print(harmless(error.message), style="red")
+    else:
+        console.print(f"Thank you. Receipt: {receipt.token}", style="dim")
 
 
 @contextmanager
-def _client(key: str | None) -> Iterator[httpx.Client]:
+def _client(key: str | None) -> Iterator[Burnish]:
     """A client with the given key, or with the one kept for this command in the data folder."""
     settings, database = open_all()
     token = key or os.environ.get("BURNISH_API_KEY") or _own_key(settings, database)
     try:
-        headers = {"Authorization": f"Bearer {token}"}
-        with httpx.Client(base_url=settings.url, headers=headers, timeout=httpx.Timeout(120, connect=5)) as client:
+        with Burnish(settings.url, token, max_retries=0) as client:  # whoever waits for it is told at once
             yield client
-    except httpx.ConnectError:
-        raise BurnishError(f"Nothing answers on {settings.url}: start it with `burnish up`.") from None
-    except httpx.HTTPError as error:
-        raise BurnishError(f"The service broke off: {type(error).__name__}.") from None
+    except NotReached as error:
+        nothing = f"Nothing answers on {settings.url}: start it with `burnish up`."
+        raise BurnishError(error.message if error.sent else nothing) from None
+    except api.BurnishError as error:
+        raise BurnishError(error.message) from None
 
 
 def _user() -> str:
