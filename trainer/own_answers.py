@@ -16,6 +16,7 @@ from pathlib import Path
 from feedback.files import read_json, write_json
 from service.engines.base import Engine, GenerationRequest, SamplingParams
 from trainer.base_files import base_sha256
+from trainer.engine import open_engine
 
 SEED = 1
 ANSWER_TOKENS = 48
@@ -74,12 +75,11 @@ def write_answers(
 ) -> Path:
     """Have an engine write the answers if nothing is kept yet; returns where they are."""
     from service.engines.local.base_model import resolve_base_model
-    from service.engines.local.engine import LocalEngine
 
     kept = kept_at(folder, resolve_base_model(base_model, models_folder))
 
     async def write() -> None:
-        engine = LocalEngine(base_model, models_folder, device=device, dtype=dtype)
+        engine = open_engine(base_model, models_folder, device, dtype)
         await engine.start()
         try:
             await own_answers(engine, kept, progress)

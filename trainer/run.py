@@ -26,6 +26,7 @@ from service.engines.adapter_format import ADAPTER_FILES, read_adapter
 from service.engines.base import Engine
 from trainer import ranks
 from trainer.adapter import publish_adapter
+from trainer.engine import open_engine
 from trainer.evaluation.evaluate import evaluate
 from trainer.evaluation.influence import traced
 from trainer.evaluation.page import page
@@ -105,15 +106,14 @@ def evaluate_again(
 
 def _evaluate(spec: RunSpec, splits: Splits, place: Place, version: str, progress: RunProgress) -> Evaluation:
     from service.engines.local.base_model import choose_device, choose_dtype
-    from service.engines.local.engine import LocalEngine
 
-    def engine_of(base_model: str) -> LocalEngine:
-        return LocalEngine(base_model, place.models_folder, device=place.device, dtype=place.dtype)
+    def engine_of(base_model: str) -> Engine:
+        return open_engine(base_model, place.models_folder, place.device, place.dtype)
 
     moves_from = spec.baseline_base_model
 
     async def measure() -> Evaluation:
-        engine: Engine = engine_of(spec.base_model)
+        engine = engine_of(spec.base_model)
         if moves_from is not None:
             engine = TwoBases(engine, engine_of(moves_from), spec.baseline_version)
         await engine.start()

@@ -246,9 +246,8 @@ def test_a_killed_child_fails_running_requests_and_is_replaced_with_its_versions
 
 def test_a_child_that_hangs_fails_running_requests_and_is_replaced(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
-        async with running(str(tiny)) as engine:
+        async with running(str(tiny), silence_seconds=3.0) as engine:
             before = await reply(engine, asked(HELLO, 12))
-            monkeypatch.setattr("service.engines.local.engine.SILENCE_SECONDS", 3.0)
             monkeypatch.setattr("service.engines.local.engine.CLOSE_SECONDS", 1.0)
             stream = engine.generate(asked(HELLO, 400, temperature=1.5, seed=4))
             await anext(stream)
@@ -262,10 +261,9 @@ def test_a_child_that_hangs_fails_running_requests_and_is_replaced(tiny: Path, m
     asyncio.run(scenario())
 
 
-def test_a_machine_that_slept_is_not_taken_for_a_child_that_hangs(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_that_slept_is_not_taken_for_a_child_that_hangs(tiny: Path) -> None:
     async def scenario() -> None:
-        async with running(str(tiny)) as engine:
-            monkeypatch.setattr("service.engines.local.engine.SILENCE_SECONDS", 2.0)
+        async with running(str(tiny), silence_seconds=2.0) as engine:
             stream = engine.generate(asked(HELLO, 400, temperature=1.5, seed=4))
             await anext(stream)
             pid = child(engine)

@@ -21,8 +21,8 @@ DEADLINE_SECONDS = 60
 
 
 @asynccontextmanager
-async def running(base: Path) -> AsyncGenerator[LocalEngine, None]:
-    engine = LocalEngine(str(base), base, device="cpu", dtype="float32", threads=1)
+async def running(base: Path, **options: Any) -> AsyncGenerator[LocalEngine, None]:
+    engine = LocalEngine(str(base), base, device="cpu", dtype="float32", threads=1, **options)
     await engine.start()
     try:
         yield engine
@@ -171,9 +171,8 @@ def test_a_child_that_hangs_while_it_starts_is_replaced(
     version, folder = make_adapter(tiny_base, tmp_path / "a", seed=1)
 
     async def scenario() -> None:
-        async with running(tiny_base) as engine:
+        async with running(tiny_base, silence_seconds=2.0) as engine:
             await engine.load(version, folder)
-            monkeypatch.setattr(engine_module, "SILENCE_SECONDS", 2.0)
             monkeypatch.setattr(engine_module, "CLOSE_SECONDS", 0.5)
             stopped: list[int] = []
             ask = LocalEngine._ask_child

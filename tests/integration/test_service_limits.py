@@ -226,7 +226,7 @@ def first_words(connection: socket.socket) -> None:
 def test_an_engine_that_hangs_is_replaced_and_everybody_hears_of_it(
     one_slot: LocalHouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.engines.local.engine.SILENCE_SECONDS", 2.0)
+    monkeypatch.setattr(one_slot.engine, "_silence_seconds", 2.0)
     monkeypatch.setattr("service.engines.local.engine.CLOSE_SECONDS", 1.0)
     made = one_slot.made
     with contextlib.ExitStack() as opened:

@@ -36,7 +36,6 @@ from service.engines.local.base_model import resolve_base_model
 ROOT = str(Path(__file__).resolve().parents[3])
 LINE_BYTES = 1 << 26
 SILENCE_SECONDS = 30.0
-"""Without a sign of life for so long, a child that has requests hangs."""
 START_SECONDS = 600.0
 """A child that isn't ready after so long hangs: the largest models are read in less."""
 LOOK_SECONDS = 1.0
@@ -55,7 +54,8 @@ class LocalEngine:
     device, dtype: "auto", or torch's names. max_batch: replies written at once. max_queue: requests that may wait
     beyond them. max_context_tokens: upper limit of prompt and reply together. kv_cache_mib: memory for the replies
     being written, prefix_cache_mib: for prompts read before. threads: CPU threads, else all that may be used.
-    compiled: use the compiled decoder where it fits.
+    compiled: use the compiled decoder where it fits. silence_seconds: without a sign of life for so long, a child that
+    has requests hangs.
     """
 
     def __init__(
@@ -72,6 +72,7 @@ class LocalEngine:
         prefix_cache_mib: int = 512,
         threads: int | None = None,
         compiled: bool = True,
+        silence_seconds: float = SILENCE_SECONDS,
     ) -> None:
         self._base_model = base_model
         self._models_folder = models_folder
@@ -82,6 +83,7 @@ class LocalEngine:
             *("--threads", str(threads or 0), *([] if compiled else ["--no-compiled"])),
         ]
         self._max_batch = max_batch
+        self._silence_seconds = silence_seconds
         self._most_requests = max_batch + max_queue
         self._process: asyncio.subprocess.Process | None = None
         self._supervisor: asyncio.Task[None] | None = None
@@ -184,7 +186,7 @@ class LocalEngine:
     def health(self) -> EngineHealth:
         ready, detail = self._ready, self._detail
         if ready and self._silent():
-            ready, detail = False, f"requests wait, and the engine is silent for {SILENCE_SECONDS:.0f} s"
+            ready, detail = False, f"requests wait, and the engine is silent for {self._silence_seconds:.0f} s"
         running = min(len(self._streams), self._max_batch)  # the child lets nobody wait while a slot is free
         return EngineHealth(ready, detail, tuple(self._folders), running, len(self._streams) - running)
 
@@ -254,10 +256,10 @@ class LocalEngine:
             if held_up > LOOK_SECONDS:  # so were we: a machine that slept says nothing about the child
                 self._heard += held_up
         if not reader.done():
-            _log.error("the engine's process hangs and is replaced", seconds=SILENCE_SECONDS)
+            _log.error("the engine's process hangs and is replaced", seconds=self._silence_seconds)
 
     def _silent(self) -> bool:
-        return bool(self._streams or self._answers) and time.monotonic() - self._heard > SILENCE_SECONDS
+        return bool(self._streams or self._answers) and time.monotonic() - self._heard > self._silence_seconds
 
     async def _load_again(self) -> None:
         """After a restart: give the child the versions it had, but for those that it can't load now and those that
@@ -267,7 +269,7 @@ class LocalEngine:
             if version not in self._folders:
                 continue
             try:
-                async with _within(SILENCE_SECONDS, "didn't load a version that it had"):
+                async with _within(self._silence_seconds, "didn't load a version that it had"):
                     await self._ask_child({"op": "load", "version": version, "folder": str(folder)})
                 loaded.add(version)
             except EngineUnavailable:
@@ -277,7 +279,7 @@ class LocalEngine:
                 _log.error("version lost in a restart of the engine", version=version, reason=error.message)
         while unwanted := loaded - self._folders.keys():  # a version may be unloaded while the next one is loaded
             loaded.remove(version := unwanted.pop())
-            async with _within(SILENCE_SECONDS, "didn't unload a version"):
+            async with _within(self._silence_seconds, "didn't unload a version"):
                 await self._ask_child({"op": "unload", "version": version})
 
     async def _read_events(self, process: asyncio.subprocess.Process) -> None:
