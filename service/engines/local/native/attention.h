@@ -7,7 +7,7 @@
 #include "vectors.h"
 
 constexpr int MOST_QUERIES = 6;
-constexpr int WIDTH = 4;  // blocks of values added up at once: 6 * 4 registers
+constexpr int TOGETHER = NATIVE / 4;  // vectors of values added up at once: 6 * 4 of 32 registers, 6 * 2 of 16
 
 template <class Cached> static void store_key(Cached* keys, int position, int size, const float* key) {
     Cached* to = keys + (long)(position / LANES) * size * LANES + position % LANES;
@@ -26,15 +26,19 @@ static void weigh(const Cached* keys, int size, float scale, const float** queri
     for (int q = 0; q < COUNT; q++) most[q] = Floats{} - INFINITY;
     const Ints lanes = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
     for (int at = 0; at < padded; at += LANES) {
-        Floats scores[COUNT] = {};
         const Cached* block = keys + (long)at * size;
-        for (int d = 0; d < size; d++) {
-            const Floats key = load(block + d * LANES);
+#pragma GCC unroll 2
+        for (int part = 0; part < PARTS; part++) {
+            Vector scores[COUNT] = {};
+            for (int d = 0; d < size; d++) {
+                const Vector key = load_vector(block + d * LANES + part * NATIVE);
 #pragma GCC unroll 8
-            for (int q = 0; q < COUNT; q++) scores[q] += key * queries[q][d];
+                for (int q = 0; q < COUNT; q++) scores[q] += key * queries[q][d];
+            }
+            for (int q = 0; q < COUNT; q++) store_vector(weights + (long)q * padded + at + part * NATIVE, scores[q]);
         }
         for (int q = 0; q < COUNT; q++) {
-            Floats score = scores[q] * scale;
+            Floats score = load(weights + (long)q * padded + at) * scale;
             score = lanes + at < visible[q] ? score : Floats{} - INFINITY;
             most[q] = score > most[q] ? score : most[q];
             store(weights + (long)q * padded + at, score);
@@ -56,18 +60,18 @@ static void weigh(const Cached* keys, int size, float scale, const float** queri
     }
 }
 
-template <class Cached, class Output, int COUNT, int BLOCKS>
+template <class Cached, class Output, int COUNT, int VECTORS>
 static void mix(const Cached* values, int size, const float* weights, int padded, int length, Output** outputs) {
-    Floats sums[COUNT][BLOCKS] = {};
+    Vector sums[COUNT][VECTORS] = {};
     for (int at = 0; at < length; at++)
 #pragma GCC unroll 4
-        for (int b = 0; b < BLOCKS; b++) {
-            const Floats value = load(values + (long)at * size + b * LANES);
+        for (int v = 0; v < VECTORS; v++) {
+            const Vector value = load_vector(values + (long)at * size + v * NATIVE);
 #pragma GCC unroll 8
-            for (int q = 0; q < COUNT; q++) sums[q][b] += value * weights[(long)q * padded + at];
+            for (int q = 0; q < COUNT; q++) sums[q][v] += value * weights[(long)q * padded + at];
         }
     for (int q = 0; q < COUNT; q++)
-        for (int b = 0; b < BLOCKS; b++) store(outputs[q] + b * LANES, sums[q][b]);
+        for (int v = 0; v < VECTORS; v++) store_vector(outputs[q] + v * NATIVE, sums[q][v]);
 }
 
 // softmax(q·Kᵀ·scale)·V for `COUNT` queries; query q sees the positions below visible[q]. `weights` is scratch of
@@ -80,13 +84,13 @@ static void attend(const Cached* keys, const Cached* values, int size, float sca
     const int padded = (length + LANES - 1) / LANES * LANES;
     weigh<Cached, COUNT>(keys, size, scale, queries, visible, padded, weights);
     int d = 0;
-    for (; d + WIDTH * LANES <= size; d += WIDTH * LANES) {
-        mix<Cached, Output, COUNT, WIDTH>(values + d, size, weights, padded, length, outputs);
-        for (int q = 0; q < COUNT; q++) outputs[q] += WIDTH * LANES;
+    for (; d + TOGETHER * NATIVE <= size; d += TOGETHER * NATIVE) {
+        mix<Cached, Output, COUNT, TOGETHER>(values + d, size, weights, padded, length, outputs);
+        for (int q = 0; q < COUNT; q++) outputs[q] += TOGETHER * NATIVE;
     }
-    for (; d < size; d += LANES) {
+    for (; d < size; d += NATIVE) {
         mix<Cached, Output, COUNT, 1>(values + d, size, weights, padded, length, outputs);
-        for (int q = 0; q < COUNT; q++) outputs[q] += LANES;
+        for (int q = 0; q < COUNT; q++) outputs[q] += NATIVE;
     }
 }
 

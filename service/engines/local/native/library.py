@@ -15,7 +15,7 @@ V3 = V2 | {"abm", "avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe", "xsave"
 V4 = V3 | {"avx512bw", "avx512cd", "avx512dq", "avx512f", "avx512vl"}
 """What the compiler may use for x86-64's levels, as Linux names it."""
 
-BUILDS = {"kernels_avx512bf16": V4 | {"avx512_bf16"}, "kernels_avx2": V3}
+BUILDS = {"kernels_avx512bf16": V4 | {"avx512_bf16"}, "kernels_avx512": V4, "kernels_avx2": V3}
 """The builds in pyproject.toml, the best one first, with the processor features each needs."""
 
 EXACT32, EXACT16, FAST = 0, 1, 2

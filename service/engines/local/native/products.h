@@ -22,8 +22,8 @@ struct Exact32 {
     typedef float Input;
     typedef float Cached;
     typedef Exact32 Low;
-    static inline Floats even(const float* pair) { return load(pair); }
-    static inline Floats odd(const float* pair) { return load(pair + LANES); }
+    static inline Vector even(const float* pair, int part) { return load_vector(pair + part * NATIVE); }
+    static inline Vector odd(const float* pair, int part) { return load_vector(pair + LANES + part * NATIVE); }
 };
 
 struct Exact16 {
@@ -31,8 +31,9 @@ struct Exact16 {
     typedef float Input;
     typedef float Cached;
     typedef Exact32 Low;
-    static inline Floats even(const bfloat16* pair) { return (Floats)(*(const Bits*)pair << 16); }
-    static inline Floats odd(const bfloat16* pair) { return (Floats)(*(const Bits*)pair & 0xffff0000u); }
+    static inline VectorBits both(const bfloat16* pair, int part) { return *(const VectorBits*)(pair + 2 * part * NATIVE); }
+    static inline Vector even(const bfloat16* pair, int part) { return (Vector)(both(pair, part) << 16); }
+    static inline Vector odd(const bfloat16* pair, int part) { return (Vector)(both(pair, part) & 0xffff0000u); }
 };
 
 struct Fast {
@@ -52,18 +53,21 @@ template <class Weight> static inline void fetch(const Weight* next, int k) {
 template <class P, int ROWS, int BLOCKS> struct Kernel {
     static inline void run(
         const typename P::Weight* w, const typename P::Weight* next, long block, int first, int last,
-        const typename P::Input* x, long stride, Floats (&sums)[ROWS][BLOCKS]
+        const typename P::Input* x, long stride, Vector (&sums)[ROWS][BLOCKS * PARTS]
     ) {
         for (int k = first; k < last; k++)
 #pragma GCC unroll 2
             for (int b = 0; b < BLOCKS; b++) {
                 fetch(next + b * block, k);
                 const typename P::Weight* pair = w + b * block + (long)k * 2 * LANES;
-                const Floats even = P::even(pair), odd = P::odd(pair);
+#pragma GCC unroll 2
+                for (int part = 0; part < PARTS; part++) {
+                    const Vector even = P::even(pair, part), odd = P::odd(pair, part);
 #pragma GCC unroll 16
-                for (int m = 0; m < ROWS; m++) {
-                    sums[m][b] += even * x[m * stride + 2 * k];
-                    sums[m][b] += odd * x[m * stride + 2 * k + 1];
+                    for (int m = 0; m < ROWS; m++) {
+                        sums[m][b * PARTS + part] += even * x[m * stride + 2 * k];
+                        sums[m][b * PARTS + part] += odd * x[m * stride + 2 * k + 1];
+                    }
                 }
             }
     }
@@ -73,7 +77,7 @@ template <class P, int ROWS, int BLOCKS> struct Kernel {
 template <int ROWS, int BLOCKS> struct Kernel<Fast, ROWS, BLOCKS> {
     static inline void run(
         const bfloat16* w, const bfloat16* next, long block, int first, int last, const bfloat16* x, long stride,
-        Floats (&sums)[ROWS][BLOCKS]
+        Vector (&sums)[ROWS][BLOCKS]
     ) {
         for (int k = first; k < last; k++) {
             __m512i weights[BLOCKS];
@@ -89,7 +93,7 @@ template <int ROWS, int BLOCKS> struct Kernel<Fast, ROWS, BLOCKS> {
                 const __m512i both = _mm512_set1_epi32(pair);
 #pragma GCC unroll 2
                 for (int b = 0; b < BLOCKS; b++)
-                    sums[m][b] = (Floats)_mm512_dpbf16_ps((__m512)sums[m][b], (__m512bh)weights[b], (__m512bh)both);
+                    sums[m][b] = (Vector)_mm512_dpbf16_ps((__m512)sums[m][b], (__m512bh)weights[b], (__m512bh)both);
             }
         }
     }
@@ -101,14 +105,15 @@ static void block_of_rows(
     const typename P::Weight* w, const typename P::Weight* next, long block, int first, int last,
     const typename P::Input* x, long x_stride, float* y, long y_stride, const float* bias, bool add
 ) {
-    Floats sums[ROWS][BLOCKS];
+    constexpr int VECTORS = BLOCKS * PARTS;
+    Vector sums[ROWS][VECTORS];
     for (int m = 0; m < ROWS; m++)
-        for (int b = 0; b < BLOCKS; b++) sums[m][b] = bias ? load(bias + b * LANES) : Floats{};
+        for (int v = 0; v < VECTORS; v++) sums[m][v] = bias ? load_vector(bias + v * NATIVE) : Vector{};
     Kernel<P, ROWS, BLOCKS>::run(w, next, block, first, last, x, x_stride, sums);
     for (int m = 0; m < ROWS; m++)
-        for (int b = 0; b < BLOCKS; b++) {
-            float* to = y + m * y_stride + b * LANES;
-            store(to, add ? load(to) + sums[m][b] : sums[m][b]);
+        for (int v = 0; v < VECTORS; v++) {
+            float* to = y + m * y_stride + v * NATIVE;
+            store_vector(to, add ? load_vector(to) + sums[m][v] : sums[m][v]);
         }
 }
 

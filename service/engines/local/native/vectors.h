@@ -11,7 +11,6 @@ typedef uint16_t Halves __attribute__((vector_size(32), aligned(2)));
 typedef uint16_t bfloat16;
 
 constexpr int LANES = 16;
-
 static inline Floats widened(Halves half) { return (Floats)(__builtin_convertvector(half, Bits) << 16); }
 
 static inline Floats load(const float* from) { return *(const Floats*)from; }
@@ -22,6 +21,28 @@ static inline void store(bfloat16* to, Floats value) {  // to nearest, ties to e
     Bits bits = (Bits)value;
     bits += 0x7fff + ((bits >> 16) & 1);
     *(Halves*)to = __builtin_convertvector(bits >> 16, Halves);
+}
+
+// As much as one register holds, for what is added up there: compilers keep wider vectors in memory.
+#if defined(__AVX512F__)
+constexpr int NATIVE = 16;
+#else
+constexpr int NATIVE = 8;
+#endif
+constexpr int PARTS = LANES / NATIVE;
+typedef float Vector __attribute__((vector_size(4 * NATIVE), aligned(4)));
+typedef uint32_t VectorBits __attribute__((vector_size(4 * NATIVE), aligned(4)));
+typedef uint16_t VectorHalves __attribute__((vector_size(2 * NATIVE), aligned(2)));
+
+static inline Vector load_vector(const float* from) { return *(const Vector*)from; }
+static inline Vector load_vector(const bfloat16* from) {
+    return (Vector)(__builtin_convertvector(*(const VectorHalves*)from, VectorBits) << 16);
+}
+static inline void store_vector(float* to, Vector value) { *(Vector*)to = value; }
+static inline void store_vector(bfloat16* to, Vector value) {  // to nearest, ties to even
+    VectorBits bits = (VectorBits)value;
+    bits += 0x7fff + ((bits >> 16) & 1);
+    *(VectorHalves*)to = __builtin_convertvector(bits >> 16, VectorHalves);
 }
 
 static inline float widened(float value) { return value; }
