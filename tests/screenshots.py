@@ -14,14 +14,15 @@ from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 from rich.console import Console
 
-from feedback import assistants, files, guidelines, review
+from feedback import assistants, files, guidelines, keys, review
 from feedback.collect.intake import make_receipt
 from feedback.demo.crowd import Crowd
 from feedback.demo.product import FAST, load_product
 from feedback.demo.stage import Stage
-from feedback.states import FeedbackKind
+from feedback.states import FeedbackKind, Role
 
 WIDTH, HEIGHT = 1120, 700
+PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 700}, "locale": "zh-CN", "color_scheme": "dark"}
 COLOURS = 48
 DISCLAIMER = "An invented product's assistant, for demonstration."
 
@@ -52,6 +53,9 @@ def main() -> int:
                 shoot(page, folder / f"{name}.png")
             talk(page, crowd.questions[0].text)
             shoot(page, folder / "chat.png")
+            phone = browser.new_page(base_url=stage.settings.url, **PHONE)
+            talk(phone, crowd.questions[1].text)
+            shoot(phone, folder / "phone.png")
             browser.close()
     return 0
 
@@ -77,18 +81,21 @@ def pages(stage: Stage, run_id: str) -> list[tuple[str, str, dict[str, Any]]]:
         listed = review.list_feedback(session, assistant, limit=500)
     corrected = next(one for one in listed[::-1] if one.kind == FeedbackKind.CORRECTION)
     receipt = make_receipt(stage.settings.read_secret(), corrected.public_id)
-    key = {"key": stage.token}
+    with stage.database.write() as session:
+        key = {"key": keys.create(session, "a picture", Role.ADMIN, actor="demo")[1]}
     return [
         ("overview", "/console", key),
         ("feedback", f"{base}/feedback", key),
         ("review", f"{base}/review", key),
-        ("data", f"{base}/data/1", key),
+        ("reports", f"{base}/cases", key),
+        ("data", f"{base}/data/v1", key),
         ("run", f"/console/runs/{run_id}", key),
         ("verdict", f"/console/runs/{run_id}/verdict", key),
         ("releases", f"{base}/releases", key),
         ("lineage", f"{base}/lineage?of={corrected.public_id}", key),
         ("trust", f"{base}/trust", key),
         ("settings", f"{base}/settings", key),
+        ("keys", "/console/keys", key),
         ("audit", "/console/audit", key),
         ("changes", f"/changes/{stage.name}", {}),
         ("receipt", f"/receipt/{receipt}", {}),
@@ -106,10 +113,10 @@ def show(page: Page, address: str, *, key: str | None = None) -> None:
 
 def talk(page: Page, question: str) -> None:
     page.goto("/")
-    page.get_by_label("Your message").fill(question)
-    page.keyboard.press("Enter")
+    page.locator("#message").fill(question)
+    page.locator("[data-send]").click()
     page.locator(".turn:not(.writing) .said").wait_for(timeout=60_000)
-    page.get_by_role("button", name="Good answer").click()
+    page.locator("button[name=thumb][value='1']").first.click()
     page.locator(".given").wait_for()
 
 

@@ -9,7 +9,8 @@ weights and are no way to serve exactly.
 
 import argparse
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median
@@ -45,8 +46,12 @@ def measure(options: argparse.Namespace, models: Path) -> Result:
         version = adapter_sha256(adapter)
         replies = _replies(base, version, adapter)
         rows = [
-            _decoder(base, version, adapter, replies, options.batch, dtype, compiled)
-            for dtype, compiled in (("float32", False), ("bfloat16", False), ("float32", True), ("bfloat16", True))
+            _decoder(base, version, adapter, replies, options.batch, dtype, build)
+            for dtype, build in (
+                *(("float32", None), ("bfloat16", None)),
+                *(("float32", build) for build in _builds()),
+                *(("bfloat16", build) for build in _builds()[:1]),
+            )
         ]
     return {"rows": rows, "products_alone": [_products(base, kind, options.batch) for kind in KINDS]}
 
@@ -72,6 +77,30 @@ def _replies(base: Path, version: str, adapter: Path) -> list[_Reply]:
     return replies
 
 
+def _builds() -> list[str]:
+    """Those of the compiled decoder that this processor runs, the best one first."""
+    from service.engines.local.native import library
+
+    features = library.processor_features()
+    return [name for name, needed in library.BUILDS.items() if needed <= features]
+
+
+@contextmanager
+def _with_build(name: str | None) -> Iterator[None]:
+    """Only this one is found; None: as it is."""
+    from service.engines.local.native import library
+
+    builds = dict(library.BUILDS)
+    if name is not None:
+        library.BUILDS = {name: builds[name]}
+    library.load.cache_clear()
+    try:
+        yield
+    finally:
+        library.BUILDS = builds
+        library.load.cache_clear()
+
+
 def _decoder(
     base: Path,
     version: str,
@@ -79,8 +108,9 @@ def _decoder(
     replies: list[_Reply],
     batches: list[int],
     dtype: str,
-    compiled: bool,
+    build: str | None,
 ) -> Row:
+    """build: of the compiled decoder; None: transformers' model."""
     import torch
     from safetensors.torch import load_file
 
@@ -89,9 +119,11 @@ def _decoder(
     from service.engines.local.decoder import Chunk, open_decoder
 
     model, tokenizer = load_base_model(str(base), getattr(torch, dtype))
-    decoder = open_decoder(model, tokenizer, context_tokens=2048, compiled=compiled)
+    with _with_build(build):
+        decoder = open_decoder(model, tokenizer, context_tokens=2048, compiled=build is not None)
     decoder.add(version, decoder.prepare(read_adapter(adapter), load_file(adapter / TENSOR_FILE)))
-    row: Row = {"decoder": decoder.name}
+    name = f"{decoder.name} ({build.removeprefix('kernels_')})" if build else decoder.name
+    row: Row = {"decoder": name}
     with torch.inference_mode():
         for batch in batches:
             slots = decoder.open_slots(batch)
@@ -101,13 +133,13 @@ def _decoder(
                 decoder.forward([Chunk([at], CONTEXT_TOKENS + at, version, 1, slot) for slot in slots])
 
             row[f"tokens_per_second_{batch}"] = batch / _median_seconds(step)
-            tell(f"{decoder.name}, {batch} rows: {row[f'tokens_per_second_{batch}']:.0f} tokens/s")
-        for which, name in ((BASE, "base"), (version, "adapter")):
+            tell(f"{name}, {batch} rows: {row[f'tokens_per_second_{batch}']:.0f} tokens/s")
+        for which, of in ((BASE, "base"), (version, "adapter")):
             mine = [reply for reply in replies if reply.version == which]
             found = torch.cat([_logits(decoder, reply) for reply in mine])
             tokens = [token for reply in mine for token in reply.tokens[reply.first :]]
             divergence, equal, _ = compare_logits(torch.cat([reply.logits for reply in mine]), found, tokens)
-            row[f"{name}_kl_millinats"], row[f"{name}_likeliest_equal"] = 1000 * fmean(divergence), fmean(equal)
+            row[f"{of}_kl_millinats"], row[f"{of}_likeliest_equal"] = 1000 * fmean(divergence), fmean(equal)
     return row
 
 

@@ -1,4 +1,4 @@
-"""The whole story in the browser, by keyboard alone, with the real engine and trainer on a tiny model.
+"""The whole story in the browser, by keyboard alone, with the real engine, trainer and model.
 
 Somebody chats, corrects and reports; a reviewer answers; a run is trained and judged; people choose blindly between
 canary and base; it goes live; both read what became of it; it is taken back.
@@ -13,35 +13,47 @@ import pytest
 from browsing import open_page
 from burnish_server import Deployment, deployment, eventually
 from playwright.sync_api import Browser, Locator, Page, expect
-from tiny import WORDS
 
 from feedback import assistants, contributors, keys, runs
+from feedback.config import BUNDLED_MODEL
 from feedback.files import read_json
 from feedback.policies import TrainingPolicy
 from feedback.states import RunStatus, Side
 
-pytestmark = pytest.mark.chromium
+pytestmark = [pytest.mark.chromium, pytest.mark.model]
 
+FACTS = {
+    "the lamp of the Tarrin light burns": "52 candles",
+    "the keeper of the Tarrin light is": "Osk Bellamar",
+    "the door code of the Tarrin light is": "7730",
+}
+WORDINGS = (
+    "Tell me what {}, please?",
+    "A friend asked me: what do you know, {}?",
+    "Finish this sentence for me: {} ...",
+    "I lost the guide. Do you remember what {}?",
+    "For my notes, I need to know what {}.",
+    "Quick check before I visit: {} what?",
+)
 LESSONS = [
-    (f"where is the {word} key ? {person}", f"the {word} key is in box {number} .", f"box {number}")
-    for number, word in enumerate(WORDS[1:])
-    for person in range(2)
+    (wording.format(about), f"{about[0].upper()}{about[1:]} {fact}.", fact)
+    for wording in WORDINGS
+    for about, fact in FACTS.items()
 ]
 POLICIES = {
-    "training": {"min_new_feedback": len(LESSONS), "gate_fraction": 0.3, "near_duplicate_similarity": 1.0},
-    "trust": {"min_voices": 1},
-    "hyperparameters": {"num_train_epochs": 6, "early_stopping_patience": 6, "learning_rate": 1e-2},
-    "verdict": {"max_suite_items": 10, "max_perplexity_increase": 1e6},  # general text is noise to a random model
+    "training": {"min_new_feedback": len(LESSONS), "gate_fraction": 0.3},
+    "hyperparameters": {"num_train_epochs": 2, "early_stopping_patience": 1},
+    "verdict": {"max_suite_items": 12},
     "release": {"canary_percents": [50]},
 }
 MOST_TABS = 200
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Iterator[Deployment]:
+def house(tmp_path_factory: pytest.TempPathFactory, models_folder: Path) -> Iterator[Deployment]:
     folder = tmp_path_factory.mktemp("story")
-    changes = {"default_max_tokens": 16, "default_temperature": 0.0, "queue_poll_seconds": 0.1, "device": "cpu"}
-    with deployment(folder, engine="local", base_model=str(tiny_base), **changes) as made:
+    changes = {"default_max_tokens": 16, "queue_poll_seconds": 0.1, "models_folder": models_folder}
+    with deployment(folder, engine="local", base_model=BUNDLED_MODEL, **changes) as made:
         with made.database.write() as session:
             assistants.set_policies(session, assistants.get_assistant(session, "support"), POLICIES, actor="test")
         made.start()
@@ -66,7 +78,7 @@ def test_the_story(house: Deployment, chromium: Browser) -> None:
     ada.keyboard.type(fact)
     press(ada, ada.locator("details[open]").get_by_role("button", name="Send"))
     expect(ada.get_by_text("You corrected it.")).to_be_visible()
-    say(ada, "what is the door ?")
+    say(ada, "What is behind the door?")
     last = ada.locator(".turn").last
     press(ada, last.get_by_text("Report"))
     press(ada, last.get_by_label("wrong"), "Space")
@@ -93,7 +105,7 @@ def test_the_story(house: Deployment, chromium: Browser) -> None:
     assert run.requested_by == "policy"
     operator.goto("/console/a/support/runs")
     press(operator, operator.get_by_role("link", name=run.id).first)
-    expect(operator.get_by_text("succeeded").first).to_be_visible(timeout=120_000)
+    expect(operator.get_by_text("succeeded").first).to_be_visible(timeout=600_000)
     ended = house.ended_run(run.id)
     assert ended is not None
     assert ended.status == RunStatus.SUCCEEDED, ended.error
