@@ -11,15 +11,17 @@ from typing import Any
 
 from browsing import CHROMIUM_ARGUMENTS, find_chromium
 from PIL import Image
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 from rich.console import Console
+from sqlmodel import col, select
 
-from feedback import assistants, files, guidelines, keys, review
+from feedback import assistants, files, guidelines, keys
 from feedback.collect.intake import make_receipt
 from feedback.demo.crowd import Crowd
 from feedback.demo.product import FAST, load_product
 from feedback.demo.stage import Stage
-from feedback.states import FeedbackKind, Role
+from feedback.models import Contributor, Feedback
+from feedback.states import FeedbackKind, Role, Side
 
 WIDTH, HEIGHT = 1120, 700
 PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 700}, "locale": "zh-CN", "color_scheme": "dark"}
@@ -46,18 +48,21 @@ def main() -> int:
         run = stage.wait_for_run(console)
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=program, args=CHROMIUM_ARGUMENTS)
-            context = browser.new_context(base_url=stage.settings.url, viewport={"width": WIDTH, "height": HEIGHT})
-            page = context.new_page()
-            for name, address, more in pages(stage, run.id):
-                show(page, address, **more)
-                shoot(page, folder / f"{name}.png")
-            talk(page, crowd.questions[0].text)
-            shoot(page, folder / "chat.png")
-            phone = browser.new_page(base_url=stage.settings.url, **PHONE)
-            talk(phone, crowd.questions[1].text)
-            shoot(phone, folder / "phone.png")
+            shoot_all(browser, stage, run.id, [question.text for question in crowd.questions[:2]], folder)
             browser.close()
     return 0
+
+
+def shoot_all(browser: Browser, stage: Stage, run_id: str, questions: list[str], folder: Path) -> None:
+    page = browser.new_page(base_url=stage.settings.url, viewport={"width": WIDTH, "height": HEIGHT})
+    for name, address, more in pages(stage, run_id):
+        show(page, address, **more)
+        shoot(page, folder / f"{name}.png")
+    talk(page, stage.name, questions[0])
+    shoot(page, folder / "chat.png")
+    phone = browser.new_page(base_url=stage.settings.url, **PHONE)
+    talk(phone, stage.name, questions[1])
+    shoot(phone, folder / "phone.png")
 
 
 def prepare(stage: Stage) -> None:
@@ -77,9 +82,10 @@ def pages(stage: Stage, run_id: str) -> list[tuple[str, str, dict[str, Any]]]:
     """(picture, address, how to show it)"""
     base = f"/console/a/{stage.name}"
     with stage.database.read() as session:
-        assistant = assistants.get_assistant(session, stage.name)
-        listed = review.list_feedback(session, assistant, limit=500)
-    corrected = next(one for one in listed[::-1] if one.kind == FeedbackKind.CORRECTION)
+        taught = select(Feedback).join(Contributor, col(Contributor.id) == col(Feedback.contributor_id))
+        taught = taught.where(Feedback.kind == FeedbackKind.CORRECTION, Contributor.side == Side.TRAIN)
+        corrected = session.exec(taught.order_by(col(Feedback.id))).first()
+    assert corrected is not None
     receipt = make_receipt(stage.settings.read_secret(), corrected.public_id)
     with stage.database.write() as session:
         key = {"key": keys.create(session, "a picture", Role.ADMIN, actor="demo")[1]}
@@ -108,11 +114,14 @@ def show(page: Page, address: str, *, key: str | None = None) -> None:
         page.get_by_label("API key").fill(key)
         page.get_by_role("button", name="Sign in").click()
         page.wait_for_url("**/console")
-    page.goto(address)
+    answer = page.goto(address)
+    assert answer is not None, address
+    assert answer.ok, f"{address}: {answer.status}"
 
 
-def talk(page: Page, question: str) -> None:
+def talk(page: Page, assistant: str, question: str) -> None:
     page.goto("/")
+    page.locator("select[name=assistant]").select_option(assistant)
     page.locator("#message").fill(question)
     page.locator("[data-send]").click()
     page.locator(".turn:not(.writing) .said").wait_for(timeout=60_000)

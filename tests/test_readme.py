@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
 SHELL = [text for language, text in BLOCKS if language == "bash"]
+MOST_PICTURE_BYTES = 60 * 1024
 ADDRESS = "127.0.0.1:8400"
 
 
@@ -36,6 +37,12 @@ def test_it_opens_with_one_sentence_and_the_three_commands() -> None:
     assert sentence.count(". ") == 0
     assert sentence.endswith(".")
     assert [line.split("#")[0].strip() for line in commands.splitlines()[1:-1]] == ["make up", "make demo", "make test"]
+
+
+def test_its_pictures_are_there_and_small() -> None:
+    pictures = set(re.findall(r"!\[[^]]+\]\(([^)]+)\)", README))
+    assert pictures == {f"docs/screenshots/{file.name}" for file in (ROOT / "docs/screenshots").iterdir()}
+    assert all((ROOT / picture).stat().st_size < MOST_PICTURE_BYTES for picture in pictures)
 
 
 @pytest.mark.parametrize("number", range(1, len(SHELL)))
