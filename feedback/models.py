@@ -124,10 +124,11 @@ class Conversation(Table, table=True):
             text("coalesce(contributor_id, '')"),
             unique=True,
         ),
+        Index("ix_conversation_own", "api_key_id", "contributor_id", "id"),  # for own_conversations.py
     )
     id: int = primary_key()
     assistant_id: int = reference("assistant.id")
-    api_key_id: int = reference("api_key.id")
+    api_key_id: int = reference("api_key.id", index=False)
     external_id: str | None = Field(default=None, max_length=200)  # the client's metadata.conversation_id
     contributor_id: str | None = Field(default=None, index=True, max_length=32)  # whose it is, where the client said so
     ui_task: bool = Field(default=False, sa_column_kwargs={"server_default": false()})  # see conversations.Turn

@@ -225,11 +225,8 @@ def _is_own(session: Session, person: Person) -> ColumnElement[bool]:
 
 def _summaries(session: Session, person: Person, found: Sequence[Conversation]) -> list[OwnConversation]:
     names = {one.external_id for one in found if one.external_id is not None}
-    newest = session.exec(
-        select(func.max(Conversation.id))
-        .where(_is_own(session, person), col(Conversation.external_id).in_(names))
-        .group_by(col(Conversation.external_id))
-    ).all()
+    called = select(func.max(Conversation.id)).where(_is_own(session, person), col(Conversation.external_id).in_(names))
+    newest = session.exec(called.group_by(col(Conversation.external_id))).all() if names else []
     return [
         OwnConversation(
             id=one.external_id if one.external_id is not None and one.id in newest else f"{OWN_LABEL}{one.id}",

@@ -16,6 +16,8 @@ def upgrade() -> None:
     op.create_index("ix_message_version", "message", ["adapter_version_id", "created_at"])  # replies by day
     op.drop_index("ix_message_adapter_version_id", "message")
     op.add_column("conversation", sa.Column("title", sa.String(length=200), nullable=True))
+    op.create_index("ix_conversation_own", "conversation", ["api_key_id", "contributor_id", "id"])
+    op.drop_index("ix_conversation_api_key_id", "conversation")  # the one above begins with it
     op.create_table(
         "web_session",
         sa.Column("token_sha256", sa.String(length=64), nullable=False),
@@ -63,4 +65,6 @@ def downgrade() -> None:
     op.drop_table("web_session")
     op.create_index("ix_message_adapter_version_id", "message", ["adapter_version_id"])
     op.drop_index("ix_message_version", "message")
+    op.create_index("ix_conversation_api_key_id", "conversation", ["api_key_id"])
+    op.drop_index("ix_conversation_own", "conversation")
     op.drop_column("conversation", "title")
