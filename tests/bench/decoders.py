@@ -50,7 +50,7 @@ def measure(options: argparse.Namespace, models: Path) -> Result:
             for dtype, build in (
                 *(("float32", None), ("bfloat16", None)),
                 *(("float32", build) for build in _builds()),
-                *(("bfloat16", build) for build in _builds()[:1]),
+                *(("bfloat16", build) for build in _builds() if build.endswith("bf16")),
             )
         ]
     return {"rows": rows, "products_alone": [_products(base, kind, options.batch) for kind in KINDS]}
