@@ -76,6 +76,11 @@ class Page:
         query = self.request.url.query
         return self.request.url.path + (f"?{query}" if query else "")
 
+    @property
+    def by_htmx(self) -> bool:
+        """Whether a part of the page that is shown asks, and not the browser for another page."""
+        return "hx-request" in self.request.headers
+
     def asked(self, name: str) -> str | None:
         """A parameter of the address; None where it is empty."""
         return self.request.query_params.get(name, "").strip() or None
@@ -113,7 +118,11 @@ class Page:
 
     def go(self, where: str, notice: str = "", **values: object) -> AnyResponse:
         """See another page, after a deed; `notice` is said there, once."""
-        answer = self._answer(b"", 303, {**HEADERS, "location": quote(where, safe=_IN_ADDRESSES)})
+        there = quote(where, safe=_IN_ADDRESSES)
+        if self.by_htmx:  # which would put the other page into a place of this one
+            answer = self._answer(b"", 200, {**HEADERS, "hx-redirect": there})
+        else:
+            answer = self._answer(b"", 303, {**HEADERS, "location": there})
         if notice:
             told = quote(self.words(notice, **values))[:3000]
             answer.set_cookie(_cookie(self.request, NOTICE_COOKIE, told, max_age=60))
@@ -188,7 +197,7 @@ async def check_form(request: AnyRequest) -> None:
     page = await page_of(site, request)
     if request.content_type[0] != "multipart/form-data" and (await request.body()).count(b"&") >= MOST_FIELDS:
         raise InvalidInput(f"A form has {MOST_FIELDS} fields at most.")
-    given = request.headers.get("x-form-token") or str((await request.form()).get("form_token", ""))
+    given = str((await request.form()).get("form_token", ""))
     if not hmac.compare_digest(given.encode(), page.form_token.encode()):
         raise Forbidden("This form is too old, or not ours: open the page again and send it from there.")
 

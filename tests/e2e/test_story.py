@@ -42,7 +42,7 @@ LESSONS = [
 ]
 POLICIES = {
     "training": {"min_new_feedback": len(LESSONS), "gate_fraction": 0.3},
-    "hyperparameters": {"num_train_epochs": 2, "early_stopping_patience": 1},
+    "hyperparameters": {"num_train_epochs": 2, "early_stopping_patience": 1, "replay_fraction": 0.0},
     "verdict": {"max_suite_items": 12},
     "release": {"canary_percents": [50]},
 }

@@ -9,8 +9,11 @@ from typing import Any
 import httpx
 import pytest
 from burnish_server import Deployment, deployment
+from sqlmodel import select
 
 from feedback import assistants
+from feedback.models import Message
+from feedback.states import MessageStatus
 
 SAID = "<script>alert(1)</script> **bold** ![x](https://evil.example/x.png) [y](javascript:alert(1))"
 
@@ -77,6 +80,25 @@ def test_a_conversation_goes_on_without_a_script(person: Person) -> None:
     assert second.url == first.url
     assert "How tall is it?" in second.text
     assert "[base] And how old?" in second.text
+
+
+def test_nothing_is_said_after_a_reply_that_is_still_being_written(made: Deployment, person: Person) -> None:
+    person.ask("How tall is it?")
+    completion_id = person.field("completion_id", person.page.text.partition('class="composer"')[2])
+    with made.database.write() as session:
+        reply = session.exec(select(Message).where(Message.completion_id == completion_id)).one()
+        reply.status, reply.content = MessageStatus.WRITING, ""
+    refused = person.ask("And how old?")
+    assert refused.status_code == 400
+    assert "still being written" in refused.text
+
+
+def test_what_is_refused_before_a_reply_is_an_event_to_the_script(person: Person) -> None:
+    person.ask("How tall is it?")
+    fields = {"form_token": "an old one", "message": "And?"}
+    answer = person.client.post("/c", data=fields, headers={"accept": "text/event-stream"})
+    assert answer.status_code == 403
+    assert answer.text.startswith('event: failed\ndata: {"message":"This form is too old')
 
 
 def test_a_reply_comes_as_it_is_written(person: Person) -> None:

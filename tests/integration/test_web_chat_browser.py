@@ -14,6 +14,19 @@ pytestmark = pytest.mark.chromium
 
 LONG = "Tell me all of it, slowly: " + " ".join(f"word{number}" for number in range(400))
 
+CUT_THE_FIRST = """
+const asked = window.fetch;
+window.fetch = async (...all) => {
+  const answer = await asked(...all);
+  if (!String(all[0]).endsWith("/c")) return answer;
+  window.fetch = asked;
+  const parts = answer.body.getReader();
+  const first = await parts.read();
+  return new Response(new ReadableStream({ start(to) { to.enqueue(first.value); to.error(new TypeError("cut")); } }));
+};
+"""
+"""The connection ends after the reply's first part."""
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
@@ -90,6 +103,62 @@ def test_what_failed_to_be_sent_is_not_lost(page: Page) -> None:
     ask(page, "Precious words.")
     expect(page.get_by_text("The connection was lost. Send it again.")).to_be_visible()
     expect(page.get_by_label("Your message")).to_have_value("Precious words.")
+
+
+def test_what_is_refused_is_told_and_not_taken_for_a_lost_connection(page: Page) -> None:
+    ask(page, "Once.")
+    expect(page.get_by_role("button", name="Good answer")).to_be_visible()
+    elsewhere = page.context.new_page()
+    elsewhere.goto(f"{page.url}/erase")
+    elsewhere.locator("main form button").first.click()
+    elsewhere.wait_for_url("**/")
+    ask(page, "And again?")
+    expect(page.get_by_text("You have no conversation")).to_be_visible()
+    expect(page.get_by_label("Your message")).to_have_value("And again?")
+
+
+def test_a_first_reply_that_was_cut_off_can_be_asked_for_again(page: Page) -> None:
+    page.evaluate(CUT_THE_FIRST)
+    ask(page, "Tell me.")
+    expect(page.get_by_text("The connection was lost. Send it again.")).to_be_visible()
+    page.locator("[data-send]").click()
+    expect(page.locator(".turn:not(.writing)", has_text="[base] Tell me.").last).to_be_visible()
+    expect(page.locator("[data-error]")).to_be_hidden()
+
+
+def test_what_is_half_written_stays_when_something_else_is_clicked(page: Page) -> None:
+    ask(page, "How tall is it?")
+    page.get_by_text("Correct it").click()
+    page.get_by_label("What it should have said").fill("It is 330")
+    page.get_by_role("button", name="Bad answer").click()
+    page.get_by_role("button", name="too long").click()
+    expect(page.locator(".given .tag")).to_have_text("too long")
+    page.get_by_text("Comment", exact=True).click()
+    page.get_by_label("Your comment").fill("Hm.")
+    page.locator("details[open]", has=page.get_by_label("Your comment")).get_by_role("button", name="Send").click()
+    expect(page.get_by_text("You commented.")).to_be_visible()
+    expect(page.get_by_label("Your comment")).to_be_hidden()
+    expect(page.get_by_label("What it should have said")).to_have_value("It is 330")
+
+
+def test_a_double_click_sends_once(page: Page) -> None:
+    ask(page, "How tall is it?")
+    page.get_by_text("Comment", exact=True).click()
+    page.get_by_label("Your comment").fill("Twice?")
+    page.locator("details[open]").get_by_role("button", name="Send").dblclick()
+    expect(page.get_by_text("You commented.")).to_be_visible()
+    page.reload()
+    expect(page.get_by_text("You commented.")).to_have_count(1)
+
+
+def test_whoever_stays_anonymous_gets_the_receipt_on_a_page_of_its_own(page: Page) -> None:
+    ask(page, "How tall is it?")
+    page.get_by_text("Comment", exact=True).click()
+    page.get_by_label("Your comment").fill("Guess who.")
+    page.locator("details[open]").get_by_label("Anonymously").check()
+    page.locator("details[open]").get_by_role("button", name="Send").click()
+    page.wait_for_url("**/receipt/rcpt-*")
+    expect(page.get_by_role("status").first).to_contain_text("Keep this page’s address")
 
 
 def test_the_keyboard_alone_is_enough(page: Page) -> None:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import unquote
 
 import httpx
 import pytest
@@ -107,6 +108,21 @@ def test_a_token_of_another_session_is_not_ours(made: Deployment, browser: httpx
     stranger = token_of(browser.get("/sign-in"))
     sign_in(browser, made.admin)
     assert browser.post("/sign-out", data={"form_token": stranger}).status_code == 403
+
+
+def test_a_part_of_a_page_leads_whole_to_the_sign_in_once_a_session_ended(browser: httpx.Client) -> None:
+    shown = "http://127.0.0.1/console/a/support/feedback?live=1"
+    headers = {"hx-request": "true", "hx-current-url": shown}
+    answer = browser.get("/console/a/support/feedback?newer=1", headers=headers)
+    assert answer.status_code == 200
+    assert unquote(answer.headers["hx-redirect"]) == "/sign-in?next=/console/a/support/feedback?live=1"
+
+
+def test_a_reviewer_is_not_sent_to_a_chat_that_is_closed_to_them(made: Deployment, browser: httpx.Client) -> None:
+    sign_in(browser, made.make_key(Role.REVIEWER))
+    page = browser.get("/console")
+    assert 'href="/"' not in page.text
+    assert 'class="brand" href="/console"' in page.text
 
 
 def test_roles_see_only_what_is_theirs(made: Deployment, browser: httpx.Client) -> None:

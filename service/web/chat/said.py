@@ -99,7 +99,7 @@ def _reply(page: Page, label: str, form: Form) -> tuple[OwnThread, OwnMessage]:
 
 def _shown(page: Page, label: str, found: OwnThread, reply: OwnMessage, notice: str) -> AnyResponse:
     """The part of the page that says what was said about the reply, for htmx; else all of the page, at the reply."""
-    if "hx-request" not in page.request.headers:
+    if not page.by_htmx:
         return page.go(f"/c/{label}#r-{reply.completion_id}-{reply.choice}", notice)
     now = thread.load(page, label)
     turns = thread.line(now)

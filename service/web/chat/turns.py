@@ -13,12 +13,12 @@ from typing import Any
 from litestar import Request, Response, get, post
 from litestar.background_tasks import BackgroundTask
 from litestar.response import Stream
-from litestar.serialization import encode_json
 from markupsafe import Markup
 
 from feedback.config import Settings
 from feedback.errors import BurnishError, InvalidInput, NotFound
 from feedback.own_conversations import OwnThread, shortened
+from feedback.states import MessageStatus
 from service.api.chat import CLIENT_GONE, while_connected, whole
 from service.chat import Chat, ChatTurn
 from service.comparisons import Comparison
@@ -27,6 +27,7 @@ from service.errors import error_body, status_of
 from service.reply import Reply
 from service.web.chat import said, thread
 from service.web.chat.thread import BEGINNING
+from service.web.events import MEDIA_TYPE, event
 from service.web.page import AnyResponse, Form, Page, signed_in
 from service.web.site import HEADERS
 
@@ -75,9 +76,14 @@ def show_turn(page: Page, label: str) -> AnyResponse:
 
 
 def _before(found: OwnThread, form: Form) -> list[ChatMessage]:
+    """Nothing, where the first reply was cut off before its name was told."""
+    if form.given("completion_id") is None:
+        return []
     reply = thread.find(found, form.text("completion_id"), form.number("choice") or 0)
     if reply is None:
         raise NotFound("There is no such reply in this conversation: open it again.")
+    if reply.status == MessageStatus.WRITING:
+        raise InvalidInput("The answer before is still being written: send this when it is there.")
     return thread.history(found, reply)
 
 
@@ -96,23 +102,23 @@ def _turn(page: Page, form: Form, settings: Settings, model: str, messages: list
 
 
 async def _answer(request: Request[Any, Any, Any], page: Page, chat: Chat, turn: ChatTurn, label: str) -> Response[Any]:
-    streams = "text/event-stream" in request.headers.get("accept", "")
+    streams = MEDIA_TYPE in request.headers.get("accept", "")
     try:
         reply = await while_connected(request, chat.begin(page.caller, turn))
     except BurnishError as error:
         if not streams:
             raise
-        content = _event("failed", message=page.words(error.message))
-        return Response(content, media_type="text/event-stream", status_code=status_of(error))
+        content = event("failed", message=page.words(error.message))
+        return Response(content, media_type=MEDIA_TYPE, status_code=status_of(error))
     if reply is None:
         return Response(b"", status_code=CLIENT_GONE)
     if not streams:
         if await whole(request, reply) is None:
             return Response(b"", status_code=CLIENT_GONE)
-        return page.go(f"/c/{label}#latest")
+        return page.go(f"/c/{label}#r-{reply.completion_id}-0")
     return Stream(
         _events(page, reply, turn, label),
-        media_type="text/event-stream",
+        media_type=MEDIA_TYPE,
         headers={**HEADERS, "x-accel-buffering": "no"},
         background=BackgroundTask(_abandon, reply),  # a client that left too early: its stream was never begun
     )
@@ -125,19 +131,19 @@ async def _events(page: Page, reply: Reply, turn: ChatTurn, label: str) -> Async
     told_at = 0.0
     try:
         html = page.markup("chat/begun.html", question=asked, model=turn.model)
-        yield _event("begun", html=html, url=f"/c/{label}", conversation=label, title=shortened(asked))
+        yield event("begun", html=html, url=f"/c/{label}", conversation=label, title=shortened(asked))
         async for _ in reply.pieces():
             now = asyncio.get_running_loop().time()
             if shown and now - told_at >= SECONDS_BETWEEN_LOOKS:
                 told_at = now
                 html = await asyncio.to_thread(page.markup, "chat/words.html", words=reply.choices[0].text)
-                yield _event("text", html=html)
-        yield _event("done", html=await asyncio.to_thread(_last_turn, page, label))
+                yield event("text", html=html)
+        yield event("done", html=await asyncio.to_thread(_last_turn, page, label))
     except BurnishError as error:
         html = await asyncio.to_thread(_last_turn, page, label)
-        yield _event("failed", message=page.words(error.message), html=html)
+        yield event("failed", message=page.words(error.message), html=html)
     except Exception as error:
-        yield _event("failed", message=error_body(error)["error"]["message"])
+        yield event("failed", message=error_body(error)["error"]["message"])
         raise
     finally:
         reply.abandon()  # a no-op when it is complete
@@ -148,10 +154,6 @@ def _last_turn(page: Page, label: str) -> Markup:
     turns = thread.line(found)
     asked = said.what_to_ask(page, turns)
     return page.markup("chat/turn.html", turn=turns[-1], thread=found, last=True, asked=asked)
-
-
-def _event(name: str, **data: object) -> bytes:
-    return f"event: {name}\ndata: ".encode() + encode_json(data) + b"\n\n"
 
 
 async def _abandon(reply: Reply) -> None:

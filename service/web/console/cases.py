@@ -12,6 +12,7 @@ from feedback.models import Assistant
 from feedback.review import case_files, reports
 from feedback.states import CaseOutcome, CaseStatus
 from service.auth import visible
+from service.errors import status_of
 from service.web.console.asked import one_of
 from service.web.page import AnyResponse, Form, Page, signed_in
 
@@ -64,9 +65,7 @@ def change_case(case_id: str, page: Page, form: Form, database: Database) -> Any
             case = cases.get_case(session, case_id, page.caller.assistant_ids, lock=True)
             reports.change(session, case, actor=page.caller.actor, **changes)
         return page.go(where, notice)
-    except Conflict as conflict:
-        return page.go(where, conflict.message)
-    except InvalidInput as error:
+    except (Conflict, InvalidInput) as error:
         return _render(page, database, case_id, wrong=error, answer=form.text("answer"), note=form.text("note"))
 
 
@@ -85,7 +84,7 @@ def _render(
         assistant = session.get_one(Assistant, found.assistant_id).name
     return page.render(
         "console/case.html",
-        status=400 if wrong else 200,
+        status=status_of(wrong) if wrong else 200,
         assistant=assistant,
         case=case,
         me=page.caller.actor,

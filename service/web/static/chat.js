@@ -46,6 +46,11 @@
     const item = document.createElement("li");
     item.append(link);
     list.prepend(item);
+    for (const to of document.querySelectorAll("a[href^='/preferences?']")) {
+      const address = new URL(to.href);
+      address.searchParams.set("next", event.url);
+      to.href = address.pathname + address.search;
+    }
   }
 
   function showError(text) {
@@ -135,11 +140,11 @@
       }
       if (!ended) throw new TypeError("cut");
     } catch (problem) {
-      if (problem.name === "AbortError") await settle(turn);
-      else {
+      if (problem.name !== "AbortError") {
         showError(status.dataset.lost);
         if (!again && !message.value) message.value = said;
       }
+      await settle(turn);
     } finally {
       setRunning(null);
       const choice = thread.querySelector(".turn:last-child .half > form button");
@@ -152,9 +157,9 @@
     if (!turn) return;
     const address = `/c/${encodeURIComponent(composer.elements.conversation.value)}/turn`;
     for (let tries = 0; tries < 20; tries += 1) {
-      const response = await fetch(address);
-      const fresh = parsed(await response.text());
-      if (response.ok && !fresh.querySelector("[data-writing-still]")) {
+      const response = await fetch(address).catch(() => null);
+      const fresh = response?.ok ? parsed(await response.text()) : null;
+      if (fresh && !fresh.querySelector("[data-writing-still]")) {
         put(fresh, turn);
         return;
       }

@@ -27,6 +27,7 @@ document.addEventListener("change", (event) => {
 
 // Keys that press what carries them: <button data-key="a">. Not while somebody types.
 document.addEventListener("keydown", (event) => {
+  if (event.repeat || event.isComposing) return; // a key held down would decide on one entry after the other
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, textarea, select")) return;
   const pressed = document.querySelector(`[data-key="${CSS.escape(event.key)}"]:not(:disabled)`);
   if (!pressed) return;
@@ -35,5 +36,26 @@ document.addEventListener("keydown", (event) => {
   else pressed.click();
 });
 
-document.addEventListener("htmx:after:swap", () => localTimes(document));
+// A double click is one click.
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  const pressed = event.submitter ? `${event.submitter.name}=${event.submitter.value}` : "";
+  if (form.method !== "post" || form.matches("[data-streams]")) return;
+  if (form.dataset.sent === pressed) {
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    return;
+  }
+  form.dataset.sent = pressed;
+  setTimeout(() => delete form.dataset.sent, 2000);
+}, true);
+
+// What was sent out of something unfolded is folded away; what else is half written stays.
+document.addEventListener("htmx:after:swap", (event) => {
+  localTimes(document);
+  const form = event.detail.ctx.sourceElement;
+  if (event.detail.ctx.target?.id === "problem" || !form?.matches("details form")) return;
+  form.reset();
+  form.closest("details").open = false;
+});
 localTimes(document);
