@@ -209,21 +209,20 @@ ul, p, form { list-style: none; margin: 5px 0 0; padding: 0 }`);
   const made = new WeakMap();
   function look() {
     for (const place of document.querySelectorAll("[data-burnish-reply]")) {
-      const { burnishReply, choice = "0" } = place.dataset;
+      const { burnishReply, choice = 0 } = place.dataset;
       const about = `${burnishReply}:${choice}`;
-      const known = made.get(place);
-      if (known?.about === about && known.host.isConnected) continue;
-      known?.host.remove();
-      made.delete(place);
+      const old = made.get(place);
+      if (old?.about === about && old.host.isConnected) continue;
+      old?.host.remove();
       if (!burnishReply) continue;
-      const host = widget(place, burnishReply, Number(choice));
+      const host = widget(place, burnishReply, +choice);
       made.set(place, { about, host });
       place.append(host);
     }
   }
 
   function begin() {
-    const { completion, choice = "0" } = script.dataset;
+    const { completion, choice = 0 } = script.dataset;
     if (completion) {
       const place = make("div", { "data-burnish-reply": completion, "data-choice": choice });
       (script.closest("body") ? script : document.body.lastChild).after(place);
