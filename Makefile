@@ -8,7 +8,7 @@ KERNELS := service/engines/local/native trainer/compute/native
 PYTEST := $(BIN)/python -m pytest
 QUICK := -m "not slow and not cuda"
 # Tests that keep all cores busy, or kill and wait: they get the machine to themselves.
-ALONE := $(addprefix tests/e2e/test_,canary.py kills.py loop.py story.py swap.py) tests/integration/test_exact.py
+ALONE := $(addprefix tests/e2e/test_,canary.py kills.py story.py swap.py) tests/integration/test_exact.py
 TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
 
 .PHONY: up test demo lint format bench soak screenshots clean

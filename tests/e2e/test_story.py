@@ -46,6 +46,7 @@ POLICIES = {
     "verdict": {"max_suite_items": 12},
     "release": {"canary_percents": [50]},
 }
+GREEDY = {"max_tokens": 16, "temperature": 0, "seed": 1}
 MOST_TABS = 200
 
 
@@ -87,7 +88,7 @@ def test_the_story(house: Deployment, chromium: Browser) -> None:
 
     # others say the same, until a run is due by itself
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda number: teach(house, number), range(1, len(LESSONS))))
+        receipts = list(pool.map(lambda number: teach(house, number), range(1, len(LESSONS))))
 
     # a reviewer answers the report, by the review queue's keys
     operator.goto("/console/a/support/review?kind=report")
@@ -115,6 +116,8 @@ def test_the_story(house: Deployment, chromium: Browser) -> None:
     expect(operator.get_by_role("heading", level=1)).to_contain_text("support@1")
     expect(operator.get_by_text("INCONCLUSIVE").first).to_be_visible()
     learned_something(house, run.id, ended.attempt)
+    before, after = (house.ask(question, model=f"support@{number}", **GREEDY) for number in (0, 1))
+    assert after["choices"][0]["message"]["content"] != before["choices"][0]["message"]["content"]
     refused = house.http.post("/v1/assistants/support/promote", json={"version": 1})
     assert refused.json()["error"]["code"] == "verdict_not_promote"
 
@@ -143,6 +146,9 @@ def test_the_story(house: Deployment, chromium: Browser) -> None:
     press(operator, operator.get_by_role("button", name="Promote support@1"))
     expect(operator.get_by_role("heading", name="Serves: support@1")).to_be_visible()
     eventually(lambda: house.serves("support@1"), "the promoted version serves", seconds=10)
+    told = {house.http.get(f"/v1/feedback/{receipt}").json()["status"] for receipt in receipts}
+    assert "live" in told
+    assert told <= {"live", "used", "declined"}
     ada.goto("/changes/support")
     expect(ada.get_by_text("support@1 began to serve")).to_be_visible()
     ada.goto("/")
@@ -158,6 +164,7 @@ def test_the_story(house: Deployment, chromium: Browser) -> None:
     press(operator, operator.locator("main").get_by_role("button").last)
     expect(operator.get_by_role("heading", name="Serves: support@0")).to_be_visible()
     eventually(lambda: house.serves("support@0"), "the old version serves again", seconds=10)
+    assert house.ask(question, **GREEDY)["choices"] == before["choices"]
     for one in (ada, operator):
         one.context.close()
 
@@ -187,11 +194,14 @@ def say(page: Page, words: str, button: Locator | None = None) -> None:
     expect(turns).to_have_count(before + 1, timeout=60_000)
 
 
-def teach(house: Deployment, number: int) -> None:
+def teach(house: Deployment, number: int) -> str:
+    """Returns the receipt."""
     question, right, fact = LESSONS[number]
     reply = house.ask(question, user=f"person-{number}", max_tokens=8)
     value = {"content": right, "key_facts": [fact]}
-    house.give(reply["id"], "correction", value, user=f"person-{number}").raise_for_status()
+    answer = house.give(reply["id"], "correction", value, user=f"person-{number}")
+    assert answer.status_code == 201
+    return str(answer.json()["receipt"])
 
 
 def trains(house: Deployment) -> str:
