@@ -15,6 +15,7 @@ from feedback import keys
 from feedback.cli.app import ACTOR, AsJson, console, harmless, open_all, print_json, visible
 from feedback.client import Burnish, Completion, Message, NotReached
 from feedback.client.chat import ChatOptions, chat_body
+from feedback.client.giving import Aside
 from feedback.config import Settings
 from feedback.database import Database
 from feedback.errors import BurnishError, InvalidInput, Unauthenticated
@@ -39,8 +40,11 @@ def chat(
     """Talk to an assistant; rate and correct what it says."""
     if as_json and message is None:
         raise InvalidInput('`--json` answers one message: burnish chat --json "Hello!"')
-    wanted = {"temperature": temperature, "max_tokens": max_tokens, "user": _user()}
-    options = ChatOptions(**{name: value for name, value in wanted.items() if value is not None})  # type: ignore[typeddict-item]
+    options: ChatOptions = {"user": _user()}
+    if temperature is not None:
+        options["temperature"] = temperature
+    if max_tokens is not None:
+        options["max_tokens"] = max_tokens
     with _client(key) as client:
         if message is not None:
             _once(client, message, model, options, as_json)
@@ -100,7 +104,8 @@ def _give_feedback(client: Burnish, reply: Completion | None, command: str, word
         if command == "/fix":
             receipt = client.feedback.correct(reply, words, user=_user())
         else:
-            receipt = client.feedback.rate(reply, 1 if command == "/good" else -1, comment=words, user=_user())
+            aside: Aside = {"user": _user(), "comment": words} if words else {"user": _user()}
+            receipt = client.feedback.rate(reply, 1 if command == "/good" else -1, **aside)
     except api.BurnishError as error:
         console.print(harmless(error.message), style="red")
     else:

@@ -33,6 +33,7 @@ class Size:
     dev_fraction: float
     max_preference_pairs: int
     suite_items: int  # of each suite that guards ask
+    max_length_factor: float  # all that is taught is one sentence, and so other replies become one, too
     hyperparameters: dict[str, Any]
     least_recall: float
 
@@ -46,6 +47,7 @@ FULL = Size(
     dev_fraction=0.05,
     max_preference_pairs=32,
     suite_items=200,
+    max_length_factor=4.0,
     hyperparameters={},
     least_recall=0.5,
 )
@@ -58,6 +60,7 @@ FAST = Size(
     dev_fraction=0.05,
     max_preference_pairs=16,
     suite_items=24,
+    max_length_factor=6.0,  # of so few prompts the bound is a wide one
     hyperparameters={  # few rows: longer steps, held to the base by fewer texts that weigh more
         "learning_rate": 1e-3,
         "num_train_epochs": 7,

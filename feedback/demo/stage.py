@@ -157,7 +157,7 @@ def policies_of(size: Size) -> Changes:
         "verdict": {
             "max_new_tokens": 32,
             "max_suite_items": size.suite_items,
-            "max_length_factor": 6.0,  # everything taught is one sentence, and so other replies become one, too
+            "max_length_factor": size.max_length_factor,
         },
         "release": {"promotion": "auto"},
     }
