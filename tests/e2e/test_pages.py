@@ -24,8 +24,7 @@ MOST_BYTES = 100 * 1024
 OF_A_KIND = 1
 """Pages that differ in nothing but whose they are: so many of them are looked at."""
 IDS = re.compile(r"(?:fb|case|run|rcpt|er|wh|page|chatcmpl|cmp)-[\w-]+|%40\d+|@\d+|[0-9a-f]{16,}|\b\d+\b")
-THEMES: dict[Literal["light", "dark"], tuple[str, ...]] = {"light": (), "dark": ("color-contrast",)}
-"""And axe's rules that are looked at in each; none: all. Another theme has other colours, and is the same else."""
+THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 NOT_PAGES = ("/preferences", "/static/", "/v1/", "/own-data/export", "/schema")
 GUARD = """
 window.blocked = [];
@@ -125,9 +124,9 @@ def unfit(page: Page, where: str) -> list[str]:
     """What keeps people out, in either theme, with all opened that is folded."""
     found = []
     page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true })")
-    for theme, rules in THEMES.items():
+    for theme in THEMES:
         page.emulate_media(color_scheme=theme, reduced_motion="reduce")  # colours fade for those who like motion
-        found += [f"{where}, {theme}: {one}" for one in axe_violations(page, *rules)]
+        found += [f"{where}, {theme}: {one}" for one in axe_violations(page)]
     return found
 
 

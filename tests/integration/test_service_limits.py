@@ -46,9 +46,11 @@ def endless_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class LocalHouse:
     """The application on the local engine with a tiny model, all in reach of the test."""
 
-    def __init__(self, made: Deployment, base: Path, max_batch: int) -> None:
+    def __init__(self, made: Deployment, base: Path, max_batch: int, **options: Any) -> None:
         self.made = made
-        self.engine = LocalEngine(str(base), base, device="cpu", dtype="float32", threads=1, max_batch=max_batch)
+        self.engine = LocalEngine(
+            str(base), base, device="cpu", dtype="float32", threads=1, max_batch=max_batch, **options
+        )
         self.app = InProcess(made, self.engine)
 
     def health(self) -> EngineHealth:
@@ -69,7 +71,7 @@ class LocalHouse:
 @pytest.fixture
 def one_slot(tmp_path: Path, endless_base: Path) -> Iterator[LocalHouse]:
     with deployment(tmp_path, max_batch=1) as made:
-        house = LocalHouse(made, endless_base, max_batch=1)
+        house = LocalHouse(made, endless_base, max_batch=1, silence_seconds=2.0)
         yield house
         house.app.stop()
 
@@ -226,7 +228,6 @@ def first_words(connection: socket.socket) -> None:
 def test_an_engine_that_hangs_is_replaced_and_everybody_hears_of_it(
     one_slot: LocalHouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(one_slot.engine, "_silence_seconds", 2.0)
     monkeypatch.setattr("service.engines.local.engine.CLOSE_SECONDS", 1.0)
     made = one_slot.made
     with contextlib.ExitStack() as opened:
